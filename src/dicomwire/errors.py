@@ -47,8 +47,77 @@ class AssociationError(DicomwireError):
     """An association that could not be made or did not last."""
 
 
+class ConnectionFailed(AssociationError):
+    """No connection to the peer: an unknown host, no route, a port where nobody listens."""
+
+
+class ConnectionRefused(ConnectionFailed):
+    """The host answered that nobody listens on the port."""
+
+
+class TLSFailed(ConnectionFailed):
+    """The TLS handshake failed (RFC 8446, PS3.15 B)."""
+
+
+class AssociationTimeout(AssociationError):
+    """The peer did not answer in time.
+
+    Attributes:
+        step: what was waited for.
+        seconds: how long.
+    """
+
+    def __init__(self, step: str, seconds: float) -> None:
+        super().__init__(f"no {step} within {seconds:g} s")
+        self.step = step
+        self.seconds = seconds
+
+
 class NoAcceptedContext(AssociationError):
-    """The peer accepted none of the presentation contexts."""
+    """The peer accepted none of the presentation contexts.
+
+    Attributes:
+        reasons: words for each context that was refused; empty where the peer rejected the association as a whole.
+    """
+
+    def __init__(self, message: str, reasons: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.reasons = reasons
+
+
+class Rejected(AssociationError):
+    """The peer answered A-ASSOCIATE-RJ (PS3.8 9.3.4).
+
+    Attributes:
+        result, source, reason: as received, the numbers of PS3.8 Table 9-21.
+    """
+
+    def __init__(self, message: str, *, result: int, source: int, reason: int) -> None:
+        super().__init__(message)
+        self.result = result
+        self.source = source
+        self.reason = reason
+
+
+class AssociationEnded(AssociationError):
+    """The association is over, and what was asked of it can no longer be done."""
+
+
+class Aborted(AssociationEnded):
+    """The association was aborted, by the peer or by us (PS3.8 9.3.8).
+
+    Attributes:
+        source, reason: as on the wire; source 0 is the service user, 2 the service provider.
+    """
+
+    def __init__(self, message: str, *, source: int, reason: int) -> None:
+        super().__init__(message)
+        self.source = source
+        self.reason = reason
+
+
+class ConnectionLost(AssociationEnded):
+    """The transport connection went away without a release or an abort."""
 
 
 class ArchiveError(DicomwireError):
