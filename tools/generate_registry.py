@@ -12,7 +12,10 @@ from pathlib import Path
 TOOLS = Path(__file__).parent
 TARGET = TOOLS.parent / "src" / "dicomwire" / "_registry.py"
 
-HEADER = '''"""SOP classes and transfer syntaxes, PS3.6 2026 A. Written by tools/generate_registry.py: do not edit."""
+HEADER = '''"""SOP classes and transfer syntaxes (PS3.6 2026 A), written by tools/generate_registry.py.
+
+Do not edit: change the tables in tools/registry and run it again.
+"""
 
 # ruff: noqa: E501
 from __future__ import annotations

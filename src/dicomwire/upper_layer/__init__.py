@@ -1,0 +1,1 @@
+"""The DICOM Upper Layer protocol, sans-I/O (PS3.8)."""
