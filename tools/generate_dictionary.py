@@ -13,7 +13,7 @@ from pydicom._version import __version__
 
 TARGET = Path(__file__).parents[1] / "src" / "dicomwire" / "dicom" / "_dictionary.py"
 
-HEADER = '''"""Data dictionary, PS3.6 6-9, as in pydicom {version}. Written by tools/generate_dictionary.py: do not edit."""
+HEADER = '''"""Data dictionary (PS3.6 6-9), as in pydicom {version}: by tools/generate_dictionary.py."""
 
 # ruff: noqa: E501
 from __future__ import annotations

@@ -38,7 +38,9 @@ def inflated(data: Buffer) -> Iterator[bytes]:
         yield piece
     if len(data) and not stream.eof:
         raise DataSetError(
-            f"deflated data set: cut, its {len(data)} bytes hold no end of stream", len(data), section="PS3.5 A.5"
+            f"deflated data set: cut, its {len(data)} bytes hold no end of stream",
+            len(data),
+            section="PS3.5 A.5",
         )
 
 

@@ -1,7 +1,8 @@
 """How data elements are encoded: explicit and implicit VR, byte order, items, fragments (PS3.5 7, A).
 
 What the scanner and the reader of elements share: headers, VR tables, and the decision what an element header
-may be that is none of the standard's. It judges little: what can be read is read, the finding is the caller's.
+may be that is none of the standard's. It judges little: what can be read is read, the finding is the
+caller's.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ UNDEFINED: Final = 0xFFFFFFFF  # length of a value that ends with a delimitation
 ITEM: Final = 0xFFFEE000
 ITEM_DELIMITATION: Final = 0xFFFEE00D
 SEQUENCE_DELIMITATION: Final = 0xFFFEE0DD
+DEPTH_LIMIT: Final = 64  # sequences within each other; structured reports, the deepest objects, stay below 30
 PIXEL_DATA: Final = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 
 # Explicit VRs with a 16-bit length field, and with two reserved bytes and a 32-bit one (PS3.5 7.1.2)
@@ -32,6 +34,7 @@ SHORT_VRS: Final = (
 )
 LONG_VRS: Final = ("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV")
 VRS: Final = frozenset(SHORT_VRS + LONG_VRS)
+_ZEROS: Final = bytes(1 << 16)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +42,8 @@ class Encoding:
     """One of the ways in which a data set is written (PS3.5 A).
 
     Attributes:
-        header: group, element, and two 16-bit numbers: VR and length, or the halves of an implicit VR's length.
+        header: group, element, and two 16-bit numbers: VR and length, or the halves of an implicit VR's
+            length.
         length: 32-bit length that follows the header of a long explicit VR.
         item: group, element and length of an item or a delimitation item.
         short: VRs with a 16-bit length by their code in the header; empty for implicit VR.
@@ -79,7 +83,9 @@ DEFLATED: Final = Encoding(explicit=True, little_endian=True, deflated=True)
 
 
 def encoding_of(transfer_syntax_uid: str) -> Encoding:
-    """How a transfer syntax writes its data sets; unknown ones as Explicit VR Little Endian, as all newer ones do."""
+    """How a transfer syntax writes its data sets; unknown ones as Explicit VR Little Endian, as all newer
+    ones do.
+    """
     syntax = TRANSFER_SYNTAXES.get(transfer_syntax_uid)
     if syntax is None:
         return EXPLICIT_LITTLE
@@ -93,8 +99,8 @@ def encoding_of(transfer_syntax_uid: str) -> Encoding:
 def odd_header(data: Buffer, position: int, end: int, encoding: Encoding) -> tuple[str, int, int]:
     """VR ("" for implicit), start and length of an element whose explicit VR is none of the standard's.
 
-    Two capital letters are a VR yet unknown. Other bytes mean an element in implicit VR, which some writers mix
-    in (pydicom's issues 1035 and 1067).
+    Two capital letters are a VR yet unknown. Other bytes mean an element in implicit VR, which some writers
+    mix in (pydicom's issues 1035 and 1067).
     Raises: struct.error, when the header is cut.
     """
     group, element, code, short_length = encoding.header.unpack_from(data, position)
@@ -102,8 +108,8 @@ def odd_header(data: Buffer, position: int, end: int, encoding: Encoding) -> tup
     if not (vr.isalpha() and vr.isupper()):
         return "", position + 8, encoding.length.unpack_from(data, position + 4)[0]
     if short_length == 0 and position + 12 <= end:
-        # Two reserved zero bytes and a 32-bit length, as PS3.5 7.1.2 has it for new VRs? Or an empty short value:
-        # then the next four bytes are a tag, and in ascending order.
+        # Two reserved zero bytes and a 32-bit length, as PS3.5 7.1.2 has it for new VRs? Or an empty short
+        # value: then the next four bytes are a tag, and in ascending order.
         word: int = encoding.length.unpack_from(data, position + 8)[0]
         low, high = word & 0xFFFF, word >> 16
         following = (low, high) if encoding.little_endian else (high, low)
@@ -112,11 +118,19 @@ def odd_header(data: Buffer, position: int, end: int, encoding: Encoding) -> tup
     return vr.decode(), position + 8, short_length
 
 
+def is_zero(data: Buffer, position: int, end: int) -> bool:
+    """Whether nothing but zero bytes, which some writers pad with, lies between two offsets."""
+    return all(
+        data[block : min(block + len(_ZEROS), end)] == _ZEROS[: min(len(_ZEROS), end - block)]
+        for block in range(position, end, len(_ZEROS))
+    )
+
+
 def fragments(data: Buffer, position: int, end: int, encoding: Encoding) -> Iterator[tuple[int, int]]:
     """Start and length of each fragment of an encapsulated value, the Basic Offset Table first (PS3.5 A.4).
 
-    position: byte offset of the first item. The last pair yielded is the sequence delimitation item: its start is
-    the byte after it, its length -1.
+    position: byte offset of the first item. The last pair yielded is the sequence delimitation item: its
+    start is the byte after it, its length -1.
     Raises: DataSetError, when an item is cut, is none, or the delimitation item is missing.
     """
     unpack = encoding.item.unpack_from
@@ -151,6 +165,7 @@ def fragments(data: Buffer, position: int, end: int, encoding: Encoding) -> Iter
 
 def end_of_fragments(data: Buffer, position: int, end: int, encoding: Encoding) -> int:
     """Byte offset behind the sequence delimitation item of an encapsulated value."""
-    for position, _ in fragments(data, position, end, encoding):  # noqa: B007
-        pass
-    return position
+    behind = position
+    for start, _ in fragments(data, position, end, encoding):
+        behind = start
+    return behind

@@ -1,7 +1,7 @@
 """DICOM files: preamble and File Meta Information (PS3.10 7.1).
 
-Meta information is always Explicit VR Little Endian. Reading keeps to the group, not to (0002,0000), which is often
-missing or wrong; writing always makes our own, with a zeroed preamble.
+Meta information is always Explicit VR Little Endian. Reading keeps to the group, not to (0002,0000), which
+is often missing or wrong; writing always makes our own, with a zeroed preamble.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from dicomwire.uids import (
 )
 
 PREAMBLE_LENGTH: Final = 128  # bytes (PS3.10 7.1)
-META_LIMIT: Final = 1 << 20  # bytes of meta information; private information (0002,0102) may be long, not endless
+META_LIMIT: Final = (
+    1 << 20
+)  # bytes of meta information; private information (0002,0102) may be long, not endless
 _MAGIC: Final = b"DICM"
 _DATA_START: Final = PREAMBLE_LENGTH + len(_MAGIC)
 _BEFORE_GROUP_LENGTH: Final = bytes(PREAMBLE_LENGTH) + _MAGIC + b"\x02\x00\x00\x00UL\x04\x00"
@@ -35,7 +37,8 @@ class FileMeta:
     """The File Meta Information of one file.
 
     Attributes:
-        media_storage_sop_class_uid, media_storage_sop_instance_uid, transfer_syntax_uid: "" where the file has none.
+        media_storage_sop_class_uid, media_storage_sop_instance_uid, transfer_syntax_uid: "" where the file
+        has none.
         length: bytes before the data set: preamble, prefix and meta information.
         elements: raw value of every element of group 0002 by tag.
         findings: what is not as the standard wants it, though the file can be read.
@@ -54,8 +57,9 @@ def read_file_meta(data: Buffer, *, complete: bool = False) -> FileMeta | None:
 
     data: any number of bytes from the file's first on.
     complete: these are all bytes of the file.
-    Returns: None when more bytes are needed. A file without preamble that starts with group 0002 is read, with a
-    finding; so is one whose meta information names no transfer syntax, which is then guessed from the data set.
+    Returns: None when more bytes are needed. A file without preamble that starts with group 0002 is read,
+    with a finding; so is one whose meta information names no transfer syntax, which is then guessed from the
+    data set.
     Raises: Part10Error, when it is no DICOM file: no prefix and no group 0002.
     Source: PS3.10 7.1.
     """
@@ -141,7 +145,9 @@ def write_file_meta(
 def _around_instance_uid(
     sop_class_uid: str, transfer_syntax_uid: str, source_ae_title: str | None
 ) -> tuple[bytes, bytes]:
-    """The meta information between group length and value of (0002,0003), but for its length; and what follows."""
+    """The meta information between group length and value of (0002,0003), but for its length; and what
+    follows.
+    """
     head = pack("<HH2sHI2s", 0x0002, 0x0001, b"OB", 0, 2, b"\x00\x01")  # File Meta Information Version
     head += _element(0x0002, b"UI", sop_class_uid)
     head += pack("<HH2s", 0x0002, 0x0003, b"UI")
@@ -192,7 +198,12 @@ def _file_meta(
         transfer_syntax_uid = guess_transfer_syntax(data[position : position + 6])
         findings.append(f"(0002,0010) is missing; the data set seems to be in {name_of(transfer_syntax_uid)}")
     return FileMeta(
-        sop_class_uid, sop_instance_uid, transfer_syntax_uid, position, elements, tuple(dict.fromkeys(findings))
+        sop_class_uid,
+        sop_instance_uid,
+        transfer_syntax_uid,
+        position,
+        elements,
+        tuple(dict.fromkeys(findings)),
     )
 
 

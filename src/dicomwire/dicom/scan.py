@@ -1,8 +1,8 @@
 """Fast walk over a data set to its end: index keys, pixel data, findings (PS3.5 7, A).
 
-One loop for all encodings and depths: ordinary explicit elements take its first lines, implicit and long ones its
-second half. It makes no object per element and copies nothing but the values of INDEXED elements; of a mapped file
-it touches the headers only. What can be stored and read back is no error but a finding.
+One loop for all encodings and depths: ordinary explicit elements take its first lines, implicit and long
+ones its second half. It makes no object per element and copies nothing but the values of INDEXED elements;
+of a mapped file it touches the headers only. What can be stored and read back is no error but a finding.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from mmap import mmap
 from struct import error as StructError
 from typing import Final
 
 from dicomwire.dicom.charset import character_set
 from dicomwire.dicom.deflate import INFLATE_LIMIT, inflate
 from dicomwire.dicom.dictionary import tag_text, vr_of
+from dicomwire.dicom.elements import Kind, elements
 from dicomwire.dicom.encoding import (
+    DEPTH_LIMIT,
     EXPLICIT_LITTLE,
     IMPLICIT_LITTLE,
     ITEM_DELIMITATION,
@@ -27,6 +28,7 @@ from dicomwire.dicom.encoding import (
     Encoding,
     encoding_of,
     end_of_fragments,
+    is_zero,
     odd_header,
 )
 from dicomwire.dicom.indexed import INDEXED, INDEXED_BY_GROUP, SEQUENCES_BY_GROUP, SPECIFIC_CHARACTER_SET
@@ -35,10 +37,8 @@ from dicomwire.errors import DataSetError
 
 __all__ = ["DEPTH_LIMIT", "INDEXED", "PixelData", "Scan", "scan"]
 
-DEPTH_LIMIT: Final = 64  # sequences within sequences; the deepest in the standard are structured reports, below 30
 _NONE: Final[Mapping[int, int]] = {}
 _NO_SEQUENCES: Final[frozenset[int]] = frozenset()
-_ZEROS: Final = bytes(1 << 16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +66,10 @@ class Scan:
 
     Attributes:
         encoding: how the data set is written.
-        values: raw value, as stored, of each INDEXED element of the data set itself, items excluded; of sequences
-            the bytes of all items.
-        implicit_sequences: tags of `values` that were UN of undefined length: their items are Implicit VR Little
-            Endian whatever the rest is (PS3.5 6.2.2).
+        values: raw value, as stored, of each INDEXED element of the data set itself, items excluded; of a
+            sequence the bytes of its items.
+        implicit_sequences: tags of `values` that were UN of undefined length: their items are Implicit VR
+            Little Endian whatever the rest is (PS3.5 6.2.2).
         pixel_data: where it is; None without any.
         extended_offset_table: offset and length of the value of (7FE0,0001); None without.
         extended_offset_table_lengths: the same of (7FE0,0002).
@@ -102,7 +102,8 @@ class Scan:
         return self.decoder
 
     def text(self, tag: int) -> str:
-        """Text of an indexed element in the data set's character set, without padding; "" when absent or empty.
+        """Text of an indexed element in the data set's character set, without padding; "" when absent or
+        empty.
 
         Several values stay joined by backslashes.
         """
@@ -153,8 +154,6 @@ def scan(
         data = data.cast("B")
     result = Scan(encoding, length=len(data))
     _walk(data, result, depth_limit)
-    if not isinstance(data, (bytes, mmap)):
-        result.values = {tag: bytes(value) for tag, value in result.values.items()}
     return result
 
 
@@ -162,7 +161,7 @@ def _walk(data: Buffer, result: Scan, depth_limit: int) -> None:
     """The loop. One function, and long: a call per element would double its time."""
     encoding = result.encoding
     unpack, short, implicit = encoding.header.unpack_from, encoding.short, not encoding.explicit
-    values = result.values
+    values: dict[int, Buffer] = {}
     notes: dict[str, str] = {}
     position, end, sequence_end = 0, len(data), 0
     group = element = code = length = odd = 0
@@ -186,13 +185,15 @@ def _walk(data: Buffer, result: Scan, depth_limit: int) -> None:
                         length = 0
                         continue
                     if group < 8 and not stack:
-                        if group == 0 and _is_zero(data, position, end):
-                            notes["zeros"] = f"{end - position} zero bytes follow the data set at byte {position}"
+                        if group == 0 and is_zero(data, position, end):
+                            notes["zeros"] = (
+                                f"{end - position} zero bytes follow the data set at byte {position}"
+                            )
                             position, length = end, 0
                             continue
                         notes.setdefault(
                             "group",
-                            f"{tag_text(group << 16 | element)} at byte {position} belongs in no data set (PS3.5 7.1)",
+                            f"{tag_text(group << 16 | element)} at byte {position} belongs in no data set",
                         )
                     if group < last_group:
                         _note_order(notes, group << 16 | element, position)
@@ -206,7 +207,8 @@ def _walk(data: Buffer, result: Scan, depth_limit: int) -> None:
                 if code in short:
                     position += 8
                     if element in wanted:
-                        values[wanted[element]] = data[position : position + length]  # type: ignore[assignment]
+                        values[wanted[element]] = data[position : position + length]  # type:
+                        ignore[assignment]
                     position += length
                     odd |= length
                     continue
@@ -228,7 +230,9 @@ def _walk(data: Buffer, result: Scan, depth_limit: int) -> None:
                     start = position
                     vr, position, length = odd_header(data, position, end, encoding)
                     _note_vr(notes, group << 16 | element, vr, start)
-                    is_sequence = not vr and (element in sequences or (length == UNDEFINED and group != 0x7FE0))
+                    is_sequence = not vr and (
+                        element in sequences or (length == UNDEFINED and group != 0x7FE0)
+                    )
 
                 start = position
                 if is_sequence:
@@ -236,7 +240,9 @@ def _walk(data: Buffer, result: Scan, depth_limit: int) -> None:
                     if length != UNDEFINED and length > end - position:
                         raise _cut(tag, length, position, end, encoding, code)
                     if len(stack) >= depth_limit:
-                        raise _error(f"{tag_text(tag)}: more than {depth_limit} sequences within each other", position)
+                        raise _error(
+                            f"{tag_text(tag)}: more than {depth_limit} sequences within each other", position
+                        )
                     stack.append((tag, position, end, group, element, open_item, sequence_end, encoding))
                     sequence_end = -1 if length == UNDEFINED else position + length
                     if inner is not encoding:
@@ -254,17 +260,21 @@ def _walk(data: Buffer, result: Scan, depth_limit: int) -> None:
                 if group == 0x7FE0 and not stack:
                     _pixel_data(result, element, vr, start, None if length == UNDEFINED else length, position)
                 elif element in wanted:
-                    values[wanted[element]] = data[start:position]  # type: ignore[assignment]
+                    values[wanted[element]] = data[start:position]
             else:
                 if position > end:
                     raise _cut(group << 16 | element, length, position - length, end, encoding, code)
                 if not stack:
                     break
                 if open_item:
-                    raise _error(f"{tag_text(stack[-1][0])}: an item ends without its delimitation item", position)
+                    raise _error(
+                        f"{tag_text(stack[-1][0])}: an item ends without its delimitation item", position
+                    )
 
             # Between the items of the innermost sequence
-            tag, start, outer_end, outer_group, outer_element, outer_open, outer_sequence_end, outer = stack[-1]
+            tag, start, outer_end, outer_group, outer_element, outer_open, outer_sequence_end, outer = stack[
+                -1
+            ]
             limit = outer_end if sequence_end < 0 else sequence_end
             stop = position  # end of the sequence's value
             if position != sequence_end:
@@ -274,20 +284,21 @@ def _walk(data: Buffer, result: Scan, depth_limit: int) -> None:
                 position += 8
                 if item_group != 0xFFFE or item_element not in (0xE000, 0xE0DD):
                     raise _error(
-                        f"{tag_text(tag)}: {tag_text(item_group << 16 | item_element)} where an item was expected",
+                        f"{tag_text(tag)}: {tag_text(item_group << 16 | item_element)} where an item was due",
                         position - 8,
                     )
                 if item_element == 0xE000:
                     open_item = length == UNDEFINED
                     if not open_item and length > limit - position:
                         raise _error(
-                            f"{tag_text(tag)}: an item of {length} bytes, {max(0, limit - position)} remain", position
+                            f"{tag_text(tag)}: an item of {length} bytes, {max(0, limit - position)} remain",
+                            position,
                         )
                     end = limit if open_item else position + length
                     last_group = last_element = -1
                     continue
             if len(stack) == 1 and tag in INDEXED:
-                values[tag] = data[start:stop]  # type: ignore[assignment]
+                values[tag] = data[start:stop]
                 if encoding is not outer:
                     result.implicit_sequences.add(tag)
             stack.pop()
@@ -301,7 +312,7 @@ def _walk(data: Buffer, result: Scan, depth_limit: int) -> None:
             if not stack:
                 wanted = INDEXED_BY_GROUP.get(group, _NONE)
     except StructError:
-        if stack or not _is_zero(data, position, len(data)):
+        if stack or not is_zero(data, position, len(data)):
             raise _error(
                 f"{max(0, len(data) - position)} bytes remain after {tag_text(group << 16 | element)},"
                 " too few for the next element",
@@ -309,7 +320,8 @@ def _walk(data: Buffer, result: Scan, depth_limit: int) -> None:
             ) from None
         notes["zeros"] = f"{len(data) - position} zero bytes follow the data set at byte {position}"
     if odd & 1:
-        notes["odd"] = "a value has an odd length (PS3.5 7.1.1)"
+        notes["odd"] = _odd_length(data, result.encoding, depth_limit)
+    result.values = {tag: bytes(value) for tag, value in values.items()}
     unknown = result.decoder.character_set.unknown
     if unknown:
         notes["character set"] = f"Specific Character Set {', '.join(map(repr, unknown))} is no defined term"
@@ -324,14 +336,6 @@ def _pixel_data(result: Scan, element: int, vr: str, start: int, length: int | N
         result.extended_offset_table_lengths = (start, end - start)
     elif element in (0x0008, 0x0009, 0x0010):
         result.pixel_data = PixelData(0x7FE00000 | element, vr, start, length, end)
-
-
-def _is_zero(data: Buffer, position: int, end: int) -> bool:
-    """Whether nothing but zero bytes, which some writers pad with, lies between two offsets."""
-    return all(
-        data[block : min(block + len(_ZEROS), end)] == _ZEROS[: min(len(_ZEROS), end - block)]
-        for block in range(position, end, len(_ZEROS))
-    )
 
 
 def _note_order(notes: dict[str, str], tag: int, position: int) -> None:
@@ -352,15 +356,26 @@ def _note_stray(notes: dict[str, str], tag: int, position: int, *, nested: bool)
     notes.setdefault("stray", f"{tag_text(tag)} at byte {position} delimits nothing (PS3.5 7.5)")
 
 
+def _odd_length(data: Buffer, encoding: Encoding, depth_limit: int) -> str:
+    """Name the first value of odd length: a second walk, which only data sets with one need."""
+    for element in elements(data, encoding, depth_limit=depth_limit):
+        if (element.end - element.start) & 1 and element.kind is Kind.VALUE:
+            return (
+                f"{tag_text(element.tag)} at byte {element.start}: {element.end - element.start} bytes,"
+                " an odd length (PS3.5 7.1)"
+            )
+    raise AssertionError("the loop and the reader of elements disagree")
+
+
 def _cut(tag: int, length: int, position: int, end: int, encoding: Encoding, code: int) -> DataSetError:
     """A value longer than what is left of the data set or of its item."""
     vr = encoding.short.get(code) or encoding.long.get(code) or ""
     hint = ""
     if not encoding.explicit and (code & 0xFFFF).to_bytes(2, "little").decode("latin_1") in VRS:
         hint = "; it reads like explicit VR, though the transfer syntax says implicit"
+    remain = max(0, end - position)
     return _error(
-        f"{tag_text(tag)}{' ' * bool(vr)}{vr}: a value of {length} bytes, {max(0, end - position)} remain{hint}",
-        position,
+        f"{tag_text(tag)}{' ' * bool(vr)}{vr}: a value of {length} bytes, {remain} remain{hint}", position
     )
 
 

@@ -18,8 +18,14 @@ SINGLE_VALUED: Final = frozenset({"LT", "ST", "UR", "UT"})
 STRING_VRS: Final = TEXT_VRS | {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "UR"}
 
 NUMBER_FORMATS: Final = {
-    **{"FD": "d", "FL": "f", "SL": "i", "SS": "h"},
-    **{"SV": "q", "UL": "I", "US": "H", "UV": "Q"},
+    "FD": "d",
+    "FL": "f",
+    "SL": "i",
+    "SS": "h",
+    "SV": "q",
+    "UL": "I",
+    "US": "H",
+    "UV": "Q",
 }
 """struct's format of each binary number VR."""
 
@@ -35,8 +41,8 @@ class Decoder:
     encoding: Encoding = EXPLICIT_LITTLE
 
     def text(self, vr: str, value: bytes) -> str:
-        """A string VR's value as it is, backslashes included, without the padding at its end (and, where the VR
-        says so, at its start)."""
+        """A string VR's value as it is, backslashes included, without the padding at its end (and, where the
+        VR says so, at its start)."""
         if vr in TEXT_VRS:
             return self.character_set.decode(value, name=vr == "PN").rstrip(" \0")
         text = value.decode("latin_1").rstrip(" \0")
