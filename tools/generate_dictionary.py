@@ -15,7 +15,6 @@ TARGET = Path(__file__).parents[1] / "src" / "dicomwire" / "dicom" / "_dictionar
 
 HEADER = '''"""Data dictionary (PS3.6 6-9), as in pydicom {version}: by tools/generate_dictionary.py."""
 
-# ruff: noqa: E501
 from __future__ import annotations
 
 from typing import Final

@@ -1,6 +1,5 @@
 """Data dictionary (PS3.6 6-9), as in pydicom 3.0.2: by tools/generate_dictionary.py."""
 
-# ruff: noqa: E501
 from __future__ import annotations
 
 from typing import Final

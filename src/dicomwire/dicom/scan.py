@@ -207,8 +207,7 @@ def _walk(data: Buffer, result: Scan, depth_limit: int) -> None:
                 if code in short:
                     position += 8
                     if element in wanted:
-                        values[wanted[element]] = data[position : position + length]  # type:
-                        ignore[assignment]
+                        values[wanted[element]] = data[position : position + length]
                     position += length
                     odd |= length
                     continue
