@@ -1,8 +1,7 @@
 """P-DATA fragments to DIMSE messages and back (PS3.7 6.3.1; PS3.8 E).
 
-A command set is joined, a data set never: its fragments are handed on as they come. The invariant of both ways is
-PS3.8 E.1: all fragments of a message are sent before the first of the next, and all are in one presentation
-context.
+A command set is joined, a data set never: its fragments are handed on as they come. The invariant both ways
+is that of PS3.8 E.1: the fragments of a message, all in one presentation context, come before those of the next.
 """
 
 from __future__ import annotations
@@ -18,16 +17,12 @@ from dicomwire.upper_layer.pdu import Buffer, PresentationDataValue
 COMMAND = 0x01  # message control header, bit 0: the fragment is of a command set (PS3.8 E.2)
 LAST = 0x02  # bit 1: it is the last of its set
 
-COMMAND_SET_LIMIT = (
-    65_536  # bytes; the longest of honest peers, an N-GET-RQ with its list of tags, has a few KiB
-)
+COMMAND_SET_LIMIT = 65_536  # bytes; an N-GET-RQ with a long list of tags has a few KiB
 OWN_MAXIMUM_LENGTH = 262_144  # bytes of one P-DATA variable field, for a peer that announces no maximum (0)
 MINIMUM_MAXIMUM_LENGTH = 8  # the least that leaves room for 2 bytes of a message
-SHORT = 4_096  # bytes; pieces of a data set that are shorter wait for the next, a PDU costs more than copying them
+SHORT = 4_096  # bytes; shorter pieces are joined with what comes next, a PDU costs more than the copy
 
-_VALUE_HEADER_LENGTH = (
-    6  # bytes of a PDV item before its data: length, context ID, control header (PS3.8 9.3.5.1)
-)
+_VALUE_HEADER_LENGTH = 6  # bytes of a PDV item before its data (PS3.8 9.3.5.1)
 
 
 class CommandReceived(NamedTuple):
@@ -70,8 +65,8 @@ class Assembler:
         """Take one fragment.
 
         Returns: a command when it is whole, a piece of a data set at once, None when more is needed.
-        Raises: MessageError, when the fragments are of no message or of several at once, or the command set is too
-            long or unreadable. The association has to be aborted (source 0), the assembler is of no more use.
+        Raises: MessageError, when the fragments are of no message or of several at once, or the command set
+            is too long or unreadable. The association has to be aborted (source 0).
         Source: PS3.8 E.1, E.2.
         """
         context, control, data, end = fragment
@@ -85,7 +80,7 @@ class Assembler:
             return self._data_set(context, data, last)
         if self._in_data_set:
             raise MessageError(
-                f"command fragment in presentation context {context} before the data set has ended (PS3.8 E.1)"
+                f"command fragment in presentation context {context} before the data set's end (PS3.8 E.1)"
             )
         if len(self._collected) + len(data) > COMMAND_SET_LIMIT:
             raise MessageError(f"command set of more than {COMMAND_SET_LIMIT} bytes")
@@ -127,11 +122,11 @@ def values(
     Args:
         presentation_context_id: of all values.
         command: the command set.
-        data: the data set in pieces of any length, None for none. Pieces are sliced, not copied, and have to stay
-            as they are until their values are sent; only short or odd ends are joined with what comes next.
-        maximum_length: of a PDU's variable field, as the peer announced it; 0 is unlimited, an own cap is used.
+        data: the data set in pieces of any length, None for none. Pieces are sliced, not copied, and have to
+            stay as they are until their values are sent; only short or odd ends are joined with what follows.
+        maximum_length: of a PDU's variable field, as the peer announced it; 0, unlimited, means an own cap.
 
-    Returns: values of even length, but for the last where the data set's is odd; the last of each set is marked.
+    Returns: values of even length, but for the last of an odd data set; the last of each set is marked.
     Raises: LocalProtocolError, when the maximum length is less than 8.
     Source: PS3.8 9.3.1, E.2; D.1.
     """
@@ -155,24 +150,24 @@ def _marked(context: int, control: int, fragments: Iterator[Buffer]) -> Iterator
 def _fragments(pieces: Iterable[Buffer], limit: int) -> Iterator[Buffer]:
     """The pieces again, in fragments of at most `limit` bytes, all but the last even."""
     short = min(SHORT, limit)
-    seam = bytearray()  # the end of a piece that is too short, or odd
+    seam = bytearray()  # the end of a piece: what is too short to be sent alone, or its odd byte
     for piece in pieces:
         view = memoryview(piece).cast("B")
-        start = 0
         if seam:
-            start = min(len(view), limit - len(seam))
-            seam += view[:start]
-            if len(seam) < short or len(seam) & 1:
+            head = view[: short - len(seam)]
+            seam += head
+            if len(seam) < short:
                 continue
             yield seam
             seam = bytearray()
-        whole = start + (len(view) - start) // limit * limit
-        for position in range(start, whole, limit):
+            view = view[len(head) :]
+        whole = len(view) // limit * limit
+        for position in range(0, whole, limit):
             yield view[position : position + limit]
         rest = view[whole:]
-        if len(rest) >= short and not len(rest) & 1:
-            yield rest
-        else:
-            seam += rest
+        even = len(rest) & ~1 if len(rest) > short else 0
+        if even:
+            yield rest[:even]
+        seam += rest[even:]
     if seam:
         yield seam

@@ -1,0 +1,131 @@
+"""Status codes, their class and their words, in general and per service (PS3.7 C; PS3.4 per service).
+
+Pure lookup. A service's own codes come first, then the general ones, then the class that a code's first digits
+stand for; a code that none knows is a failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Final
+
+from dicomwire.dimse._status import STATUS_CODES
+
+SUCCESS: Final = 0x0000
+PENDING: Final = 0xFF00
+PENDING_WARNING: Final = 0xFF01
+CANCEL: Final = 0xFE00
+PROCESSING_FAILURE: Final = 0x0110
+INVALID_SOP_INSTANCE: Final = 0x0117
+SOP_CLASS_NOT_SUPPORTED: Final = 0x0122
+NOT_AUTHORIZED: Final = 0x0124
+UNRECOGNIZED_OPERATION: Final = 0x0211
+OUT_OF_RESOURCES: Final = 0xA700  # this and the next three: PS3.4 Table B.2-1
+DOES_NOT_MATCH_SOP_CLASS: Final = 0xA900
+COERCION_OF_DATA_ELEMENTS: Final = 0xB000
+CANNOT_UNDERSTAND: Final = 0xC000
+
+# Services as `STATUS_CODES` names them; these have names of their own because code asks for them.
+GENERAL: Final = "general (PS3.7 Annex C)"
+ECHO: Final = "C-ECHO"
+STORE: Final = "C-STORE (Storage)"
+FIND: Final = "C-FIND (Query/Retrieve)"
+MOVE: Final = "C-MOVE (Query/Retrieve)"
+GET: Final = "C-GET (Query/Retrieve)"
+
+
+class StatusClass(Enum):
+    """Classes of status (PS3.7 C)."""
+
+    SUCCESS = "Success"
+    PENDING = "Pending"
+    CANCEL = "Cancel"
+    WARNING = "Warning"
+    FAILURE = "Failure"
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One row of a service's table of status codes.
+
+    Attributes:
+        service: name of the table.
+        status_class: what the code says about the operation.
+        code: four hexadecimal digits, `x` for any.
+        meaning: the standard's words; "" where it has none.
+        related_fields: what a response with this code may carry, in the standard's notation.
+        source: table of the standard.
+    """
+
+    service: str
+    status_class: StatusClass
+    code: str
+    meaning: str
+    related_fields: str
+    source: str
+
+    def covers(self, code: int) -> bool:
+        """Whether a code is this one or within its range."""
+        return all(mine in ("x", digit) for mine, digit in zip(self.code, f"{code:04X}", strict=True))
+
+
+def _by_service() -> dict[str, tuple[Status, ...]]:
+    tables: dict[str, list[Status]] = {}
+    for service, status_class, code, meaning, related_fields, source in STATUS_CODES:
+        status = Status(service, StatusClass(status_class), code, meaning, related_fields, source)
+        tables.setdefault(service, []).append(status)
+    return {service: tuple(rows) for service, rows in tables.items()}
+
+
+SERVICES: Final[Mapping[str, tuple[Status, ...]]] = MappingProxyType(_by_service())
+
+# PS3.7 C.1-C.5 and PS3.4: what a code stands for that no table lists.
+_BY_FIRST_DIGITS = (
+    ("0000", StatusClass.SUCCESS),
+    ("0001", StatusClass.WARNING),
+    ("FF00", StatusClass.PENDING),
+    ("FF01", StatusClass.PENDING),
+    ("FE00", StatusClass.CANCEL),
+    ("B", StatusClass.WARNING),
+)
+
+
+@lru_cache(maxsize=1024)
+def find(service: str, code: int) -> Status | None:
+    """The row of a status code, the service's own or the general one; exact codes before ranges.
+
+    Raises: KeyError, when there is no such service.
+    """
+    for table in (SERVICES[service], SERVICES[GENERAL]):
+        rows = [row for row in table if row.covers(code)]
+        if rows:
+            return min(rows, key=lambda row: row.code.count("x"))
+    return None
+
+
+def status_class(service: str, code: int) -> StatusClass:
+    """Whether a status code of a service is success, pending, cancel, warning or failure.
+
+    Args:
+        service: a name of `SERVICES`.
+        code: 0 to FFFFH, known or not.
+
+    Raises: KeyError, when there is no such service.
+    Source: PS3.7 C.
+    """
+    row = find(service, code)
+    if row is not None:
+        return row.status_class
+    digits = f"{code:04X}"
+    return next((found for first, found in _BY_FIRST_DIGITS if digits.startswith(first)), StatusClass.FAILURE)
+
+
+def words(service: str, code: int) -> str:
+    """What a status code of a service says, such as `A700H Refused: Out of resources`."""
+    row = find(service, code)
+    meaning = row.meaning or row.status_class.value if row else f"unknown {status_class(service, code).value}"
+    return f"{code:04X}H {meaning}"
