@@ -418,7 +418,6 @@ PRIVATE_STORAGE_SOP_CLASSES: Final[tuple[tuple[str, str], ...]] = (
     ("1.2.528.1.1001.5.1.1.1", "GE Collage Storage"),
     ("1.2.826.0.1.3680043.293.1.0.1", "ERAD Practice Builder Report Text Storage"),
     ("1.2.826.0.1.3680043.293.1.0.2", "ERAD Practice Builder Report Dictation Storage"),
-    ("1.2.840.10008.5.1.4.1.1.88.3", "Acuson Structured Report Detail Storage"),
     ("1.2.840.113543.6.6.1.3.10001", "Philips HP Live 3D 01 Storage"),
     ("1.2.840.113543.6.6.1.3.10002", "Philips HP Live 3D 02 Storage"),
     ("1.2.840.113619.4.2", "GE MR Image Info Object"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from dicomwire.upper_layer.pdu import AssociateAc, AssociateRj, AssociateRq
@@ -14,11 +14,12 @@ class AssociateIndication:
 
     Attributes:
         request: the request as decoded.
-        data: its PDU variable field as received (after the 6 bytes of header), for whoever memoises answers.
+        data: its PDU variable field as received (after the 6 bytes of header), for whoever memoises answers;
+            it may hold credentials.
     """
 
     request: AssociateRq
-    data: bytes
+    data: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

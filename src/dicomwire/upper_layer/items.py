@@ -1,14 +1,14 @@
 """Variable items of A-ASSOCIATE PDUs and their user information sub-items (PS3.8 9.3.2, D.1; PS3.7 D.3.3).
 
-Values only: `codec` reads and writes them, `negotiation` judges them. What is not known is kept as `UnknownItem`
-and written again as it was.
+Values only: `codec` reads and writes them, `negotiation` judges them. What is not known is kept as
+`UnknownItem` and written again as it was.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 
 class ItemType(IntEnum):
@@ -145,7 +145,7 @@ class ImplementationVersionName:
 
 @dataclass(frozen=True, slots=True)
 class SOPClassExtendedNegotiation:
-    """SOP Class Extended Negotiation Sub-Item, 56H (PS3.7 D.3.3.5); the service class defines `information`."""
+    """SOP Class Extended Negotiation Sub-Item, 56H (PS3.7 D.3.3.5); `information` is the service class's."""
 
     sop_class_uid: str
     information: bytes
@@ -212,21 +212,3 @@ UserItem: TypeAlias = (
     | UserIdentityAc
     | UnknownItem
 )
-
-ITEM_NAMES: Final = {
-    ItemType.APPLICATION_CONTEXT: "Application Context Item",
-    ItemType.PRESENTATION_CONTEXT_RQ: "Presentation Context Item",
-    ItemType.PRESENTATION_CONTEXT_AC: "Presentation Context Item",
-    ItemType.ABSTRACT_SYNTAX: "Abstract Syntax Sub-Item",
-    ItemType.TRANSFER_SYNTAX: "Transfer Syntax Sub-Item",
-    ItemType.USER_INFORMATION: "User Information Item",
-    ItemType.MAXIMUM_LENGTH: "Maximum Length Sub-Item",
-    ItemType.IMPLEMENTATION_CLASS_UID: "Implementation Class UID Sub-Item",
-    ItemType.ASYNCHRONOUS_OPERATIONS_WINDOW: "Asynchronous Operations Window Sub-Item",
-    ItemType.ROLE_SELECTION: "SCP/SCU Role Selection Sub-Item",
-    ItemType.IMPLEMENTATION_VERSION_NAME: "Implementation Version Name Sub-Item",
-    ItemType.SOP_CLASS_EXTENDED_NEGOTIATION: "SOP Class Extended Negotiation Sub-Item",
-    ItemType.SOP_CLASS_COMMON_EXTENDED_NEGOTIATION: "SOP Class Common Extended Negotiation Sub-Item",
-    ItemType.USER_IDENTITY_RQ: "User Identity Sub-Item",
-    ItemType.USER_IDENTITY_AC: "User Identity Sub-Item",
-}
