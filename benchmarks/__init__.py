@@ -1,0 +1,1 @@
+"""Measurements of this node and of its peers on the same data: `python -m benchmarks --help`."""

@@ -1,0 +1,83 @@
+"""The command line of the benchmarks."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks import data, report
+from benchmarks.load import LoadError
+from benchmarks.receivers import RECEIVERS, ReceiverError
+from benchmarks.rows import ROWS
+from benchmarks.run import Report, measure
+
+HERE = Path(__file__).parent
+DOCUMENT = HERE.parent / "docs" / "benchmarks.md"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status 0 when everything asked for was measured, 1 when a load or a receiver failed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="measure, keep the JSON and print the tables")
+    run.add_argument(
+        "--rows", default="", help=f"comma-separated, of {', '.join(ROWS)}; 'all' for optional too"
+    )
+    run.add_argument("--receivers", default=",".join(RECEIVERS), help="comma-separated (default: all)")
+    run.add_argument("--rounds", type=int, default=5, help="interleaved runs of each (default: 5)")
+    run.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "dicomwire-benchmarks")
+    run.add_argument("--output", type=Path, help="JSON file (default: benchmarks/results/<time>.json)")
+    run.add_argument("--document", action="store_true", help=f"also write the tables into {DOCUMENT.name}")
+    made = commands.add_parser("data", help="only make the data")
+    made.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "dicomwire-benchmarks")
+    shown = commands.add_parser("show", help="print the tables of a JSON file")
+    shown.add_argument("file", type=Path)
+    shown.add_argument("--document", action="store_true", help=f"also write them into {DOCUMENT.name}")
+    chosen = parser.parse_args(arguments)
+    if chosen.command == "data":
+        for name in data.DATA_SETS:
+            if name != "huge":
+                print(data.folder(name, chosen.folder / "data"))
+        return 0
+    if chosen.command == "show":
+        return _show(report.read(chosen.file), document=chosen.document)
+    names = [name for name, row in ROWS.items() if not row.optional]
+    if chosen.rows:
+        names = list(ROWS) if chosen.rows == "all" else chosen.rows.split(",")
+    receivers = chosen.receivers.split(",")
+    unknown = [name for name in names if name not in ROWS] + [
+        name for name in receivers if name not in RECEIVERS
+    ]
+    if unknown:
+        parser.error(f"unknown: {', '.join(unknown)}")
+    time = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
+    output = chosen.output or HERE / "results" / f"{time}.json"
+    try:
+        result = measure(
+            [ROWS[name] for name in names],
+            receivers=receivers,
+            rounds=chosen.rounds,
+            folder=chosen.folder,
+            tell=lambda words: print(words, file=sys.stderr, flush=True),
+        )
+    except (LoadError, ReceiverError) as error:
+        print(f"failed: {error}", file=sys.stderr)
+        return 1
+    report.write(result, output)
+    print(f"kept in {output}", file=sys.stderr)
+    return _show(result, document=chosen.document)
+
+
+def _show(result: Report, *, document: bool) -> int:
+    tables = report.markdown(result)
+    print(tables)
+    if document:
+        report.insert(tables, DOCUMENT)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
