@@ -126,7 +126,7 @@ class _Writer:
             if kind is Kind.SEQUENCE:
                 members[tag] = self.sequence(steps, decoder, context, (*path, tag))
                 continue
-            if not tag & 0xFFFF or tag < 0x00080000 or tag == TRAILING_PADDING:
+            if not tag & 0xFFFF or tag >> 16 in (0x0000, 0x0002) or tag == TRAILING_PADDING:
                 continue
             if kind is Kind.ENCAPSULATED or tag in PIXEL_DATA:
                 self.bulk(members, vr, start, end, kind, decoder, context, (*path, tag))

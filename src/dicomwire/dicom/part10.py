@@ -52,11 +52,13 @@ class FileMeta:
     findings: tuple[str, ...] = ()
 
 
-def read_file_meta(data: Buffer, *, complete: bool = False) -> FileMeta | None:
+def read_file_meta(data: Buffer, *, complete: bool = False, accept_bare: bool = False) -> FileMeta | None:
     """Read preamble and meta information from the first bytes of a file.
 
     data: any number of bytes from the file's first on.
     complete: these are all bytes of the file.
+    accept_bare: a bare data set, without any meta information, is taken with a finding and a guessed transfer
+        syntax; its length here is 0.
     Returns: None when more bytes are needed. A file without preamble that starts with group 0002 is read,
     with a finding; so is one whose meta information names no transfer syntax, which is then guessed from the
     data set.
@@ -67,6 +69,8 @@ def read_file_meta(data: Buffer, *, complete: bool = False) -> FileMeta | None:
     start = _start(data, complete, findings)
     if start is None:
         return None
+    if start < 0:
+        return _bare(data, accept_bare)
     elements: dict[int, bytes] = {}
     position, size = start, len(data)
     group_end: int | None = None
@@ -167,7 +171,7 @@ def _element(element: int, vr: bytes, text: str) -> bytes:
 
 
 def _start(data: Buffer, complete: bool, findings: list[str]) -> int | None:
-    """Byte offset of group 0002, None when more bytes are needed to tell."""
+    """Byte offset of group 0002, None when more bytes are needed to tell, -1 when there is none."""
     if len(data) < _DATA_START and not complete:
         return None
     if data[PREAMBLE_LENGTH:_DATA_START] == _MAGIC:
@@ -178,10 +182,20 @@ def _start(data: Buffer, complete: bool, findings: list[str]) -> int | None:
     if data[:2] == b"\x02\x00":
         findings.append("the file has neither preamble nor prefix (PS3.10 7.1)")
         return 0
-    if len(data) >= 8 and bytes(data[:2]) in (b"\x08\x00", b"\x00\x08"):
-        syntax = name_of(guess_transfer_syntax(data))
-        raise _error(f"a data set, it seems in {syntax}, without File Meta Information: no DICOM file", 0)
-    raise _error(f"no DICM prefix at byte {PREAMBLE_LENGTH} and no group 0002 at byte 0: no DICOM file", 0)
+    return -1
+
+
+def _bare(data: Buffer, accept: bool) -> FileMeta:
+    """A file without preamble, prefix and group 0002: a data set, or nothing of ours."""
+    if len(data) < 8 or bytes(data[:2]) not in (b"\x08\x00", b"\x00\x08"):
+        raise _error(
+            f"no DICM prefix at byte {PREAMBLE_LENGTH} and no group 0002 at byte 0: no DICOM file", 0
+        )
+    syntax = guess_transfer_syntax(data)
+    finding = f"a data set, it seems in {name_of(syntax)}, without File Meta Information"
+    if not accept:
+        raise _error(f"{finding}: no DICOM file", 0)
+    return FileMeta("", "", syntax, 0, {}, (f"{finding} (PS3.10 7.1)",))
 
 
 def _file_meta(

@@ -184,7 +184,7 @@ def _walk(data: Buffer, result: Scan, depth_limit: int) -> None:
                         position += 8
                         length = 0
                         continue
-                    if group < 8 and not stack:
+                    if group < 8 and group != 4 and not stack:  # 0004 is a DICOMDIR's
                         if group == 0 and is_zero(data, position, end):
                             notes["zeros"] = (
                                 f"{end - position} zero bytes follow the data set at byte {position}"

@@ -1,0 +1,146 @@
+"""Conversion between the uncompressed transfer syntaxes, as a stream (PS3.5 A, 6.2.2, 7.3).
+
+Values are slices of the source and never held as a whole; sequences and items come out with undefined
+length, so that nothing has to be measured ahead. Equal are the values, not the bytes: group lengths are left
+out, elements that implicit VR leaves open get the dictionary's VR or UN, values too long for their VR's
+length field become UN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from struct import pack
+from typing import Final
+
+from dicomwire.dicom.byte_order import swapped
+from dicomwire.dicom.context import DECIDING, PIXEL_REPRESENTATION, Context
+from dicomwire.dicom.deflate import INFLATE_LIMIT, deflated, inflate, inflated
+from dicomwire.dicom.elements import Element, Kind, elements
+from dicomwire.dicom.encoding import (
+    EXPLICIT_LITTLE,
+    LONG_VRS,
+    SHORT_VRS,
+    UNDEFINED,
+    Buffer,
+    Encoding,
+    encoding_of,
+)
+from dicomwire.dicom.scan import scan
+from dicomwire.errors import LocalProtocolError
+from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN, TRANSFER_SYNTAXES, name_of
+
+BLOCK: Final = 1 << 20  # most bytes of a large value in one piece; a multiple of every number's size
+_GATHER: Final = 1 << 16  # bytes of headers and small values that are put together into one piece
+_SHORT: Final = frozenset(SHORT_VRS)
+_LONG: Final = frozenset(LONG_VRS)
+
+
+def to_explicit_vr_little_endian(data: Buffer, transfer_syntax_uid: str) -> Iterator[Buffer]:
+    """A data set in Explicit VR Little Endian, in pieces; see `to_transfer_syntax`."""
+    return to_transfer_syntax(data, transfer_syntax_uid, EXPLICIT_VR_LITTLE_ENDIAN)
+
+
+def to_transfer_syntax(
+    data: Buffer, source: str, target: str, *, inflate_limit: int = INFLATE_LIMIT
+) -> Iterator[Buffer]:
+    """A data set in another uncompressed transfer syntax, in pieces of at most 1 MiB.
+
+    data: the data set; pieces may be views of it.
+    source, target: transfer syntax UIDs; encapsulated ones only where both are the same.
+    inflate_limit: most bytes of an inflated data set that has to be read out of order (target not Explicit
+        VR Little
+        Endian).
+    Raises: LocalProtocolError, when a codec would be needed; while iterating, DataSetError when the data set
+    cannot
+        be read to its end.
+    """
+    if source == target:
+        return _blocks(data)
+    for uid in (source, target):
+        syntax = TRANSFER_SYNTAXES.get(uid)
+        if syntax is None or syntax.encapsulated:
+            raise LocalProtocolError(f"from {name_of(source)} to {name_of(target)} needs a codec")
+    read, write = encoding_of(source), encoding_of(target)
+    pieces: Iterator[Buffer]
+    if read.deflated and write is EXPLICIT_LITTLE:
+        return inflated(data)
+    if read.deflated:
+        data, read = inflate(data, inflate_limit), EXPLICIT_LITTLE
+    if read.explicit == write.explicit and read.little_endian == write.little_endian:
+        pieces = _blocks(data)
+    else:
+        pieces = _convert(data, read, EXPLICIT_LITTLE if write.deflated else write, source)
+    return deflated(pieces) if write.deflated else pieces
+
+
+def converted_length(data: Buffer, source: str, target: str) -> int:
+    """Bytes of the data set that `to_transfer_syntax` makes, for a Content-Length: the cost of one conversion
+    without its copies.
+    """
+    return sum(len(piece) for piece in to_transfer_syntax(data, source, target))
+
+
+def _blocks(data: Buffer) -> Iterator[Buffer]:
+    view = memoryview(data)
+    return (view[start : start + BLOCK] for start in range(0, len(view), BLOCK))
+
+
+def _convert(data: Buffer, read: Encoding, write: Encoding, source: str) -> Iterator[Buffer]:
+    root = 0 if read.explicit else scan(data, source).integer(PIXEL_REPRESENTATION) or 0
+    contexts = [Context(root)]
+    view = memoryview(data)
+    gathered = bytearray()
+    item, item_end, sequence_end = (
+        pack(write.order + "HHI", 0xFFFE, number, length)
+        for number, length in ((0xE000, UNDEFINED), (0xE00D, 0), (0xE0DD, 0))
+    )
+    for step in elements(data, read):
+        kind, tag, _, start, end, encoding = step
+        if kind is Kind.VALUE or kind is Kind.ENCAPSULATED:
+            if not tag & 0xFFFF and tag >> 16 > 0x0002:
+                continue  # a group length would no longer be true; retired (PS3.5 7.2)
+            if tag in DECIDING:
+                contexts[-1].observe(tag, bytes(view[start:end]), encoding)
+            vr = _vr(step, contexts[-1])
+            size = contexts[-1].unit_size(tag, vr) if encoding.little_endian != write.little_endian else 0
+            gathered += _header(tag, vr, UNDEFINED if kind is Kind.ENCAPSULATED else end - start, write)
+            if end - start <= _GATHER:
+                gathered += swapped(view[start:end], size) if size else view[start:end]
+            else:
+                yield bytes(gathered)  # never empty: it ends with the header
+                gathered.clear()
+                for block in range(start, end, BLOCK):
+                    piece = view[block : min(block + BLOCK, end)]
+                    yield swapped(piece, size) if size else piece
+        elif kind is Kind.SEQUENCE:
+            gathered += _header(tag, "SQ", UNDEFINED, write)
+        elif kind is Kind.ITEM:
+            contexts.append(contexts[-1].item())
+            gathered += item
+        elif kind is Kind.ITEM_END:
+            contexts.pop()
+            gathered += item_end
+        else:
+            gathered += sequence_end
+        if len(gathered) > _GATHER:
+            yield bytes(gathered)
+            gathered.clear()
+    if gathered:
+        yield bytes(gathered)
+
+
+def _vr(step: Element, context: Context) -> str:
+    """VR to write: as read, the dictionary's where it was implicit, UN where nobody knows it."""
+    vr = step.vr or context.vr(step.tag, encapsulated=step.kind is Kind.ENCAPSULATED)
+    return vr if vr in _SHORT or vr in _LONG else "UN"
+
+
+def _header(tag: int, vr: str, length: int, write: Encoding) -> bytes:
+    group, element = tag >> 16, tag & 0xFFFF
+    if not write.explicit:
+        return pack(write.order + "HHI", group, element, length)
+    if vr in _SHORT:
+        if length <= 0xFFFF:
+            return pack(write.order + "HH2sH", group, element, vr.encode(), length)
+        vr = "UN"  # PS3.5 6.2.2 note: a value too long for the 16-bit length field of its VR
+    return pack(write.order + "HH2sHI", group, element, vr.encode(), 0, length)
