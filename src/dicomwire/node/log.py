@@ -1,0 +1,80 @@
+"""Where log events go: lines for people or JSON on stderr, the standard library's loggers too."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import TextIO
+
+import structlog
+
+from dicomwire.node.settings import LogSettings
+
+# Loggers of libraries say at INFO what the node says better itself.
+_LIBRARIES = ("asyncio", "uvicorn", "sqlalchemy", "alembic")
+
+
+def configure(options: LogSettings, stream: TextIO = sys.stderr) -> None:
+    """Send every log event to a stream; call it once, before anything logs."""
+    level = logging.getLevelNamesMapping()[options.level.upper()]
+    processors: list[structlog.typing.Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        escape,
+    ]
+    if options.format == "json":
+        processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    else:
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=stream.isatty(),
+            pad_event_to=28,
+            timestamp_key="time",
+            exception_formatter=structlog.dev.plain_traceback,
+        )
+        processors.append(renderer)
+    lines = Lines(stream)
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=lambda *arguments: lines,
+        cache_logger_on_first_use=True,
+    )
+    root = logging.getLogger()
+    root.handlers = [_Forward()]
+    root.setLevel(max(level, logging.WARNING))
+    for name in _LIBRARIES:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+
+
+def escape(logger: object, method: str, event: MutableMapping[str, object]) -> MutableMapping[str, object]:
+    """Control characters in what peers sent, as `\\x1b`: no log line is forged and no terminal driven."""
+    for key, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            event[key] = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
+    return event
+
+
+class Lines:
+    """What structlog hands finished lines to. A node does not end because nobody reads its log any more."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def msg(self, line: str) -> None:
+        """Write one line."""
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):  # a broken pipe; a closed stream
+            return
+
+    debug = info = warning = error = critical = log = msg
+
+
+class _Forward(logging.Handler):
+    """The standard library's records as events."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        logger = structlog.get_logger()
+        logger.log(record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info)

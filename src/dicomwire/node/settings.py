@@ -1,0 +1,456 @@
+"""Every setting of a node: names, units, ranges and defaults, and nothing that acts on them.
+
+Sections are tables of `dicomwire.toml`, `DICOMWIRE_SECTION__KEY` in the environment, and flags of `serve`.
+An unknown key is an error everywhere. Each layer has its own options; `build.py` maps these settings to them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+ENVIRONMENT_PREFIX = "DICOMWIRE_"
+NESTED = "__"
+
+_SIZES = {"b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
+_SIZE = re.compile(r"\s*(\d+)\s*([a-zA-Z]+)\s*")
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+
+
+def _size(value: object) -> object:
+    """`"256 KiB"` as bytes; anything else is left to the integer's own validation."""
+    if isinstance(value, str) and (match := _SIZE.fullmatch(value)):
+        unit = _SIZES.get(match[2].lower())
+        if unit is None:
+            raise ValueError(f"unknown unit {match[2]!r}: use one of B, KB, MB, GB, KiB, MiB, GiB")
+        return int(match[1]) * unit
+    return value
+
+
+def _ae_title(value: str) -> str:
+    """An AE value (PS3.5 6.2): 1 to 16 printable ASCII characters, no backslash, not only spaces."""
+    title = value.strip(" \0")
+    if not 1 <= len(title) <= 16:
+        raise ValueError(f"an AE title has 1 to 16 characters, this one {len(title)}")
+    if not all(" " <= character <= "~" and character != "\\" for character in title):
+        raise ValueError("an AE title has printable ASCII characters and no backslash")
+    return title
+
+
+def _uid(value: str) -> str:
+    uid = value.strip(" \0")
+    if len(uid) > 64 or not _UID.fullmatch(uid):
+        raise ValueError("a UID has at most 64 digits and dots and no empty component")
+    return uid
+
+
+def _one_of(*schemes: str) -> Callable[[str], str]:
+    """Check of a value that is one of a few words or begins with the scheme of a URL."""
+
+    def check(value: str) -> str:
+        if value in schemes or any(
+            scheme.endswith("://") and len(value) > len(scheme) and value.startswith(scheme)
+            for scheme in schemes
+        ):
+            return value
+        raise ValueError(
+            "should be "
+            + " or ".join(f"{scheme}..." if scheme.endswith("://") else repr(scheme) for scheme in schemes)
+        )
+
+    return check
+
+
+def _host(value: str) -> str:
+    host = value.strip()
+    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
+
+
+Size = Annotated[int, BeforeValidator(_size), Field(ge=0)]
+AETitle = Annotated[str, AfterValidator(_ae_title)]
+UID = Annotated[str, AfterValidator(_uid)]
+Host = Annotated[str, AfterValidator(_host), Field(min_length=1)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+PeerPort = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=86_400 * 7, allow_inf_nan=False)]
+# 0 is unlimited; below 8 not even one byte of data fits beside a PDV's header (PS3.8 D.1).
+MaximumLength = Annotated[Size, Field(le=0xFFFFFFFF)]
+Operation = Literal["echo", "store", "find", "get", "move", "delete"]
+OPERATIONS: tuple[Operation, ...] = ("echo", "store", "find", "get", "move")
+
+
+class Section(BaseModel):
+    """One table of the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=False)
+
+
+class TLSSettings(Section):
+    """TLS of a listening door (PS3.15 B)."""
+
+    certificate: Path | None = Field(
+        None, description="PEM file with our certificate and its chain; set, the door speaks TLS only."
+    )
+    key: Path | None = Field(None, description="PEM file with the private key of the certificate.")
+    key_password: SecretStr | None = Field(None, description="Password of the private key.")
+    client_ca: Path | None = Field(
+        None, description="PEM file of CAs; set, a client must show a certificate they signed."
+    )
+    minimum_version: Literal["1.2", "1.3"] = Field("1.2", description="Lowest TLS version taken.")
+
+    @property
+    def enabled(self) -> bool:
+        return self.certificate is not None
+
+    @model_validator(mode="after")
+    def _complete(self) -> TLSSettings:
+        if self.certificate is None and (self.key or self.client_ca):
+            raise ValueError("TLS needs a certificate: set 'certificate' too")
+        return self
+
+
+class PeerTLSSettings(Section):
+    """TLS towards one peer."""
+
+    enabled: bool = Field(True, description="Open a TLS connection to this peer.")
+    ca: Path | None = Field(
+        None, description="PEM file of CAs that sign the peer's certificate; the system's without it."
+    )
+    certificate: Path | None = Field(None, description="PEM file with the certificate that we show.")
+    key: Path | None = Field(None, description="PEM file with its private key.")
+    key_password: SecretStr | None = Field(None, description="Password of the private key.")
+    server_name: str | None = Field(
+        None, description="Name the peer's certificate must carry, when not its host."
+    )
+    verify: bool = Field(True, description="Verify the peer's certificate.")
+
+
+class TimeoutSettings(Section):
+    """How long this node waits for a peer, in seconds."""
+
+    connect: Seconds = Field(10.0, description="For a TCP connection to a peer.")
+    tls: Seconds = Field(10.0, description="For a TLS handshake, either way.")
+    artim: Seconds = Field(
+        30.0, description="For the whole association request, and for the close after a release or abort."
+    )
+    dimse: Seconds = Field(60.0, description="For the next response or fragment of a message.")
+    idle: Seconds = Field(300.0, description="Between messages on an open association.")
+    release: Seconds = Field(30.0, description="For the answer to our release request.")
+    write: Seconds = Field(60.0, description="For a peer that takes nothing of what waits to be sent.")
+    progress: Seconds = Field(
+        30.0, description="How often a message under way is looked at: limits.progress bytes must have come."
+    )
+
+
+class PeerTimeoutSettings(Section):
+    """Timeouts of one peer; what is not set is as for every peer."""
+
+    connect: Seconds | None = None
+    tls: Seconds | None = None
+    artim: Seconds | None = None
+    dimse: Seconds | None = None
+    idle: Seconds | None = None
+    release: Seconds | None = None
+    write: Seconds | None = None
+    progress: Seconds | None = None
+
+
+class LimitSettings(Section):
+    """What a peer can cost at most."""
+
+    associations: int = Field(2_000, ge=1, description="Open associations in all; above it RJ 2/3/2.")
+    associations_per_peer: int = Field(
+        0, ge=0, description="Open associations per peer address; 0 is no limit."
+    )
+    half_open: int = Field(512, ge=1, description="Connections that have not yet asked for an association.")
+    pdu: Size = Field(1 << 20, ge=1 << 12, description="Bytes of a PDU other than P-DATA-TF.")
+    progress: Size = Field(
+        1_024, description="Bytes that a message under way must bring in each timeouts.progress."
+    )
+
+
+class WindowSettings(Section):
+    """Asynchronous operations window (PS3.7 D.3.3.3); 0 is unlimited."""
+
+    invoked: int = Field(1, ge=0, le=65_535, description="Operations we may have outstanding at a peer.")
+    performed: int = Field(8, ge=0, le=65_535, description="Operations a peer may have outstanding here.")
+
+
+class NodeSettings(Section):
+    """What the node is."""
+
+    ae_title: AETitle = Field("DICOMWIRE", description="AE title of this node.")
+    data: Path = Field(Path("dicomwire-data"), description="Data folder; made when missing.")
+    open: bool = Field(False, description="Serve a public address although nothing says who may use it.")
+    workers: int = Field(1, ge=1, description="Processes.")
+    grace: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = Field(
+        10.0, description="Seconds that open associations have to finish when the node stops."
+    )
+    event_loop: Literal["auto", "uvloop", "asyncio"] = Field(
+        "auto", description="auto: uvloop on Linux, asyncio elsewhere."
+    )
+
+
+class LogSettings(Section):
+    """What the node says on stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level shown.")
+    format: Literal["human", "json"] = Field(
+        "human", description="Lines for people, or one JSON object a line."
+    )
+
+
+class DimseSettings(Section):
+    """The DIMSE door."""
+
+    host: Host = Field("127.0.0.1", description="Address to listen on.")
+    port: Port = Field(11112, description="Port to listen on; 0 takes a free one.")
+    called_ae_title: Literal["off", "own"] = Field(
+        "off", description="own: refuse associations that call another AE title than ours."
+    )
+    calling_ae_title: Literal["auto", "off", "list"] = Field(
+        "auto",
+        description="list: refuse AE titles that are no [[peers]]; auto: list, but off on loopback, and off "
+        "with --open where no peers are named.",
+    )
+    on_no_accepted_context: Literal["reject", "accept"] = Field(
+        "reject", description="Answer when no presentation context can be accepted."
+    )
+    transfer_syntax_policy: Literal["as_proposed", "preferred"] = Field(
+        "as_proposed", description="Whose order decides between transfer syntaxes."
+    )
+    preferred_transfer_syntaxes: tuple[UID, ...] = Field(
+        (), description="Our order, with transfer_syntax_policy = preferred."
+    )
+    extra_sop_classes: tuple[UID, ...] = Field(
+        (), description="SOP classes to store beside those of the registry."
+    )
+    refused_sop_classes: tuple[UID, ...] = Field((), description="SOP classes refused by policy (result 1).")
+    maximum_length: MaximumLength = Field(
+        262_144, description="Maximum length announced, in bytes; 0 is unlimited."
+    )
+    proxy_protocol: bool = Field(
+        False, description="Every connection begins with a PROXY header of a load balancer."
+    )
+    backlog: int = Field(
+        1_024, ge=1, le=65_535, description="Connections the system holds before they are accepted."
+    )
+    asynchronous_operations: WindowSettings = WindowSettings()
+    tls: TLSSettings = TLSSettings()
+    timeouts: TimeoutSettings = TimeoutSettings()
+    limits: LimitSettings = LimitSettings()
+
+    @model_validator(mode="after")
+    def _length(self) -> DimseSettings:
+        if 0 < self.maximum_length < 4096:
+            raise ValueError("maximum_length must be 0 (unlimited) or at least 4096 bytes (PS3.8 D.1)")
+        return self
+
+
+class WebSettings(Section):
+    """The HTTP door."""
+
+    host: Host = Field("127.0.0.1", description="Address to listen on.")
+    port: Port = Field(8080, description="Port to listen on; 0 takes a free one.")
+    public_url: Annotated[str, AfterValidator(_one_of("http://", "https://"))] | None = Field(
+        None, description="URL that clients use, when a proxy stands before the node."
+    )
+    cors_origins: tuple[str, ...] = Field(
+        (), description="Origins whose pages may use the node; none by default."
+    )
+    delete: bool = Field(False, description="Let DICOMweb clients delete.")
+    idle: Seconds = Field(75.0, description="Seconds an idle keep-alive connection stays open.")
+    maximum_results: int = Field(1_000, ge=1, description="Results of one search page at most.")
+    tls: TLSSettings = TLSSettings()
+
+
+class ArchiveSettings(Section):
+    """Where instances are kept."""
+
+    catalogue: Annotated[str, AfterValidator(_one_of("sqlite", "postgresql://"))] = Field(
+        "sqlite", description="sqlite, or postgresql://user@host/db."
+    )
+    segments: Annotated[str, AfterValidator(_one_of("files", "s3://"))] = Field(
+        "files", description="files, or s3://bucket/prefix."
+    )
+    duplicates: Literal["keep", "replace", "reject"] = Field(
+        "keep",
+        description="Same SOP instance UID, other content: keep both, the second as a conflict version; replace "
+        "the first; reject the second.",
+    )
+    preamble: Literal["zero", "keep"] = Field(
+        "zero", description="keep: preambles of files that come by STOW-RS or import stay."
+    )
+    segment_size: Size = Field(1 << 30, ge=1 << 20, description="Bytes of one segment file.")
+    memory: Size = Field(
+        32 << 20, ge=1 << 20, description="Bytes of instances under way, in all; beyond it reading pauses."
+    )
+    free_space: Size = Field(256 << 20, description="Bytes of disk kept free for the catalogue.")
+    depth_limit: int = Field(64, ge=1, le=512, description="Nesting of sequences in a data set.")
+    inflate_limit: Size = Field(
+        64 << 20, description="Bytes that a deflated data set may inflate to before its pixel data."
+    )
+
+
+class UserSettings(Section):
+    """One person or device that logs in."""
+
+    name: str = Field(min_length=1, max_length=64, description="User name.")
+    password: SecretStr = Field(
+        description="Argon2 hash of the password, as `dicomwire config hash` prints it."
+    )
+    allow: tuple[Operation, ...] = Field(OPERATIONS, description="What the user may do.")
+
+    @model_validator(mode="after")
+    def _hashed(self) -> UserSettings:
+        if not self.password.get_secret_value().startswith("$argon2"):
+            raise ValueError("password must be an Argon2 hash: make one with `dicomwire config hash`")
+        return self
+
+
+class JWTSettings(Section):
+    """JSON Web Tokens as user identity (PS3.7 D.3.3.7, type 5) and as HTTP bearer."""
+
+    keys: Path | None = Field(
+        None, description="JWKS or PEM file with the issuer's public keys; set, tokens are taken."
+    )
+    secret: SecretStr | None = Field(None, description="Shared secret (HS256), in place of keys.")
+    issuer: str | None = Field(None, description="Required issuer (iss).")
+    audience: str | None = Field(None, description="Required audience (aud).")
+    algorithms: tuple[str, ...] = Field(
+        (), description="Algorithms taken; those that fit the keys without it."
+    )
+    leeway: Annotated[float, Field(ge=0, le=3600)] = Field(
+        30.0, description="Seconds that clocks may differ."
+    )
+    user_claim: str = Field("sub", description="Claim that names the user.")
+    allow: tuple[Operation, ...] = Field(OPERATIONS, description="What a bearer may do.")
+
+    @property
+    def enabled(self) -> bool:
+        return self.keys is not None or self.secret is not None
+
+
+class IdentitySettings(Section):
+    """Who may use the node, by login (PS3.7 D.3.3.7; HTTP Basic and Bearer)."""
+
+    required: bool = Field(False, description="Refuse who does not log in, at both doors.")
+    users: tuple[UserSettings, ...] = Field((), description="Users with a password.")
+    jwt: JWTSettings = JWTSettings()
+
+    @model_validator(mode="after")
+    def _possible(self) -> IdentitySettings:
+        names = [user.name for user in self.users]
+        _unique(names, "users", "name")
+        if self.required and not self.users and not self.jwt.enabled:
+            raise ValueError(
+                "a login is required but nobody can log in: add [[identity.users]] or [identity.jwt]"
+            )
+        return self
+
+
+class AETitleSettings(Section):
+    """One more AE title of this node, with its own rules; what is not set is as in [dimse]."""
+
+    ae_title: AETitle = Field(description="The AE title.")
+    peers: tuple[AETitle, ...] | None = Field(
+        None, description="AE titles that may call it; every one that may call the node without it."
+    )
+    allow: tuple[Operation, ...] = Field(OPERATIONS, description="What may be done under this title.")
+    on_no_accepted_context: Literal["reject", "accept"] | None = None
+    transfer_syntax_policy: Literal["as_proposed", "preferred"] | None = None
+    preferred_transfer_syntaxes: tuple[UID, ...] | None = None
+    extra_sop_classes: tuple[UID, ...] | None = None
+    refused_sop_classes: tuple[UID, ...] | None = None
+    maximum_length: MaximumLength | None = None
+
+
+class PeerSettings(Section):
+    """A device we know: where it listens and what it may do here."""
+
+    ae_title: AETitle = Field(description="Its AE title.")
+    host: Host | None = Field(None, description="Where it listens; without it nothing can be sent there.")
+    port: PeerPort | None = Field(None, description="Port it listens on.")
+    allow: tuple[Operation, ...] = Field(OPERATIONS, description="What it may do here.")
+    addresses: tuple[str, ...] = Field((), description="IP addresses it may come from; any without it.")
+    transfer_syntaxes: tuple[UID, ...] | None = Field(
+        None, description="The only transfer syntaxes it gets along with."
+    )
+    character_set: str | None = Field(None, description="Its Specific Character Set where it names none.")
+    maximum_length: MaximumLength | None = Field(
+        None, description="Maximum length announced to it, in bytes."
+    )
+    asynchronous_operations: WindowSettings | None = Field(
+        None, description="Window proposed to it; none without it."
+    )
+    tls: PeerTLSSettings | None = Field(None, description="TLS towards it.")
+    timeouts: PeerTimeoutSettings = PeerTimeoutSettings()
+    user: str | None = Field(None, description="User name we log in with.")
+    password: SecretStr | None = Field(None, description="Password we log in with.")
+
+    @model_validator(mode="after")
+    def _reachable(self) -> PeerSettings:
+        if (self.host is None) != (self.port is None):
+            raise ValueError("host and port belong together")
+        for address in self.addresses:
+            ipaddress.ip_address(address)
+        return self
+
+
+def _unique(values: Sequence[str], table: str, key: str) -> None:
+    seen: set[str] = set()
+    for value in values:
+        if value in seen:
+            raise ValueError(f"two [[{table}]] have the same {key} {value!r}")
+        seen.add(value)
+
+
+class Settings(BaseSettings):
+    """The settings of a node, whole."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        env_prefix=ENVIRONMENT_PREFIX,
+        env_nested_delimiter=NESTED,
+    )
+
+    node: NodeSettings = NodeSettings()
+    log: LogSettings = LogSettings()
+    dimse: DimseSettings = DimseSettings()
+    web: WebSettings = WebSettings()
+    archive: ArchiveSettings = ArchiveSettings()
+    identity: IdentitySettings = IdentitySettings()
+    peers: tuple[PeerSettings, ...] = ()
+    ae_titles: tuple[AETitleSettings, ...] = ()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is given: `configuration.load` merges the sources and tells where each value is from."""
+        return (init_settings,)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        _unique([peer.ae_title for peer in self.peers], "peers", "ae_title")
+        titles = [self.node.ae_title, *(entry.ae_title for entry in self.ae_titles)]
+        _unique(titles, "ae_titles", "ae_title")
+        known = {peer.ae_title for peer in self.peers}
+        for entry in self.ae_titles:
+            if missing := [title for title in entry.peers or () if title not in known]:
+                raise ValueError(
+                    f"[[ae_titles]] {entry.ae_title!r} names {missing[0]!r}, which is no [[peers]]"
+                )
+        return self

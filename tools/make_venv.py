@@ -1,0 +1,51 @@
+"""Make or update a virtual environment with the pinned dependencies: plain python3, venv and pip.
+
+Runs under any Python 3, so that one that is too old is told so.
+"""
+
+import os
+import subprocess
+import sys
+
+OLDEST = (3, 11)
+
+
+def main():
+    """Usage: make_venv.py FOLDER STAMP [EXTRAS]; STAMP is a file in FOLDER that says when it was done."""
+    folder, stamp = sys.argv[1:3]
+    extras = f"[{sys.argv[3]}]" if len(sys.argv) > 3 else ""
+    if sys.version_info < OLDEST:
+        have = ".".join(map(str, sys.version_info[:3]))
+        sys.exit(
+            f"dicomwire needs Python 3.11 or newer; {sys.executable} is {have}. Name another: make PYTHON=python3.12"
+        )
+    python = os.path.join(folder, "bin", "python")
+    if (
+        subprocess.call([python, "-c", "import pip"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        if os.path.exists(python)
+        else True
+    ):
+        make(folder)
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
+    print(f"Installing dicomwire and what it needs into {folder} ...", flush=True)
+    code = subprocess.call([*install, "--constraint", "constraints.txt", "--editable", "." + extras])
+    if code:
+        sys.exit("pip could not install the dependencies: its message is above")
+    with open(os.path.join(folder, stamp), "w"):
+        pass
+
+
+def make(folder):
+    """Make the environment; say what is missing where the system's Python comes without venv."""
+    try:
+        import ensurepip  # noqa: F401
+        import venv
+    except ImportError:
+        name = "python{}.{}-venv".format(*sys.version_info[:2])
+        sys.exit(f"This Python has no venv. On Debian or Ubuntu: apt-get install {name}")
+    print(f"Making the virtual environment {folder} ...", flush=True)
+    venv.create(folder, clear=True, with_pip=True)
+
+
+if __name__ == "__main__":
+    main()
