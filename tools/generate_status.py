@@ -19,6 +19,7 @@ Do not edit: change the table in tools/registry and run it again.
 """
 
 # ruff: noqa: E501
+# fmt: off
 from __future__ import annotations
 
 from typing import Final

@@ -467,7 +467,7 @@ def decode(data: Buffer) -> Decoded:
             continue
         if not stored and usage is not Usage.NEEDED:
             continue  # an optional field with an empty value says nothing
-        if pad and (stored[-1:] in _PADS or len(stored) & 1) and not _well_padded(stored, value, pad):
+        if pad and (stored[-1:] in _PADS or len(stored) & 1) and not _well_padded(stored, pad):
             what = f"{message.name}: {_words(element)} is padded against its VR: {stored!r}"
             violations.append(Violation(what, _offset(raw, element), name, "PS3.5 6.2"))
         values[name] = value
@@ -529,9 +529,10 @@ def _no_message(raw: bytes) -> NoReturn:
     raise DecodeError(what, offset, field="command_field", section="PS3.7 E.1")
 
 
-def _well_padded(stored: bytes, value: Value, pad: bytes) -> bool:
-    length = len(str(value))
-    return len(stored) == length + (length & 1) and (not length & 1 or stored[-1:] == pad)
+def _well_padded(stored: bytes, pad: bytes) -> bool:
+    """Even, by one NUL at the end of a UID, by any spaces at the end of other text (PS3.5 6.2, 9.1)."""
+    padding = stored[len(stored.rstrip(b"\0 ")) :]
+    return not len(stored) & 1 and (padding in (b"", pad) or (pad == b" " and not padding.strip(pad)))
 
 
 def _missing(raw: bytes, message: type[Command], name: str, usage: Usage) -> Violation:

@@ -1,7 +1,7 @@
 """P-DATA fragments to DIMSE messages and back (PS3.7 6.3.1; PS3.8 E).
 
-A command set is joined, a data set never: its fragments are handed on as they come. The invariant both ways
-is that of PS3.8 E.1: the fragments of a message, all in one presentation context, come before those of the next.
+A command set is joined, a data set never: its fragments are handed on as they come. The invariant is that of
+PS3.8 E.1: the fragments of a message, all in one presentation context, come before those of the next.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Status codes, their class and their words, in general and per service (PS3.7 C; PS3.4 per service).
 
-Pure lookup. A service's own codes come first, then the general ones, then the class that a code's first digits
-stand for; a code that none knows is a failure.
+Pure lookup. A service's own codes come first, then the general ones, then the class that a code's first
+digits stand for; a code that none knows is a failure.
 """
 
 from __future__ import annotations
