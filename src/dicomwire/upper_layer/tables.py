@@ -1,7 +1,7 @@
-"""The Upper Layer state machine as data: states, events, actions and transitions (PS3.8 Tables 9-1 to 9-10).
+"""The Upper Layer state machine as data: states, events, actions, transitions (PS3.8 Tables 9-1 to 9-10).
 
-Nothing is decided here. An action is a next state and a few effects that `protocol` carries out; only AE-6 and
-AR-8 have two next states, and `protocol` says which.
+Nothing is decided here. An action is a next state and a few effects that `protocol` carries out; only AE-6
+and AR-8 have two next states, and `protocol` says which.
 """
 
 from __future__ import annotations
