@@ -127,7 +127,7 @@ def native_span(image: Image, pixel_data: PixelData, frame: int, *, little_endia
     first, last = (frame - 1) * image.frame_bits, frame * image.frame_bits
     if not image.frame_bits or last > length * 8:
         raise FrameError(
-            f"pixel data: {length} bytes, frame {frame} of {image.frame_bits} bits ends at byte {(last + 7) // 8}",
+            f"pixel data: {length} bytes, frame {frame} ends at byte {(last + 7) // 8}",
             pixel_data.offset,
             section="PS3.5 8.1.1",
         )
@@ -233,8 +233,8 @@ def _by_markers(
     ]
     if len(bounds) != number_of_frames or bounds[0] != 0:
         raise FrameError(
-            f"pixel data: {len(parts)} fragments, {number_of_frames} frames, {len(bounds)} begin a codestream,"
-            " and no offset table",
+            f"pixel data: {len(parts)} fragments for {number_of_frames} frames, {len(bounds)} of them begin"
+            " a codestream, and no offset table fits",
             position,
             section="PS3.5 A.4",
         )
