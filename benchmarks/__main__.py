@@ -9,8 +9,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import data, report
-from benchmarks.load import LoadError
-from benchmarks.receivers import RECEIVERS, ReceiverError
+from benchmarks.receivers import RECEIVERS
 from benchmarks.rows import ROWS
 from benchmarks.run import Report, measure
 
@@ -55,17 +54,13 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"unknown: {', '.join(unknown)}")
     time = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
     output = chosen.output or HERE / "results" / f"{time}.json"
-    try:
-        result = measure(
-            [ROWS[name] for name in names],
-            receivers=receivers,
-            rounds=chosen.rounds,
-            folder=chosen.folder,
-            tell=lambda words: print(words, file=sys.stderr, flush=True),
-        )
-    except (LoadError, ReceiverError) as error:
-        print(f"failed: {error}", file=sys.stderr)
-        return 1
+    result = measure(
+        [ROWS[name] for name in names],
+        receivers=receivers,
+        rounds=chosen.rounds,
+        folder=chosen.folder,
+        tell=lambda words: print(words, file=sys.stderr, flush=True),
+    )
     report.write(result, output)
     print(f"kept in {output}", file=sys.stderr)
     return _show(result, document=chosen.document)
@@ -76,7 +71,7 @@ def _show(result: Report, *, document: bool) -> int:
     print(tables)
     if document:
         report.insert(tables, DOCUMENT)
-    return 0
+    return 1 if result.failures else 0
 
 
 if __name__ == "__main__":

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import shutil
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +19,7 @@ from pathlib import Path
 
 from benchmarks import wire
 from benchmarks.data import Instance
+from benchmarks.receivers import system_program
 
 IN_MEMORY = 4 << 20  # bytes: larger instances are encoded while they are sent
 SEND_TIMEOUT = 600.0  # seconds without an answer to one instance
@@ -79,7 +78,9 @@ def send_storescu(
     port: int, ae_title: str, folder: Path, count: int, associations: int, *, nodelay: bool
 ) -> Iterator[Load]:
     """C-STORE the first `count` files of `folder` with DCMTK's storescu processes, its start-up included."""
-    program = storescu()
+    program = system_program("storescu")
+    if not program:
+        raise LoadError("storescu is not installed (apt-get install dcmtk)")
     environment = {**os.environ, "TCP_NODELAY": "1"}
     if not nodelay:
         del environment["TCP_NODELAY"]
@@ -105,16 +106,6 @@ def send_storescu(
         instances=count,
         bytes=sum(each.stat().st_size for each in files),
     )
-
-
-def storescu() -> str:
-    """DCMTK's storescu, not the program of the same name that pynetdicom installs beside Python."""
-    beside_python = Path(sys.executable).parent
-    paths = [each for each in os.get_exec_path() if Path(each) != beside_python]
-    found = shutil.which("storescu", path=os.pathsep.join(paths))
-    if not found:
-        raise LoadError("storescu is not installed (apt-get install dcmtk)")
-    return found
 
 
 def _send(end: Connection, port: int, ae_title: str, instances: Sequence[Instance]) -> None:

@@ -109,17 +109,17 @@ class Receiver(ABC):
         """Environment variables it needs."""
         return {}
 
-    def stop(self) -> None:
-        """End it: SIGTERM, and SIGKILL if that does not help."""
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int | None:
+        """End it by a signal, by SIGKILL if that does not help; its exit status, if it was running."""
         if self.process is None:
-            return
-        self.process.send_signal(signal.SIGTERM)
+            return None
+        process, self.process = self.process, None
+        process.send_signal(how)
         try:
-            self.process.wait(STOP_WITHIN)
+            return process.wait(STOP_WITHIN)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process = None
+            process.kill()
+            return process.wait()
 
     def url(self, path: str) -> str:
         """A URL under its DICOMweb service."""
@@ -128,7 +128,11 @@ class Receiver(ABC):
     def _answers(self) -> bool:
         try:
             association = wire.associate(
-                self.dimse_port, called_ae_title=self.ae_title, abstract_syntax=wire.VERIFICATION, timeout=5.0
+                self.dimse_port,
+                called_ae_title=self.ae_title,
+                abstract_syntax=wire.VERIFICATION,
+                transfer_syntax=wire.IMPLICIT,
+                timeout=5.0,
             )
             association.echo()
             association.release()
@@ -281,7 +285,16 @@ class Dicomwire(Receiver):
 
     def command(self) -> Sequence[str]:
         ports = ["--dimse-port", str(self.dimse_port), "--http-port", str(self.http_port)]
-        return [self.program(), "serve", "--data", str(self.folder / "data"), *ports]
+        return [self.program(), "serve", "--data", str(self.data), *ports, *self.options()]
+
+    @property
+    def data(self) -> Path:
+        """Its data folder."""
+        return self.folder / "data"
+
+    def options(self) -> Sequence[str]:
+        """Further flags of `dicomwire serve`."""
+        return ()
 
     def count(self) -> int:
         total = 0
@@ -302,21 +315,22 @@ RECEIVERS: dict[str, type[Receiver]] = {
 
 def _dcmtk(program: str, *arguments: str) -> list[str]:
     """DCMTK's program by its path: pynetdicom installs programs of the same names beside Python."""
-    return [_system_program(program) or program, *arguments]
+    return [system_program(program) or program, *arguments]
 
 
-def _system_program(program: str) -> str | None:
+def system_program(program: str) -> str | None:
+    """The path of an installed program that is not one of those beside this Python."""
     beside_python = Path(sys.executable).parent
     paths = [each for each in os.get_exec_path() if Path(each) != beside_python]
     return shutil.which(program, path=os.pathsep.join(paths))
 
 
 def _missing(program: str, remedy: str) -> str:
-    return "" if _system_program(program) else f"{program} ({remedy})"
+    return "" if system_program(program) else f"{program} ({remedy})"
 
 
 def _first_line(program: str, *arguments: str) -> str:
-    command = [_system_program(program) or program, *arguments]
+    command = [system_program(program) or program, *arguments]
     with suppress(OSError, IndexError):
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()[0]
     return f"{program} of unknown version"

@@ -18,7 +18,12 @@ OURS = "dicomwire"
 def read(path: Path) -> Report:
     """The report that `write` left."""
     kept = json.loads(path.read_text())
-    return Report(kept["machine"], kept["versions"], [Measurement(**each) for each in kept["measurements"]])
+    return Report(
+        kept["machine"],
+        kept["versions"],
+        [Measurement(**each) for each in kept["measurements"]],
+        kept["failures"],
+    )
 
 
 def write(report: Report, path: Path) -> None:
@@ -56,6 +61,7 @@ def markdown(report: Report) -> str:
         "|---|---|--:|--:|--:|--:|--:|--:|--:|",
         *_table(report.measurements),
     ]
+    lines += [f"\nFailed: {each}." for each in report.failures]
     return "\n".join(lines) + "\n"
 
 

@@ -89,7 +89,7 @@ ROWS = {
             "10 KB, 8 storescu with TCP_NODELAY",
             "small",
             Client.STORESCU,
-            (*ALL, "dcmqrscp"),
+            ALL,
             associations=8,
             optional=True,
         ),

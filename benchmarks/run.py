@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks import data, load, processes, webload
 from benchmarks.load import Load, LoadError
-from benchmarks.receivers import RECEIVERS, Receiver
+from benchmarks.receivers import RECEIVERS, Receiver, ReceiverError
 from benchmarks.rows import Client, Row
 
 RETRIEVALS = 3  # of the same study in one run; their median counts
@@ -49,6 +49,7 @@ class Report:
     machine: dict[str, str]
     versions: dict[str, str]
     measurements: list[Measurement]
+    failures: list[str]  # a load that was not answered with success throughout counts for nothing
 
     def as_json(self) -> dict[str, object]:
         """The report as JSON's types."""
@@ -69,18 +70,24 @@ def measure(
         if what:
             tell(f"skipped {name}: missing {what}")
     present = [name for name in receivers if not missing[name]]
-    measurements = []
+    measurements: list[Measurement] = []
+    failures: list[str] = []
     for row in rows:
         for turn in range(rounds):
             for name in (each for each in row.receivers if each in present):
-                measured = _measure_one(row, name, turn, folder)
+                try:
+                    measured = _measure_one(row, name, turn, folder)
+                except (LoadError, ReceiverError, OSError) as error:
+                    failures.append(f"{row.name} round {turn + 1}: {name} failed: {error}")
+                    tell(failures[-1])
+                    continue
                 rate = measured.rate(by_bytes=row.by_bytes)
                 words = f"{rate / 1e6:,.0f} MB/s" if row.by_bytes else f"{rate:,.0f}/s"
                 cost = f"{measured.cpu_seconds:.2f} s CPU, {measured.peak_bytes / 1e6:.0f} MB"
                 tell(f"{row.name} round {turn + 1}: {name} {words}, {cost}")
                 measurements.append(measured)
     versions = {name: RECEIVERS[name].version() for name in present}
-    return Report(_machine(folder), versions, measurements)
+    return Report(_machine(folder), versions, measurements, failures)
 
 
 def _measure_one(row: Row, name: str, turn: int, folder: Path) -> Measurement:

@@ -1,7 +1,7 @@
 """The few PDUs and messages that a measuring client needs (PS3.8 9.3, PS3.7 9.3), apart from the node's own.
 
-It shares no code with what it measures. It speaks Explicit VR Little Endian only, and raises `PeerError` at
-anything it did not ask for.
+It shares no code with what it measures, proposes one presentation context, and raises `PeerError` at anything
+it did not ask for.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
-EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
-IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
+IMPLICIT = "1.2.840.10008.1.2"
+EXPLICIT = "1.2.840.10008.1.2.1"
 VERIFICATION = "1.2.840.10008.1.1"
 LARGEST_FRAGMENT = 1 << 18  # bytes of one PDV, however much more the peer takes
 WRITE = 1 << 20  # bytes gathered for one write to the socket
@@ -57,16 +57,17 @@ class Established:
 
 
 def associate(
-    port: int, *, called_ae_title: str, abstract_syntax: str, host: str = "127.0.0.1", timeout: float = 60.0
+    port: int,
+    *,
+    called_ae_title: str,
+    abstract_syntax: str,
+    transfer_syntax: str = EXPLICIT,
+    timeout: float = 60.0,
 ) -> Established:
-    """An association for one abstract syntax, in Explicit VR Little Endian but for Verification."""
-    connected = socket.create_connection((host, port), timeout)
+    """An association over loopback with one presentation context of one transfer syntax."""
+    connected = socket.create_connection(("127.0.0.1", port), timeout)
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    syntaxes = [EXPLICIT_VR_LITTLE_ENDIAN]
-    if abstract_syntax == VERIFICATION:
-        syntaxes = [IMPLICIT_VR_LITTLE_ENDIAN]
-    context = _item(0x30, abstract_syntax.encode())
-    context += b"".join(_item(0x40, each.encode()) for each in syntaxes)
+    context = _item(0x30, abstract_syntax.encode()) + _item(0x40, transfer_syntax.encode())
     user = _item(0x51, struct.pack(">I", 16384)) + _item(0x52, b"2.25.7219042853.99")
     body = struct.pack(">HH16s16s32x", 1, 0, called_ae_title.encode().ljust(16), b"BENCHMARK".ljust(16))
     body += _item(0x10, APPLICATION_CONTEXT.encode())
