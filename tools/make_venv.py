@@ -1,6 +1,6 @@
 """Make or update a virtual environment with the pinned dependencies: plain python3, venv and pip.
 
-Runs under any Python 3, so that one that is too old is told so.
+Written so that a Python that is too old still reads it, and says so.
 """
 
 import os
@@ -16,23 +16,23 @@ def main():
     extras = f"[{sys.argv[3]}]" if len(sys.argv) > 3 else ""
     if sys.version_info < OLDEST:
         have = ".".join(map(str, sys.version_info[:3]))
-        sys.exit(
-            f"dicomwire needs Python 3.11 or newer; {sys.executable} is {have}. Name another: make PYTHON=python3.12"
-        )
+        sys.exit(f"dicomwire needs Python 3.11 or newer; {sys.executable} is {have}. Try PYTHON=python3.12")
     python = os.path.join(folder, "bin", "python")
-    if (
-        subprocess.call([python, "-c", "import pip"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        if os.path.exists(python)
-        else True
-    ):
+    if not works(python):
         make(folder)
-    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
     print(f"Installing dicomwire and what it needs into {folder} ...", flush=True)
-    code = subprocess.call([*install, "--constraint", "constraints.txt", "--editable", "." + extras])
-    if code:
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
+    if subprocess.call([*install, "--constraint", "constraints.txt", "--editable", "." + extras]):
         sys.exit("pip could not install the dependencies: its message is above")
     with open(os.path.join(folder, stamp), "w"):
         pass
+
+
+def works(python):
+    """Whether an environment's Python runs and has pip: the one it was made from may be gone."""
+    if not os.path.exists(python):
+        return False
+    return not subprocess.call([python, "-c", "import pip"], stderr=subprocess.DEVNULL)
 
 
 def make(folder):

@@ -1,7 +1,7 @@
 """Settings from three places: `dicomwire.toml`, below the environment, below flags.
 
-What is unknown or cannot be is one `ConfigurationError` that lists every fault with the place it stands at and
-the name that was meant, where an unknown one is close to it.
+What is unknown or cannot be is one `ConfigurationError`, with a line for every fault: where it stands and,
+where an unknown name is close to a known one, which was meant.
 """
 
 from __future__ import annotations

@@ -281,8 +281,8 @@ class ArchiveSettings(Section):
     )
     duplicates: Literal["keep", "replace", "reject"] = Field(
         "keep",
-        description="Same SOP instance UID, other content: keep both, the second as a conflict version; replace "
-        "the first; reject the second.",
+        description="Same SOP instance UID, other content: keep both, the second as a conflict version; "
+        "replace the first; reject the second.",
     )
     preamble: Literal["zero", "keep"] = Field(
         "zero", description="keep: preambles of files that come by STOW-RS or import stay."

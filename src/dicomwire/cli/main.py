@@ -1,0 +1,58 @@
+"""The command `dicomwire`: the table of commands; where errors become lines and exit statuses.
+
+Exit status: 0 done, 1 the peer or the data said no, 2 wrong use. Commands import what they need when they
+run, so that each starts fast.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+
+import typer
+
+from dicomwire.cli import config, echo, send, serve, uids, version
+from dicomwire.cli.output import Stop, say
+from dicomwire.errors import ConfigurationError, DicomwireError
+
+app = typer.Typer(
+    name="dicomwire",
+    help="A DICOM node that explains itself: DIMSE and DICOMweb on one archive.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(serve.serve)
+app.command()(echo.echo)
+app.command()(send.send)
+app.command()(uids.uids)
+app.add_typer(config.app, name="config")
+app.command()(version.version)
+
+
+def main() -> None:
+    """Run a command and exit."""
+    try:
+        app()
+    except Stop as stop:
+        _tell(stop.message, stop.status)
+    except ConfigurationError as error:
+        _tell(str(error), 2)
+    except DicomwireError as error:
+        _tell(str(error), 1)
+    except KeyboardInterrupt:
+        _tell("interrupted", 130)
+    except BrokenPipeError:
+        # Who reads our output, `head` say, has enough. The interpreter must not try to flush it again.
+        sys.stdout = sys.stderr = None  # type: ignore[assignment]
+        sys.exit(0)
+
+
+def _tell(message: str, status: int) -> None:
+    """One line a fault on stderr, with the traceback where --verbose asks for it."""
+    if "--verbose" in sys.argv:
+        traceback.print_exc()
+    for line in message.splitlines():
+        say(f"dicomwire: {line}")
+    sys.exit(status)

@@ -1,0 +1,50 @@
+"""`dicomwire version`: what runs here."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib import metadata
+
+from dicomwire import __version__
+from dicomwire.cli.output import Json, show_json
+from dicomwire.uids import EDITIONS, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+
+_LIBRARIES = ("pydicom", "sqlalchemy", "starlette", "uvicorn", "uvloop", "isal", "pysqlite3")
+
+
+def version(*, as_json: Json = False) -> None:
+    """Show the version of dicomwire and of what it runs on."""
+    facts: dict[str, object] = {
+        "dicomwire": __version__,
+        "implementation_class_uid": IMPLEMENTATION_CLASS_UID,
+        "implementation_version_name": IMPLEMENTATION_VERSION_NAME,
+        "registry": f"PS3.6 {EDITIONS[-1]}",
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "sqlite": _sqlite(),
+    }
+    libraries = {name: _installed(name) for name in _LIBRARIES}
+    if as_json:
+        show_json({**facts, "libraries": libraries})
+        return
+    print(f"dicomwire {__version__}")
+    for name, value in list(facts.items())[1:]:
+        print(f"{name.replace('_', ' '):28} {value}")
+    print(f"{'libraries':28} " + ", ".join(f"{name} {found}" for name, found in libraries.items() if found))
+    print(f"{'installed in':28} {sys.prefix}")
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _sqlite() -> str:
+    try:
+        from pysqlite3 import dbapi2
+    except ImportError:
+        from sqlite3 import dbapi2  # type: ignore[no-redef]
+    return str(dbapi2.sqlite_version)

@@ -1,0 +1,42 @@
+"""Whether a node may listen where it is told to: no public address that anybody may use, unless told so."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from dicomwire.node.settings import Settings
+
+
+def refusals(settings: Settings) -> tuple[str, ...]:
+    """Why these settings must not be served, one line a door; nothing when they may.
+
+    A public address is any that is no loopback address, names other than localhost included. What protects a
+    door: TLS, a required login, or, for DIMSE, a list of calling AE titles.
+    """
+    if settings.node.open:
+        return ()
+    dimse, web = settings.dimse, settings.web
+    protected = settings.identity.required
+    listed = bool(settings.peers) and dimse.calling_ae_title != "off"
+    reasons = []
+    if not (is_loopback(dimse.host) or protected or listed or dimse.tls.enabled):
+        reasons.append(
+            f"dimse.host {dimse.host} is a public address and nothing says who may use it: name the AE "
+            "titles in [[peers]], set up TLS (dimse.tls), require a login (identity.required), or say --open"
+        )
+    if not (is_loopback(web.host) or protected or web.tls.enabled):
+        reasons.append(
+            f"web.host {web.host} is a public address and nothing says who may use it: set up TLS (web.tls), "
+            "require a login (identity.required), or say --open"
+        )
+    return tuple(reasons)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host can be reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

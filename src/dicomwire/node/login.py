@@ -1,0 +1,95 @@
+"""HTTP logins: Basic and Bearer before every page but the health checks (RFC 7617, RFC 6750).
+
+Which operation a request is follows from its method and path: a user who may only store cannot search.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import time
+from collections.abc import Mapping
+
+import structlog
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from dicomwire.access.identity import Accepted, Credentials, Refused, Verifier
+from dicomwire.access.permission import Permission
+from dicomwire.web.problems import problem_response
+
+OPEN_PATHS = frozenset({"/healthz", "/readyz"})  # what supervises the node has no login
+SEARCHED = frozenset({"studies", "series", "instances"})  # the last word of a QIDO-RS resource (PS3.18 10.6)
+
+log = structlog.get_logger()
+
+
+class Login:
+    """ASGI middleware that lets in whom the verifier accepts, for what they may do."""
+
+    def __init__(self, app: ASGIApp, verifier: Verifier, prefix: str) -> None:
+        """Stand before an application.
+
+        Args:
+            prefix: path below which the DICOMweb resources are.
+        """
+        self._app = app
+        self._verifier = verifier
+        self._prefix = prefix + "/"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in OPEN_PATHS or scope["method"] == "OPTIONS":
+            await self._app(scope, receive, send)
+            return
+        verdict = await self._verdict(scope)
+        if isinstance(verdict, Refused):
+            log.info("login refused", peer=_peer(scope), path=scope["path"][:300], reason=verdict.reason)
+            challenge = {"WWW-Authenticate": 'Basic realm="dicomwire", charset="UTF-8"'}
+            await problem_response(401, "a login is needed", challenge)(scope, receive, send)
+            return
+        needed = operation(scope["method"], scope["path"], self._prefix)
+        identity = verdict.identity
+        if identity is not None and needed & identity.permission != needed:
+            log.info("operation refused", peer=_peer(scope), user=identity.name, operation=str(needed.name))
+            words = f"user {identity.name!r} may not {(needed.name or '').lower()}"
+            await problem_response(403, words)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    async def _verdict(self, scope: Scope) -> Accepted | Refused:
+        header = dict(scope["headers"]).get(b"authorization")
+        if header is None:
+            return await self._verifier.verify(None, now=time.time())
+        found = credentials(header)
+        if found is None:
+            return Refused("an Authorization header that is neither Basic nor Bearer")
+        return await self._verifier.verify(found, now=time.time())
+
+
+def credentials(header: bytes) -> Credentials | None:
+    """Those of an Authorization header; None when it is of no kind that is known here."""
+    scheme, _, value = header.partition(b" ")
+    if scheme.lower() == b"bearer":
+        return Credentials.token(value.strip().decode("latin-1"))
+    if scheme.lower() != b"basic":
+        return None
+    try:
+        name, colon, password = base64.b64decode(value.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return Credentials.password(name, password) if colon else None
+
+
+def operation(method: str, path: str, prefix: str) -> Permission:
+    """What a request does; nothing in particular for the node's own pages."""
+    if not path.startswith(prefix):
+        return Permission.NONE
+    if method == "DELETE":
+        return Permission.DELETE
+    if method in ("POST", "PUT"):
+        return Permission.STORE
+    return Permission.FIND if path.rstrip("/").rpartition("/")[2] in SEARCHED else Permission.GET
+
+
+def _peer(scope: Mapping[str, object]) -> str:
+    client = scope.get("client")
+    return f"{client[0]}:{client[1]}" if isinstance(client, tuple | list) else ""
