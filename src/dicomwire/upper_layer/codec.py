@@ -194,9 +194,7 @@ def _proposed_context(reader: Reader, item: Item) -> ProposedContext:
         else:
             unknown.append(reader.unknown(part))
     abstract_syntax = abstract_syntaxes[0] if abstract_syntaxes else ""
-    return ProposedContext(
-        reader.body[item.start], abstract_syntax, tuple(transfer_syntaxes), tuple(unknown)
-    )
+    return ProposedContext(reader.body[item.start], abstract_syntax, tuple(transfer_syntaxes), tuple(unknown))
 
 
 def _context_result(reader: Reader, item: Item) -> ContextResult:
