@@ -1,0 +1,101 @@
+"""The HTTP resources and what answers each method on them (PS3.18 10.3).
+
+`build` makes a Starlette application that can be mounted anywhere; URLs in answers follow where it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from dicomwire.archive.archive import Archive
+from dicomwire.web.bulkdata import BulkData
+from dicomwire.web.frames import Frames
+from dicomwire.web.metadata import Metadata
+from dicomwire.web.options import WebOptions
+from dicomwire.web.problems import Problem, answer_fault, answer_http_exception, answer_problem
+from dicomwire.web.resources import DecodedPath
+from dicomwire.web.retrieve import Retrieve
+from dicomwire.web.store import Store
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+STUDY = "/studies/{study}"
+SERIES = STUDY + "/series/{series}"
+INSTANCE = SERIES + "/instances/{instance}"
+
+
+class Resource:
+    """One path of the table: the endpoint of each method; OPTIONS and HEAD follow from them."""
+
+    def __init__(self, methods: Mapping[str, Endpoint]) -> None:
+        self._methods = dict(methods)
+        if "GET" in methods:
+            self._methods["HEAD"] = methods["GET"]
+        self.allow = ", ".join(sorted((*self._methods, "OPTIONS")))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method: str = scope["method"]
+        if method == "OPTIONS":
+            await Response(status_code=204, headers={"Allow": self.allow})(scope, receive, send)
+            return
+        endpoint = self._methods.get(method)
+        if endpoint is None:
+            raise Problem(405, f"{method} is not for this resource; {self.allow} are", {"Allow": self.allow})
+        response = await endpoint(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+
+def routes(archive: Archive, options: WebOptions) -> list[Route]:
+    """The table of resources."""
+    store = Store(archive, options)
+    retrieve = Retrieve(archive, options)
+    metadata = Metadata(archive, options)
+    frames = Frames(archive, options)
+    bulk_data = BulkData(archive, options, frames)
+    table: dict[str, dict[str, Endpoint]] = {
+        "/studies": {"POST": store},
+        STUDY: {"GET": retrieve, "POST": store},
+        STUDY + "/metadata": {"GET": metadata},
+        SERIES: {"GET": retrieve},
+        SERIES + "/metadata": {"GET": metadata},
+        INSTANCE: {"GET": retrieve},
+        INSTANCE + "/metadata": {"GET": metadata},
+        INSTANCE + "/frames/{frames}": {"GET": frames},
+        INSTANCE + "/bulkdata/{path:path}": {"GET": bulk_data},
+    }
+    return [Route(path, Resource(methods)) for path, methods in table.items()]
+
+
+def build(archive: Archive, options: WebOptions | None = None) -> Starlette:
+    """The DICOMweb application on an archive."""
+    options = options or WebOptions()
+    middleware = [Middleware(DecodedPath)]
+    if options.cors_origins:
+        cors = Middleware(
+            CORSMiddleware,
+            allow_origins=options.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["accept", "authorization", "content-type", "range"],
+            expose_headers=["content-location", "content-range", "warning"],
+        )
+        middleware.insert(0, cors)
+    app = Starlette(
+        routes=routes(archive, options),
+        middleware=middleware,
+        exception_handlers={
+            Problem: answer_problem,
+            HTTPException: answer_http_exception,
+            Exception: answer_fault,
+        },
+    )
+    app.router.redirect_slashes = False
+    return app

@@ -1,0 +1,121 @@
+"""WADO-RS: bulk data, the values that metadata leave out (PS3.18 10.4.1.1.5, 8.7.3.3).
+
+Values are octets in little endian order. Encapsulated pixel data are answered frame by frame.
+"""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dicomwire.archive.archive import Archive, Stored
+from dicomwire.dicom.bulk_data import BulkData as Value
+from dicomwire.dicom.bulk_data import Path, format_path, locate, parse_path
+from dicomwire.dicom.byte_order import UNIT_SIZES, swapped
+from dicomwire.dicom.deflate import inflate
+from dicomwire.uids import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN
+from dicomwire.web.frames import Frames
+from dicomwire.web.media_types import OCTET_STREAM, Accept, Wanted, accept_of, not_acceptable
+from dicomwire.web.multipart import PartWriter
+from dicomwire.web.options import WebOptions
+from dicomwire.web.plans import instance_url_of, planned
+from dicomwire.web.problems import Problem, shown
+from dicomwire.web.ranges import ByteRange, byte_range
+from dicomwire.web.resources import base_url
+from dicomwire.web.responses import Chunks, StreamedResponse
+
+_SLICE = 1 << 20  # bytes at a time; a multiple of every unit that is swapped
+
+
+class BulkData:
+    """Endpoint of GET on .../bulkdata/{path}."""
+
+    def __init__(self, archive: Archive, options: WebOptions, frames: Frames) -> None:
+        self._archive = archive
+        self._options = options
+        self._frames = frames
+
+    async def __call__(self, request: Request) -> Response:
+        accept = accept_of(request)
+        text: str = request.path_params["path"]
+        path = parse_path(text)
+        if path is None:
+            raise Problem(400, f"bulk data path is {shown(text)}; tags and item numbers, as 7FE00010, wanted")
+        (stored,) = planned(request, self._archive)
+        value = self._locate(stored, path)
+        if value is None:
+            raise Problem(404, f"the instance has no value {text}")
+        if value.encapsulated:
+            return self._frames.all_frames(request, stored)
+        multipart = accept.choose(lambda wanted: _offer(wanted, accept))
+        if multipart is None:
+            raise not_acceptable(accept, [OCTET_STREAM, f'multipart/related; type="{OCTET_STREAM}"'])
+        span = byte_range(request.headers.get("range"), value.length)
+        base = base_url(request, self._options)
+        location = f"{instance_url_of(base, stored)}/bulkdata/{format_path(path)}"
+        return self._parts(stored, value, span, location) if multipart else self._single(stored, value, span)
+
+    def _locate(self, stored: Stored, path: Path) -> Value | None:
+        with self._archive.open_stored(stored) as opened:
+            return locate(opened.view[stored.data_set_offset :], stored.transfer_syntax_uid, path)
+
+    def _single(self, stored: Stored, value: Value, span: ByteRange | None) -> Response:
+        headers = {"Accept-Ranges": "bytes"}
+        if span is not None:
+            headers["Content-Range"] = span.content_range
+        return StreamedResponse(
+            self._octets(stored, value, span),
+            content_type=OCTET_STREAM,
+            length=value.length if span is None else len(span),
+            status=200 if span is None else 206,
+            headers=headers,
+        )
+
+    def _parts(self, stored: Stored, value: Value, span: ByteRange | None, location: str) -> Response:
+        """One part; a range is of the value in it, as dicomweb-client asks for it."""
+        writer = PartWriter(OCTET_STREAM)
+        content_range = span.content_range if span else ""
+        head = writer.head(OCTET_STREAM, location=location, content_range=content_range)
+
+        def chunks() -> Chunks:
+            yield head
+            yield from self._octets(stored, value, span)
+            yield writer.tail
+
+        size = value.length if span is None else len(span)
+        return StreamedResponse(
+            chunks(),
+            content_type=writer.content_type,
+            length=len(head) + size + len(writer.tail),
+            status=200 if span is None else 206,
+        )
+
+    def _octets(self, stored: Stored, value: Value, span: ByteRange | None) -> Chunks:
+        start, end = (span.start, span.end) if span else (0, value.length)
+        with self._archive.open_stored(stored) as opened:
+            if stored.transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
+                data_set = memoryview(inflate(opened.view[stored.data_set_offset :]))
+                yield data_set[value.offset + start : value.offset + end]
+                return
+            unit = 1 if value.little_endian else UNIT_SIZES.get(value.vr, 1)
+            first = stored.data_set_offset + value.offset
+            if unit == 1:
+                yield from opened.slices(first + start, first + end)
+                return
+            for position in range(start - start % unit, end, _SLICE):
+                piece = swapped(
+                    opened.view[first + position : first + min(position + _SLICE, value.length)], unit
+                )
+                yield piece[max(start - position, 0) : end - position]
+
+
+def _offer(wanted: Wanted, accept: Accept) -> bool | None:
+    """Whether the answer is multipart; one value is answered as itself where the client leaves it open."""
+    if not wanted.part.matches(OCTET_STREAM):
+        return None
+    for multipart in (False, True):
+        if (wanted.multipart if multipart else wanted.single) and accept.allows(
+            OCTET_STREAM, multipart=multipart
+        ):
+            return multipart
+    return None

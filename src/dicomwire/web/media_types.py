@@ -1,0 +1,217 @@
+"""Media types, Accept and the choice of a representation (PS3.18 8.7, RFC 9110 12.5.1).
+
+Leniency has its witnesses: dicomweb-client sends `image/` for `image/*`, Java's
+HttpURLConnection `*` for `*/*`, and many send `type=application/dicom` without the quotes that its slash
+asks for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from starlette.requests import Request
+
+from dicomwire.uids import is_valid_uid
+from dicomwire.web.problems import Problem, shown
+
+DICOM = "application/dicom"
+DICOM_JSON = "application/dicom+json"
+DICOM_XML = "application/dicom+xml"
+JSON = "application/json"
+OCTET_STREAM = "application/octet-stream"
+MULTIPART_RELATED = "multipart/related"
+
+_ACCEPT_LIMIT = 256  # media ranges of one request; browsers send about ten
+
+_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_ESSENCE = re.compile(rf"\s*({_TOKEN})(?:/({_TOKEN})?)?\s*")
+_PARAMETER = re.compile(rf'\s*;\s*(?:({_TOKEN})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s";,]*))\s*)?')
+_QUALITY = re.compile(r"(?:0(?:\.\d*)?|1(?:\.0*)?|\.\d+)")
+_PLUS = re.compile(r"dicom (?=json|xml)")
+_ESCAPED = re.compile(r"\\(.)")
+
+Choice = TypeVar("Choice")
+
+
+@dataclass(frozen=True, slots=True)
+class MediaType:
+    """A media type or media range.
+
+    Attributes:
+        type, subtype: in lower case; "*" in ranges.
+        parameters: name in lower case and value, in the order given.
+    """
+
+    type: str
+    subtype: str
+    parameters: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def essence(self) -> str:
+        return f"{self.type}/{self.subtype}"
+
+    def parameter(self, name: str) -> str | None:
+        return next((value for key, value in self.parameters if key == name), None)
+
+    def matches(self, essence: str) -> bool:
+        """This range covers a media type without parameters."""
+        type_, _, subtype = essence.lower().partition("/")
+        return self.type in ("*", type_) and self.subtype in ("*", subtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One media range of Accept, multipart/related taken apart.
+
+    Attributes:
+        multipart: may be answered as multipart/related.
+        single: may be answered as a single part.
+        part: what each part, or the single part, may be.
+        transfer_syntax: a UID, "*" for as stored, None for the default of the media type.
+        quality: 0 to 1.
+    """
+
+    multipart: bool
+    single: bool
+    part: MediaType
+    transfer_syntax: str | None
+    quality: float
+
+    @property
+    def specificity(self) -> int:
+        return (not (self.multipart and self.single)) + (self.part.type != "*") + (self.part.subtype != "*")
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """What a client takes, most wanted first.
+
+    Attributes:
+        wanted: ranges of positive quality: by quality, then the specific before the wild, then as given.
+        refused: ranges of quality 0.
+        text: as the client wrote it, for messages.
+    """
+
+    wanted: tuple[Wanted, ...]
+    refused: tuple[Wanted, ...]
+    text: str
+
+    def choose(self, offer: Callable[[Wanted], Choice | None]) -> Choice | None:
+        """The first answer that `offer` makes to a range, in order of preference."""
+        for wanted in self.wanted:
+            if (choice := offer(wanted)) is not None:
+                return choice
+        return None
+
+    def allows(self, essence: str, *, multipart: bool) -> bool:
+        """No range of quality 0 names this media type in this form."""
+        return not any(
+            refused.part.essence == essence and (refused.multipart if multipart else refused.single)
+            for refused in self.refused
+        )
+
+
+def parse_media_type(text: str) -> MediaType:
+    """One media type, as in Content-Type.
+
+    Raises: Problem 400, when it is none.
+    """
+    media_type, end = _media_type(text, 0)
+    if end != len(text):
+        raise _malformed(text, "one media type wanted")
+    return media_type
+
+
+def parse_accept(header_values: Iterable[str], query_values: Iterable[str] = ()) -> Accept:
+    """What a client takes: its `accept` query parameters, otherwise its Accept headers (PS3.18 8.3.3.1).
+
+    A `+` that a query string turned into a space is put back. Without any range everything is taken.
+    Raises: Problem 400, when a range cannot be read.
+    """
+    text = ", ".join(_PLUS.sub("dicom+", value) for value in query_values if value.strip())
+    if not text:
+        text = ", ".join(value for value in header_values if value.strip())
+    ranges = [_wanted(media_type) for media_type in _media_types(text or "*/*")]
+    ordered = sorted(ranges, key=lambda wanted: (-wanted.quality, -wanted.specificity))
+    return Accept(
+        tuple(wanted for wanted in ordered if wanted.quality > 0),
+        tuple(wanted for wanted in ordered if wanted.quality == 0),
+        text or "*/*",
+    )
+
+
+def accept_of(request: Request) -> Accept:
+    """What the client of a request takes."""
+    return parse_accept(request.headers.getlist("accept"), request.query_params.getlist("accept"))
+
+
+def not_acceptable(accept: Accept, offered: Sequence[str]) -> Problem:
+    """406 with what was asked for and what there is."""
+    return Problem(
+        406, f"Accept is {shown(accept.text, 300)}; this resource is available as {', '.join(offered)}"
+    )
+
+
+def _media_types(text: str) -> Iterator[MediaType]:
+    position, count = 0, 0
+    while position < len(text):
+        if text[position] in ", \t":
+            position += 1
+            continue
+        count += 1
+        if count > _ACCEPT_LIMIT:
+            raise Problem(400, f"Accept has more than {_ACCEPT_LIMIT} media ranges")
+        media_type, position = _media_type(text, position)
+        if position < len(text) and text[position] != ",":
+            raise _malformed(text[position:], "a comma or the end wanted")
+        yield media_type
+
+
+def _media_type(text: str, start: int) -> tuple[MediaType, int]:
+    """The media type at `start` and where it ends."""
+    match = _ESSENCE.match(text, start)
+    if match is None or ("/" not in match[0] and match[1] != "*"):
+        raise _malformed(text[start:], "type/subtype wanted")
+    position = match.end()
+    parameters: list[tuple[str, str]] = []
+    while parameter := _PARAMETER.match(text, position):
+        position = parameter.end()
+        name, quoted, token = parameter.groups()
+        if name is not None:
+            parameters.append((name.lower(), token if quoted is None else _ESCAPED.sub(r"\1", quoted)))
+    return MediaType(match[1].lower(), (match[2] or "*").lower(), tuple(parameters)), position
+
+
+def _wanted(media_type: MediaType) -> Wanted:
+    quality = media_type.parameter("q")
+    if quality is not None and not _QUALITY.fullmatch(quality):
+        raise Problem(400, f"Accept has q={shown(quality)}, a number from 0 to 1 with a point wanted")
+    any_form = media_type.essence == "*/*"
+    multipart = media_type.type == "multipart" and media_type.subtype in ("related", "*")
+    part = media_type
+    if multipart:
+        inner = media_type.parameter("type")
+        part = parse_media_type(inner) if inner else MediaType("*", "*")
+    return Wanted(
+        multipart=multipart or any_form,
+        single=not multipart,
+        part=part,
+        transfer_syntax=_transfer_syntax(media_type) or _transfer_syntax(part),
+        quality=1.0 if quality is None else float(quality),
+    )
+
+
+def _transfer_syntax(media_type: MediaType) -> str | None:
+    uid = media_type.parameter("transfer-syntax")
+    if not uid or uid == "*":
+        return uid or None
+    if not is_valid_uid(uid):
+        raise Problem(400, f"transfer-syntax is {shown(uid)}; a UID or * wanted")
+    return uid
+
+
+def _malformed(text: str, wanted: str) -> Problem:
+    return Problem(400, f"media type {shown(text)} cannot be read: {wanted}")

@@ -1,0 +1,63 @@
+"""WADO-RS: metadata of studies, series and instances as DICOM JSON (PS3.18 10.4.1.1.2, 8.7.3.2, F).
+
+One object per instance, sent as it is made; bulk values are URIs of the bulk data resource.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dicomwire.archive.archive import Archive, Stored
+from dicomwire.dicom.bulk_data import BulkData, format_path
+from dicomwire.dicom.json_model import encode
+from dicomwire.web.media_types import DICOM_JSON, JSON, Wanted, accept_of, not_acceptable
+from dicomwire.web.options import WebOptions
+from dicomwire.web.plans import instance_url_of, planned
+from dicomwire.web.resources import base_url
+from dicomwire.web.responses import Chunks, StreamedResponse, gathered
+
+
+class Metadata:
+    """Endpoint of GET on .../metadata."""
+
+    def __init__(self, archive: Archive, options: WebOptions) -> None:
+        self._archive = archive
+        self._options = options
+
+    async def __call__(self, request: Request) -> Response:
+        accept = accept_of(request)
+        content_type = accept.choose(_offer)
+        if content_type is None:
+            raise not_acceptable(accept, [DICOM_JSON, JSON, "DICOM XML is not made yet"])
+        base = base_url(request, self._options)
+        plan = planned(request, self._archive)
+        return StreamedResponse(gathered(self._objects(plan, base)), content_type=content_type)
+
+    def _objects(self, plan: list[Stored], base: str) -> Chunks:
+        separator = b"["
+        for stored in plan:
+            yield separator + self._object(stored, base)
+            separator = b",\n"
+        yield b"]"
+
+    def _object(self, stored: Stored, base: str) -> bytes:
+        url = instance_url_of(base, stored)
+        with self._archive.open_stored(stored) as opened:
+            return encode(
+                opened.view[stored.data_set_offset :],
+                stored.transfer_syntax_uid,
+                bulk_data_uri=partial(_uri, url),
+            )
+
+
+def _uri(url: str, value: BulkData) -> str:
+    return f"{url}/bulkdata/{format_path(value.path)}"
+
+
+def _offer(wanted: Wanted) -> str | None:
+    if not wanted.single:
+        return None
+    return next((essence for essence in (DICOM_JSON, JSON) if wanted.part.matches(essence)), None)

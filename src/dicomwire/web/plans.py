@@ -1,0 +1,37 @@
+"""Which stored instances a request's path names (PS3.18 10.4.1)."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+
+from dicomwire.archive.archive import Archive, Stored
+from dicomwire.web.problems import Problem
+from dicomwire.web.resources import instance_url, optional_uid, uid
+
+
+def planned(request: Request, archive: Archive) -> list[Stored]:
+    """The instances of the study, series or instance in the request's path, in the archive's order.
+
+    Raises: Problem 400, when a UID is none; 404, when there are no such instances.
+    """
+    study, series = uid(request, "study"), optional_uid(request, "series")
+    instance = optional_uid(request, "instance")
+    plan = archive.plan(study=study, series=series, instance=instance)
+    if plan:
+        return plan
+    what = f"study {study}"
+    if series:
+        what = f"series {series} in {what}"
+    if instance:
+        what = f"instance {instance} in {what}"
+    raise Problem(404, f"there is no {what}")
+
+
+def instance_url_of(base: str, stored: Stored) -> str:
+    """Where a stored instance is retrieved."""
+    return instance_url(
+        base,
+        study=stored.study_instance_uid,
+        series=stored.series_instance_uid,
+        instance=stored.sop_instance_uid,
+    )

@@ -1,0 +1,104 @@
+"""Answers that are sent as they are made: bounded memory, at the client's pace.
+
+The chunks of a body come from an iterator in the loop's thread: slices of mapped files and small heads. A
+client that goes away ends the iteration; the server's transport is the flow control.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator, Mapping
+from contextlib import closing
+from mmap import mmap
+from typing import Final, TypeAlias
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+Buffer: TypeAlias = bytes | bytearray | memoryview | mmap
+Chunks: TypeAlias = Generator[Buffer, None, None]
+
+TURN: Final = 1 << 16  # bytes sent before other connections get the loop
+
+
+class StreamedResponse(Response):
+    """A body from chunks.
+
+    The first chunk is made before the status is sent, so that what fails there still gets its own status.
+    """
+
+    def __init__(
+        self,
+        chunks: Chunks,
+        *,
+        content_type: str,
+        length: int | None = None,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """length: bytes of the whole body, None when they are not known: sent chunked."""
+        all_headers = {"content-type": content_type, **(headers or {})}
+        if length is not None:
+            all_headers["content-length"] = str(length)
+        self.status_code = status
+        self.background = None
+        self.init_headers(all_headers)
+        self._chunks = chunks
+
+    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
+        self.raw_headers = [
+            (name.lower().encode("latin_1"), value.encode("latin_1"))
+            for name, value in (headers or {}).items()
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with closing(self._chunks) as chunks:
+            first = next(chunks, None)
+            start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+            await send(start)
+            if scope["method"] == "HEAD" or first is None:
+                await send({"type": "http.response.body", "body": b""})
+                return
+            await _send(first, chunks, receive, send)
+
+
+async def _send(first: Buffer, chunks: Chunks, receive: Receive, send: Send) -> None:
+    """Sends chunks until there are no more or nobody takes them; a body within one turn is not watched."""
+    chunk: Buffer | None = first
+    turn = 0
+    gone: asyncio.Task[None] | None = None
+    try:
+        while chunk is not None:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            turn += len(chunk)
+            if turn >= TURN:
+                turn = 0
+                gone = gone or asyncio.create_task(_disconnected(receive))
+                await asyncio.sleep(0)
+                if gone.done():
+                    return
+            chunk = next(chunks, None)
+        await send({"type": "http.response.body", "body": b""})
+    finally:
+        if gone is not None:
+            gone.cancel()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def gathered(chunks: Chunks, size: int = 1 << 16) -> Chunks:
+    """Small chunks joined to about `size` bytes, the first one sent at once."""
+    held: list[Buffer] = []
+    length = 0
+    for number, chunk in enumerate(chunks):
+        held.append(chunk)
+        length += len(chunk)
+        if not number or length >= size:
+            yield b"".join(held)
+            held.clear()
+            length = 0
+    if held:
+        yield b"".join(held)

@@ -1,0 +1,140 @@
+"""One instance on its way from a request's body into the archive (PS3.18 10.5, PS3.10 7.1).
+
+Only the file meta information is kept here. What it says decides whether the data set is taken at all; of a
+refused instance the rest is let pass unread, so that those behind it still arrive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from dicomwire.archive.archive import Archive, Origin, Outcome, Reception, Verdict
+from dicomwire.errors import Part10Error
+from dicomwire.uids import SOP_CLASSES, is_valid_uid, name_of
+from dicomwire.web.identity import Identity, read_identity
+from dicomwire.web.options import WebOptions
+from dicomwire.web.problems import shown
+from dicomwire.web.store_response import Failure, Reason, Result, result_of
+
+_FIRST_READ: Final = 512  # bytes; meta information is read again only when twice as many are there
+MEDIA_STORAGE_DIRECTORY: Final = "1.2.840.10008.1.3.10"
+
+
+class Upload:
+    """Receives one Part 10 file.
+
+    Either `finish` or `abort` ends it.
+    """
+
+    def __init__(self, archive: Archive, options: WebOptions, origin: Origin, study: str | None) -> None:
+        """study: the only Study Instance UID taken, from the request's URL; None takes any."""
+        self._archive = archive
+        self._options = options
+        self._origin = origin
+        self._study = study
+        self._head: bytearray | None = bytearray()
+        self._next_read = _FIRST_READ
+        self._reception: Reception | None = None
+        self._failure: Failure | None = None
+
+    def refuse(self, failure: Failure) -> None:
+        """What comes is not wanted, whatever it is."""
+        self._head = None
+        self._failure = failure
+
+    def write(self, data: memoryview) -> None:
+        """Takes the next bytes of the file; they are valid only during the call."""
+        if self._reception is not None:
+            self._reception.write(data)
+        elif self._head is not None:
+            self._head += data
+            if len(self._head) >= self._next_read:
+                self._next_read = len(self._head) * 2
+                self._begin(self._head, complete=False)
+
+    async def drain(self) -> bool:
+        """Waits for room in the archive's budget. Returns: whether that took any time."""
+        if self._reception is None or not self._reception.congested:
+            return False
+        await self._reception.drain()
+        return True
+
+    def finish(self) -> asyncio.Future[Result]:
+        """The file is complete. Returns: what becomes of it."""
+        result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        if self._head is not None:
+            self._begin(self._head, complete=True)
+        if self._reception is None:
+            assert self._failure is not None
+            result.set_result(self._failure)
+            return result
+
+        def done(outcome: Outcome) -> None:
+            if not result.done():
+                result.set_result(self._judged(outcome))
+
+        reception, self._reception = self._reception, None
+        reception.finish(done)
+        return result
+
+    def abort(self) -> None:
+        """The file will not be completed."""
+        reception, self._reception, self._head = self._reception, None, None
+        if reception is not None:
+            reception.abort()
+
+    def _begin(self, head: bytearray, *, complete: bool) -> None:
+        """Reads who the instance is; once that is known its data set goes on into the archive."""
+        try:
+            identity = read_identity(head, complete=complete)
+        except Part10Error as error:
+            self.refuse(Failure(Reason.CANNOT_UNDERSTAND, str(error)))
+            return
+        if identity is None:
+            return
+        if failure := _refusal(identity, self._options):
+            self.refuse(failure)
+            return
+        self._reception = self._archive.receive(
+            sop_class_uid=identity.sop_class_uid,
+            sop_instance_uid=identity.sop_instance_uid,
+            transfer_syntax_uid=identity.transfer_syntax_uid,
+            origin=self._origin,
+            study_instance_uid=self._study,
+        )
+        self._head = None
+        self._reception.write(memoryview(head)[identity.data_set_offset :])
+
+    def _judged(self, outcome: Outcome) -> Result:
+        result = result_of(outcome)
+        wrong_study = self._study not in (None, outcome.study_instance_uid) and outcome.study_instance_uid
+        if isinstance(result, Failure) and outcome.verdict is Verdict.MISMATCH and wrong_study:
+            return Failure(Reason.OTHER_STUDY, result.comment, result.sop_class_uid, result.sop_instance_uid)
+        return result
+
+
+def _refusal(identity: Identity, options: WebOptions) -> Failure | None:
+    """Why an instance is not taken, whatever its data set holds."""
+    sop_class, instance = identity.sop_class_uid, identity.sop_instance_uid
+    syntax = identity.transfer_syntax_uid
+    named = instance if is_valid_uid(instance) else ""
+
+    def failure(reason: Reason, comment: str) -> Failure:
+        return Failure(reason, comment, sop_class if is_valid_uid(sop_class) else "", named)
+
+    if sop_class == MEDIA_STORAGE_DIRECTORY:
+        return failure(Reason.SOP_CLASS_NOT_SUPPORTED, "a DICOMDIR is not an instance of a study")
+    for keyword, uid in (("SOPClassUID", sop_class), ("SOPInstanceUID", instance)):
+        if not uid:
+            return failure(Reason.CANNOT_UNDERSTAND, f"{keyword} is missing")
+        if not is_valid_uid(uid):
+            return failure(Reason.CANNOT_UNDERSTAND, f"{keyword} is {shown(uid, 40)}, no UID")
+    if options.sop_classes is not None and sop_class not in options.sop_classes:
+        kind = "is no storage SOP class" if sop_class in SOP_CLASSES else "is not known"
+        return failure(Reason.SOP_CLASS_NOT_SUPPORTED, f"{name_of(sop_class)} {kind}")
+    if syntax not in options.transfer_syntaxes:
+        return failure(
+            Reason.TRANSFER_SYNTAX_NOT_SUPPORTED, f"transfer syntax {name_of(syntax)[:30]} is not supported"
+        )
+    return None
