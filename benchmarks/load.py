@@ -114,14 +114,14 @@ def _send(end: Connection, port: int, ae_title: str, instances: Sequence[Instanc
         association = wire.associate(
             port, called_ae_title=ae_title, abstract_syntax=instances[0].sop_class_uid, timeout=SEND_TIMEOUT
         )
-        messages = [_encoded(association.fragment, number, each) for number, each in enumerate(instances)]
+        encoded = [_encoded(association.fragment, number, each) for number, each in enumerate(instances)]
         end.send("ready")
         _expect(end, "go")
         statuses: Counter[int] = Counter()
         latencies: list[float] = []
-        for message in messages:
+        for pieces in encoded:
             began = time.perf_counter()
-            for piece in message():
+            for piece in pieces():
                 association.socket.sendall(piece)
             statuses[association.receive_status()] += 1
             latencies.append(time.perf_counter() - began)
@@ -134,19 +134,21 @@ def _send(end: Connection, port: int, ae_title: str, instances: Sequence[Instanc
         return
 
 
-def _encoded(fragment: int, number: int, instance: Instance) -> Callable[[], Iterator[bytes]]:
-    def message() -> Iterator[bytes]:
-        return wire.store(
-            fragment,
-            message_id=number % 65535 + 1,
-            sop_class_uid=instance.sop_class_uid,
-            sop_instance_uid=instance.sop_instance_uid,
-            data=instance.data_set(),
-        )
+def message(fragment: int, number: int, instance: Instance) -> Iterator[bytes]:
+    """The C-STORE-RQ of an instance that is the `number`th on its association, counted from 0."""
+    return wire.store(
+        fragment,
+        message_id=number % 65535 + 1,
+        sop_class_uid=instance.sop_class_uid,
+        sop_instance_uid=instance.sop_instance_uid,
+        data=instance.data_set(),
+    )
 
+
+def _encoded(fragment: int, number: int, instance: Instance) -> Callable[[], Iterator[bytes]]:
     if instance.length > IN_MEMORY:
-        return message
-    encoded = b"".join(message())
+        return lambda: message(fragment, number, instance)
+    encoded = b"".join(message(fragment, number, instance))
     return lambda: iter((encoded,))
 
 

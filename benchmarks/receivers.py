@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import shutil
 import signal
 import socket
@@ -83,27 +82,30 @@ class Receiver(ABC):
 
     def start(self) -> None:
         """Start it and wait until it answers a C-ECHO and, where it has a web door, that too."""
+        started = time.monotonic()
+        process = self.launch()
+        while not self._answers():
+            if process.poll() is not None:
+                raise ReceiverError(f"{self.name} ended with {process.returncode}: {_words(process)}")
+            if time.monotonic() - started > READY_WITHIN:
+                self.stop()
+                raise ReceiverError(f"{self.name} not ready within {READY_WITHIN} s: {_words(process)}")
+            time.sleep(POLL)
+        self.ready_seconds = time.monotonic() - started
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Start it and wait for nothing."""
         self.folder.mkdir(parents=True, exist_ok=True)
         environment = {**os.environ, **self.environment()}
         environment.pop("TCP_NODELAY", None)
         if self.nodelay:
             environment["TCP_NODELAY"] = "1"
         command = list(self.command())
-        started = time.monotonic()
         with (self.folder.parent / f"{self.folder.name}.log").open("ab") as log:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment, cwd=self.folder
             )
-        while not self._answers():
-            if self.process.poll() is not None:
-                raise ReceiverError(
-                    f"{self.name} ended with {self.process.returncode}: {shlex.join(command)}"
-                )
-            if time.monotonic() - started > READY_WITHIN:
-                self.stop()
-                raise ReceiverError(f"{self.name} not ready within {READY_WITHIN} s: {shlex.join(command)}")
-            time.sleep(POLL)
-        self.ready_seconds = time.monotonic() - started
+        return self.process
 
     def environment(self) -> Mapping[str, str]:
         """Environment variables it needs."""
@@ -311,6 +313,10 @@ RECEIVERS: dict[str, type[Receiver]] = {
     "dcmqrscp": DcmQRSCP,
     "qrscp": QRSCP,
 }
+
+
+def _words(process: subprocess.Popen[bytes]) -> str:
+    return " ".join(map(str, process.args)) if isinstance(process.args, list) else str(process.args)
 
 
 def _dcmtk(program: str, *arguments: str) -> list[str]:

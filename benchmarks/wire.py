@@ -32,13 +32,17 @@ class Established:
 
     def receive_status(self) -> int:
         """The status of the next response."""
+        return self.receive_response()[0]
+
+    def receive_response(self) -> tuple[int, str]:
+        """The status and the error comment of the next response."""
         kind, body = _receive_pdu(self.socket)
         if kind != 4:
             raise PeerError(f"PDU type {kind:02X}H instead of a response: {body[:8].hex(' ')}")
-        for element, value in _elements(body[6:]):
-            if element == 0x0900:
-                return int.from_bytes(value, "little")
-        raise PeerError("a response without Status (0000,0900)")
+        elements = dict(_elements(body[6:]))
+        if 0x0900 not in elements:
+            raise PeerError("a response without Status (0000,0900)")
+        return int.from_bytes(elements[0x0900], "little"), elements.get(0x0902, b"").decode().strip()
 
     def echo(self) -> int:
         """The status of a C-ECHO."""
