@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dicomwire.web.media_types import (
+    DICOM,
+    DICOM_JSON,
+    OCTET_STREAM,
+    MediaType,
+    parse_accept,
+    parse_media_type,
+)
+from dicomwire.web.problems import Problem
+
+
+@contextmanager
+def refusal_with_400() -> Iterator[None]:
+    """Lets a refusal pass, as long as it is a 400."""
+    try:
+        yield
+    except Problem as problem:
+        if problem.status != 400:
+            raise
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'multipart/related; type="application/dicom"; boundary="a b"',
+        'multipart/related;type=application/dicom;boundary="a b"',
+        'Multipart/RELATED ; TYPE = "application/dicom" ;; Boundary="a\\ b" ;',
+    ],
+)
+def test_parameters_may_be_quoted_or_not_and_in_any_case(text: str) -> None:
+    media_type = parse_media_type(text)
+    assert media_type.essence == "multipart/related"
+    assert media_type.parameter("type") == DICOM
+    assert media_type.parameter("boundary") == "a b"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "dicom", "/", "a/b c", 'a/b; x="open', "a/b, c/d", "a b/c", "\0/\0", "a/b; =1"]
+)
+def test_what_is_no_media_type_is_refused_with_400(text: str) -> None:
+    with pytest.raises(Problem) as caught:
+        parse_media_type(text)
+    assert caught.value.status == 400
+
+
+@given(st.text(max_size=60))
+def test_any_accept_header_is_read_or_refused_with_400(text: str) -> None:
+    qualities: list[float] = []
+    with refusal_with_400():
+        qualities = [wanted.quality for wanted in parse_accept([text]).wanted]
+    assert qualities == sorted(qualities, reverse=True)
+
+
+def test_no_accept_takes_everything_in_either_form() -> None:
+    (wanted,) = parse_accept([]).wanted
+    assert wanted.multipart
+    assert wanted.single
+    assert wanted.part.matches(DICOM)
+    assert wanted.transfer_syntax is None
+
+
+def test_the_better_quality_comes_first_and_the_specific_before_the_wild() -> None:
+    accept = parse_accept(["*/*, application/dicom;q=0.5, application/*, application/dicom+json;q=1.0"])
+    assert [wanted.part.essence for wanted in accept.wanted] == [
+        DICOM_JSON,
+        "application/*",
+        "*/*",
+        DICOM,
+    ]
+
+
+def test_equal_ranges_keep_the_order_given() -> None:
+    accept = parse_accept(["image/jpeg, image/jls", "image/jp2"])
+    assert [wanted.part.essence for wanted in accept.wanted] == ["image/jpeg", "image/jls", "image/jp2"]
+
+
+def test_quality_0_refuses() -> None:
+    accept = parse_accept(["*/*, application/dicom;q=0"])
+    assert not accept.allows(DICOM, multipart=False)
+    assert accept.allows(DICOM, multipart=True)
+    assert accept.allows(OCTET_STREAM, multipart=False)
+
+
+@pytest.mark.parametrize("quality", ["2", "-1", "high", "1.5", ""])
+def test_a_quality_that_is_none_is_refused_with_400(quality: str) -> None:
+    with pytest.raises(Problem, match="q="):
+        parse_accept([f"application/dicom;q={quality}"])
+
+
+def test_multipart_is_taken_apart() -> None:
+    (wanted,) = parse_accept(
+        ['multipart/related; type="image/jls"; transfer-syntax=1.2.840.10008.1.2.4.80']
+    ).wanted
+    assert wanted.multipart
+    assert not wanted.single
+    assert wanted.part == MediaType("image", "jls")
+    assert wanted.transfer_syntax == "1.2.840.10008.1.2.4.80"
+
+
+def test_a_transfer_syntax_inside_the_type_counts_too() -> None:
+    (wanted,) = parse_accept(['multipart/related; type="application/dicom; transfer-syntax=*"']).wanted
+    assert wanted.transfer_syntax == "*"
+
+
+@pytest.mark.parametrize("uid", ["../x", "1..2", "1." * 40, "abc"])
+def test_a_transfer_syntax_that_is_no_uid_is_refused_with_400(uid: str) -> None:
+    with pytest.raises(Problem, match="transfer-syntax"):
+        parse_accept([f'application/dicom; transfer-syntax="{uid}"'])
+
+
+def test_the_query_parameter_goes_before_the_header_and_gets_its_plus_back() -> None:
+    accept = parse_accept(["text/html, */*"], ["application/dicom json"])
+    assert [wanted.part.essence for wanted in accept.wanted] == [DICOM_JSON]
+
+
+@pytest.mark.parametrize(("text", "essence"), [("image/", "image/*"), ("*", "*/*"), ("*;q=.2", "*/*")])
+def test_ranges_as_some_clients_write_them(text: str, essence: str) -> None:
+    (wanted,) = parse_accept([text]).wanted
+    assert wanted.part.essence == essence
