@@ -22,6 +22,7 @@ from benchmarks.data import Instance
 from benchmarks.receivers import system_program
 
 IN_MEMORY = 4 << 20  # bytes: larger instances are encoded while they are sent
+WATCH = 0.1  # seconds between two looks at a receiver under load
 SEND_TIMEOUT = 600.0  # seconds without an answer to one instance
 
 
@@ -75,16 +76,24 @@ def send_raw(port: int, ae_title: str, instances: Sequence[Instance], associatio
 
 @contextmanager
 def send_storescu(
-    port: int, ae_title: str, folder: Path, count: int, associations: int, *, nodelay: bool
+    port: int,
+    ae_title: str,
+    files: Sequence[Path],
+    associations: int,
+    *,
+    nodelay: bool,
+    watch: Callable[[], None],
 ) -> Iterator[Load]:
-    """C-STORE the first `count` files of `folder` with DCMTK's storescu processes, its start-up included."""
+    """C-STORE the files with DCMTK's storescu processes, their start-up included.
+
+    `watch` is called every now and then while they run: their associations end before the context is entered.
+    """
     program = system_program("storescu")
     if not program:
         raise LoadError("storescu is not installed (apt-get install dcmtk)")
     environment = {**os.environ, "TCP_NODELAY": "1"}
     if not nodelay:
         del environment["TCP_NODELAY"]
-    files = sorted(folder.glob("*.dcm"))[:count]
     started = time.perf_counter()
     senders = [
         subprocess.Popen(
@@ -96,16 +105,25 @@ def send_storescu(
         for number in range(associations)
     ]
     for sender in senders:
-        _, said = sender.communicate(timeout=SEND_TIMEOUT)
+        said = _end(sender, watch)
         if sender.returncode:
             raise LoadError(
                 f"storescu ended with {sender.returncode}: {said[-300:].decode(errors='replace')}"
             )
     yield Load(
         seconds=time.perf_counter() - started,
-        instances=count,
+        instances=len(files),
         bytes=sum(each.stat().st_size for each in files),
     )
+
+
+def _end(sender: subprocess.Popen[bytes], watch: Callable[[], None]) -> bytes:
+    """Wait for the process to end; what it said on stderr."""
+    while True:
+        try:
+            return sender.communicate(timeout=WATCH)[1]
+        except subprocess.TimeoutExpired:
+            watch()
 
 
 def _send(end: Connection, port: int, ae_title: str, instances: Sequence[Instance]) -> None:

@@ -116,28 +116,44 @@ def _loaded(row: Row, receiver: Receiver, turn: int, name: str, folder: Path) ->
             pass
         return _retrieved(row, receiver, turn, name, instances)
     os.sync()
+    peaks: list[int] = []
+
+    def watch() -> None:
+        peaks.append(processes.usage(receiver.pid).peak_bytes)
+
     before = processes.usage(receiver.pid)
     processes.forget_peak(receiver.pid)
-    with _sent(row, receiver, instances, folder) as done:
+    with _sent(row, receiver, instances, folder, watch) as done:
         after = processes.usage(receiver.pid)
     held = receiver.count()
     if held != len(instances):
         raise LoadError(f"{name} answered {len(instances)} instances with success and holds {held}")
+    after = processes.Usage(after.cpu_seconds, max([after.peak_bytes, *peaks]))
     return _measurement(row, receiver, turn, name, done, before, after)
 
 
 @contextmanager
-def _sent(row: Row, receiver: Receiver, instances: list[data.Instance], folder: Path) -> Iterator[Load]:
+def _sent(
+    row: Row,
+    receiver: Receiver,
+    instances: list[data.Instance],
+    folder: Path,
+    watch: Callable[[], None],
+) -> Iterator[Load]:
     if row.client is Client.STOW:
         yield webload.store(receiver.url("/studies"), instances)
     elif row.client is Client.RAW:
         with load.send_raw(receiver.dimse_port, receiver.ae_title, instances, row.associations) as done:
             yield done
     else:
-        files = data.folder(row.data_set, folder / "data")
-        nodelay = row.client is Client.STORESCU
+        made = data.folder(row.data_set, folder / "data")
         with load.send_storescu(
-            receiver.dimse_port, receiver.ae_title, files, len(instances), row.associations, nodelay=nodelay
+            receiver.dimse_port,
+            receiver.ae_title,
+            sorted(made.glob("*.dcm"))[: len(instances)],
+            row.associations,
+            nodelay=row.client is Client.STORESCU,
+            watch=watch,
         ) as done:
             yield done
 
@@ -155,10 +171,9 @@ def _retrieved(
     loads = [webload.retrieve(url) for _ in range(RETRIEVALS)]
     after = processes.usage(receiver.pid)
     median = Load(statistics.median(each.seconds for each in loads), len(instances), loads[0].bytes)
-    per_load = processes.Usage(before.cpu_seconds, before.peak_bytes)
     spent = (after.cpu_seconds - before.cpu_seconds) / RETRIEVALS
     after = processes.Usage(before.cpu_seconds + spent, after.peak_bytes)
-    return _measurement(row, receiver, turn, name, median, per_load, after)
+    return _measurement(row, receiver, turn, name, median, before, after)
 
 
 def _measurement(
