@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
+from tests.dicom.data_sets import normal
 
 from dicomwire.dicom.convert import converted_length, to_explicit_vr_little_endian, to_transfer_syntax
 from dicomwire.dicom.deflate import inflate
@@ -155,28 +156,6 @@ def test_json_equals_pydicoms(path: Path) -> None:
         warnings.simplefilter("ignore")
         theirs = json.loads(json.dumps(dcmread(path).to_json_dict()))
     assert ours == normal(theirs)
-
-
-def normal(theirs: dict[str, dict[str, object]]) -> dict[str, object]:
-    """pydicom's JSON as the standard has it: the differences that json_model documents."""
-    ours: dict[str, object] = {}
-    for tag, attribute in theirs.items():
-        if tag.endswith("0000") or tag in ("7FE00010", "FFFCFFFC"):
-            continue
-        if tag == "00080005":
-            attribute = {"vr": "CS", "Value": ["ISO_IR 192"]}
-        elif attribute["vr"] == "SQ":
-            value = attribute["Value"]
-            assert isinstance(value, list)
-            attribute = {"vr": "SQ", "Value": [normal(item) for item in value]} if value else {"vr": "SQ"}
-        elif isinstance(values := attribute.get("Value"), list):
-            if attribute["vr"] == "PN":
-                values = [{k: v for k, v in name.items() if v} or None for name in values]
-            elif attribute["vr"] == "CS":
-                values = [value.strip() for value in values]
-            attribute = {"vr": attribute["vr"], "Value": [None if v == "" else v for v in values]}
-        ours[tag] = attribute
-    return ours
 
 
 @pytest.mark.parametrize("path", FILES, ids=IDS)
