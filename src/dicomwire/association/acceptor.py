@@ -141,7 +141,7 @@ class Acceptor:
             self._servers.append(await loop.create_server(self._connection, host, port, backlog=backlog))
 
     def reconfigure(self, options: AcceptorOptions, services: Services | None = None) -> None:
-        """Let other rules hold for the associations to come; address and TLS context of the port stay."""
+        """Let other rules hold for the associations to come; the address stays."""
         self.options = replace(options, host=self.options.host, port=self.options.port)
         self._memo = Memo(options.memo)
         if services is not None:
@@ -212,7 +212,7 @@ class Acceptor:
     def ended(self, connection: Connection, association: Association) -> None:
         """An association is over; its connection lasts until the peer closes it."""
         self.census.ended(association)
-        self._arrived(connection)
+        self._evict(self.census.closing(connection, self.options.limits.half_open))
 
     def failed(self, arrival: Arrival) -> None:
         """A connection has gone without an association."""
@@ -221,12 +221,14 @@ class Acceptor:
     # From connections
 
     def _arrived(self, connection: Connection) -> None:
-        limit = self.options.limits.half_open
-        victim = self.census.arrived(connection, limit)
+        self._evict(self.census.arrived(connection, self.options.limits.half_open))
+        if self._stopping:
+            connection.abort()
+
+    def _evict(self, victim: Connection | None) -> None:
         if victim is not None:
-            log.info(
-                "connection closed", peer=victim.peer, reason=f"{limit} connections without an association"
-            )
+            reason = f"{self.options.limits.half_open} connections without an association"
+            log.info("connection closed", peer=victim.peer, reason=reason)
             victim.abort()
 
     def _gone(self, connection: Connection) -> None:

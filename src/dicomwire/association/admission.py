@@ -130,13 +130,14 @@ class Census:
         self.associations: dict[str, Association] = {}
         self._half_open: dict[str, dict[Connection, None]] = {}  # by host, oldest first
         self._host_of: dict[Connection, str] = {}  # as it was on arrival, before a PROXY header told another
+        self._closing: dict[Connection, None] = {}  # oldest first
         self._per_host: Counter[str] = Counter()
         self._per_title: Counter[str] = Counter()
 
     @property
     def half_open(self) -> list[Connection]:
-        """Connections without an association."""
-        return list(self._host_of)
+        """Connections without an association: not yet, or no longer."""
+        return [*self._host_of, *self._closing]
 
     def arrived(self, connection: Connection, limit: int) -> Connection | None:
         """Count a connection in.
@@ -153,8 +154,18 @@ class Census:
         self.left(victim)
         return victim
 
+    def closing(self, connection: Connection, limit: int) -> Connection | None:
+        """Count a connection in whose association is over, until the peer closes it; which one gives way."""
+        self._closing[connection] = None
+        if len(self._closing) <= limit:
+            return None
+        victim = next(iter(self._closing))
+        del self._closing[victim]
+        return victim
+
     def left(self, connection: Connection) -> None:
         """A connection is gone or has its association; twice does no harm."""
+        self._closing.pop(connection, None)
         host = self._host_of.pop(connection, None)
         if host is None:
             return

@@ -172,6 +172,7 @@ class Association:
         self._in_message = False
         self._messages = 0
         self._violations = 0
+        self._fault = ""  # what the peer did wrong within this read
         self._release = Release()
         self._quiet = inf if requestor else timeouts.idle
         self._gone: asyncio.Future[None] = self._loop.create_future()
@@ -324,6 +325,8 @@ class Association:
             self._release.due = self._loop.time() + self._timeouts.release
             self._connection.wake_by(self._release.due)
             self.settled()
+        elif self.ended is not None and not self._gone.done():
+            self._connection.close_within(self._timeouts.linger)
         await asyncio.shield(self._gone)
         if isinstance(self.ended, Aborted | ConnectionLost | AssociationTimeout):
             raise self.ended
@@ -355,6 +358,7 @@ class Association:
     def receive(self, events: list[Event]) -> None:
         """Take the events of one read."""
         feed = self._assembler.feed
+        self._fault = ""
         for event in events:
             if type(event) is not DataFragment:
                 self._control(event)
@@ -457,6 +461,7 @@ class Association:
         match event:
             case Violation():
                 self._violation(event)
+                self._fault = event.message
             case ReleaseIndication():
                 self._release_indication(event)
             case ReleaseConfirmation():
@@ -496,15 +501,12 @@ class Association:
 
     def _abort_indication(self, event: AbortIndication) -> None:
         if self._connection.closed_by_peer:
-            words = f"the connection to {self.peer} was lost"
+            words = f"{self.peer} closed the connection without a release"
             self._end(ConnectionLost(words), words)
             return
         words = reasons.abort_words(event.source, event.reason)
-        who = "us, the peer broke the protocol" if event.provider and self._violations else "the peer"
-        self._end(
-            Aborted(f"aborted by {who}: {words}", source=event.source, reason=event.reason),
-            f"aborted by {who}: {words}",
-        )
+        how = f"aborted by us: {self._fault} ({words})" if self._fault else f"A-ABORT received: {words}"
+        self._end(Aborted(how, source=event.source, reason=event.reason), how)
 
     def _violation(self, violation: Violation) -> None:
         self._strange(

@@ -17,14 +17,11 @@ class Memo:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._known: OrderedDict[tuple[int, bytes], Negotiation] = OrderedDict()
+        # The policy is kept with what was negotiated by it, so that no other one gets its id.
+        self._known: OrderedDict[tuple[int, bytes], tuple[AcceptorPolicy, Negotiation]] = OrderedDict()
 
     def negotiate(self, request: AssociateRq, data: bytes, policy: AcceptorPolicy) -> Negotiation:
-        """What `negotiation.negotiate` gives.
-
-        Args:
-            policy: one that lives as long as this memo.
-        """
+        """What `negotiation.negotiate` gives, but for the AE titles in the answer."""
         if (
             not self._size
             or len(data) > LONGEST_KEY
@@ -34,9 +31,9 @@ class Memo:
         key = (id(policy), data[ITEMS:])
         known = self._known.get(key)
         if known is None:
-            known = self._known[key] = negotiate(request, policy)
+            known = self._known[key] = (policy, negotiate(request, policy))
             if len(self._known) > self._size:
                 self._known.popitem(last=False)
         else:
             self._known.move_to_end(key)
-        return known
+        return known[1]
