@@ -125,21 +125,22 @@ def secret_key(secret: str) -> tuple[Key, ...]:
         raise ConfigurationError("a token secret cannot be a public key: name its file as keys") from None
 
 
-def public_keys(text: str) -> tuple[Key, ...]:
-    """The keys of a file: JWKS, a single JWK, or one public key in PEM.
+def public_keys(data: bytes | str) -> tuple[Key, ...]:
+    """The keys in the bytes of a file: JWKS, a single JWK, or one public key in PEM.
 
     Keys of a kind that we do not know, or for encryption, are passed over (RFC 7517 5).
 
     Raises: ConfigurationError, when there is no key in it.
     """
-    found = _jwks(text) if text.lstrip().startswith("{") else _pem(text)
+    text = data.encode() if isinstance(data, str) else data
+    found = _jwks(text) if text.lstrip().startswith(b"{") else _pem(text)
     keys = tuple(key for key in found if key.get("use") != "enc")
     if not keys:
         raise ConfigurationError("no key in JWKS or PEM that a token could be verified with")
     return keys
 
 
-def _jwks(text: str) -> list[Key]:
+def _jwks(text: bytes) -> list[Key]:
     try:
         content = json.loads(text)
         entries = content.get("keys", [content])
@@ -148,7 +149,7 @@ def _jwks(text: str) -> list[Key]:
         raise ConfigurationError(f"keys are no JWKS: {type(error).__name__}") from None
 
 
-def _pem(text: str) -> list[Key]:
+def _pem(text: bytes) -> list[Key]:
     for kind in (RSAKey, ECKey, OKPKey):
         try:
             return [kind.import_key(text)]

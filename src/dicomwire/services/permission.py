@@ -1,0 +1,56 @@
+"""Services only for those who may use them (PS3.7 C.4.3: Refused: not authorized)."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Mapping
+
+import structlog
+
+from dicomwire.access.permission import Permission, Permissions, names_of
+from dicomwire.association.performer import Request, Service, Services, Sink
+from dicomwire.dimse import status
+from dicomwire.dimse.command import CEchoRq, CFindRq, CGetRq, CMoveRq, CStoreRq
+from dicomwire.dimse.command import Request as RequestCommand
+
+OPERATIONS: Mapping[type[RequestCommand], Permission] = {
+    CEchoRq: Permission.ECHO,
+    CStoreRq: Permission.STORE,
+    CFindRq: Permission.FIND,
+    CGetRq: Permission.GET,
+    CMoveRq: Permission.MOVE,
+}
+
+log = structlog.get_logger()
+
+
+def permitted(services: Services, permissions: Permissions) -> Services:
+    """The same services; who is not allowed the operation is answered 0124H.
+
+    Messages that are no operation of `OPERATIONS` go through.
+    """
+    return {
+        (abstract_syntax, message): (
+            _guarded(service, OPERATIONS[message], permissions) if message in OPERATIONS else service
+        )
+        for (abstract_syntax, message), service in services.items()
+    }
+
+
+def _guarded(service: Service, operation: Permission, permissions: Permissions) -> Service:
+    def guarded(request: Request) -> Sink | Coroutine[None, None, None] | None:
+        association = request.association
+        user = association.identity.permission if association.identity is not None else Permission.ALL
+        if permissions.allow(operation, association.calling_ae_title, user):
+            return service(request)
+        (name,) = names_of(operation)
+        log.warning(
+            "request not allowed",
+            association=association.id,
+            peer=association.peer,
+            calling_ae_title=association.calling_ae_title,
+            message=request.command.name,
+        )
+        request.refuse(status.NOT_AUTHORIZED, f"{name} is not allowed for this AE title or user")
+        return None
+
+    return guarded
