@@ -54,7 +54,8 @@ def _element(one: Element, syntax: str) -> bytes:
     if isinstance(one.value, bytes):
         value = one.value
         unit = UNITS.get(one.vr, 1) if order == ">" else 1
-        value = b"".join(value[i : i + unit][::-1] for i in range(0, len(value), unit))
+        if unit > 1:
+            value = b"".join(value[i : i + unit][::-1] for i in range(0, len(value), unit))
         length = len(value)
     else:
         value = b"".join(_item(item, syntax, order) for item in one.value)

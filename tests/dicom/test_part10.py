@@ -37,7 +37,7 @@ def test_what_is_written_reads_back_here_and_in_pydicom(
     assert meta.transfer_syntax_uid == syntax
     assert meta.length == len(written)
     assert meta.findings == ()
-    theirs = pydicom.filereader.read_file_meta_info(_file(written))
+    theirs = pydicom.dcmread(BytesIO(written)).file_meta
     assert theirs.FileMetaInformationGroupLength == len(written) - 144
     assert theirs.FileMetaInformationVersion == b"\x00\x01"
     assert theirs.MediaStorageSOPClassUID == sop_class
@@ -46,14 +46,6 @@ def test_what_is_written_reads_back_here_and_in_pydicom(
     assert theirs.ImplementationClassUID == IMPLEMENTATION_CLASS_UID
     assert theirs.ImplementationVersionName == IMPLEMENTATION_VERSION_NAME
     assert theirs.get("SourceApplicationEntityTitle") == source
-
-
-def _file(data: bytes) -> str:
-    import tempfile
-
-    with tempfile.NamedTemporaryFile(delete=False, suffix=".dcm") as file:
-        file.write(data)
-    return file.name
 
 
 WHOLE = write_file_meta(CT, "1.2.3", EXPLICIT_VR_LITTLE_ENDIAN) + bytes.fromhex("080005004353 0000")

@@ -12,9 +12,7 @@ UNIT_SIZES: Final = {
     **dict.fromkeys(("FL", "OF", "OL", "SL", "UL"), 4),
     **dict.fromkeys(("FD", "OD", "OV", "SV", "UV"), 8),
 }
-"""Bytes of the numbers in a value, for VRs whose values depend on byte order; AT is a pair of 16-bit
-numbers.
-"""
+"""Bytes of the numbers in a value, for VRs that depend on byte order; AT is a pair of 16-bit numbers."""
 
 _TYPES: Final = {2: "H", 4: "I", 8: "Q"}
 

@@ -1,8 +1,7 @@
 """Character sets of text: Specific Character Set and code extensions (PS3.5 6.1, PS3.3 C.12.1.1.2).
 
-Decoding never fails: what a character set does not define becomes U+FFFD. Names are taken from the standard's
-list only, never from Python's codecs; the misspellings seen in files ("ISO-IR 100", "ISO 2022-IR 87") are
-taken.
+Decoding never fails: what a character set does not define becomes U+FFFD. Names come
+from the standard's list only, never from Python's codecs, but for misspellings seen in files ("ISO-IR 100").
 """
 
 from __future__ import annotations
@@ -36,8 +35,7 @@ _CODECS: Final = {
     "GBK": "gbk",
 }
 
-# Escape sequences of PS3.3 Tables C.12-3 and C.12-4: codec, and whether it wants to see the escape sequence
-# itself
+# Escape sequences of PS3.3 Tables C.12-3 and C.12-4: codec, and whether the codec reads them itself
 _ESCAPES: Final = {
     b"\x1b(B": ("latin_1", False),
     b"\x1b(J": ("shift_jis", False),
@@ -60,8 +58,7 @@ _ESCAPES: Final = {
 }
 
 _FRAGMENT: Final = re.compile(rb"^[^\x1b]+|\x1b[^\x1b]*")
-# Where code extensions end (PS3.5 6.1.2.5.3): control characters, the delimiter of values; in names "^" and
-# "=" too
+# Where code extensions end (PS3.5 6.1.2.5.3): control characters, delimiters of values and parts of names
 _RESETS: Final = re.compile(rb"[\t\n\f\r\\]")
 _RESETS_IN_NAMES: Final = re.compile(rb"[\t\n\f\r\\^=]")
 _TERM: Final = re.compile(r"(?:ISO[ _-]?IR[ _-]?|ISO[ _-]?2022[ _-](?:IR[ _-]?)?)?(\d+|GBK|GB18030)")

@@ -1,5 +1,4 @@
-"""VRs that depend on other elements: US or SS, OB or OW, US or OW (PS3.5 A.1, PS3.6 6 note 1, PS3.3 C.7.6.3,
-C.11).
+"""VRs that depend on other elements: US or SS, OB or OW, US or OW (PS3.5 A.1, PS3.3 C.11).
 
 Only implicit VR, and UN in explicit VR, need an answer; the rule is pydicom's, so that values come out equal.
 """
@@ -50,9 +49,7 @@ class Context:
         return Context(self.pixel_representation)
 
     def vr(self, tag: int, *, encapsulated: bool = False) -> str:
-        """VR of an element that implicit VR, or UN, leaves open; "UN" where the dictionary does not know
-        it.
-        """
+        """VR of an element that implicit VR or UN leaves open; "UN" where the dictionary has none."""
         vr = vr_of(tag)
         if len(vr) == 2:
             return vr

@@ -47,12 +47,10 @@ def to_transfer_syntax(
 
     data: the data set; pieces may be views of it.
     source, target: transfer syntax UIDs; encapsulated ones only where both are the same.
-    inflate_limit: most bytes of an inflated data set that has to be read out of order (target not Explicit
-        VR Little
-        Endian).
-    Raises: LocalProtocolError, when a codec would be needed; while iterating, DataSetError when the data set
-    cannot
-        be read to its end.
+    inflate_limit: most bytes of an inflated data set that is not wanted in Explicit VR Little Endian, and so has
+        to be held in memory.
+    Raises: LocalProtocolError, when a codec would be needed; DataSetError, while iterating, when the data set
+        cannot be read to its end.
     """
     if source == target:
         return _blocks(data)
@@ -74,9 +72,7 @@ def to_transfer_syntax(
 
 
 def converted_length(data: Buffer, source: str, target: str) -> int:
-    """Bytes of the data set that `to_transfer_syntax` makes, for a Content-Length: the cost of one conversion
-    without its copies.
-    """
+    """Bytes that `to_transfer_syntax` makes, for a Content-Length, at the cost of one conversion."""
     return sum(len(piece) for piece in to_transfer_syntax(data, source, target))
 
 

@@ -28,9 +28,7 @@ from dicomwire.errors import DataSetError
 
 class Kind(Enum):
     VALUE = auto()  # an element and the bytes of its value
-    ENCAPSULATED = (
-        auto()
-    )  # an element of undefined length whose value is fragments, delimitation item included
+    ENCAPSULATED = auto()  # an element whose value is fragments and their delimitation item
     SEQUENCE = auto()  # a sequence begins
     ITEM = auto()  # an item of the innermost sequence begins
     ITEM_END = auto()

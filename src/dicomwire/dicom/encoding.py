@@ -1,8 +1,7 @@
 """How data elements are encoded: explicit and implicit VR, byte order, items, fragments (PS3.5 7, A).
 
 What the scanner and the reader of elements share: headers, VR tables, and the decision what an element header
-may be that is none of the standard's. It judges little: what can be read is read, the finding is the
-caller's.
+may be that is none of the standard's. What can be read is read; the finding is the caller's.
 """
 
 from __future__ import annotations
@@ -42,8 +41,7 @@ class Encoding:
     """One of the ways in which a data set is written (PS3.5 A).
 
     Attributes:
-        header: group, element, and two 16-bit numbers: VR and length, or the halves of an implicit VR's
-            length.
+        header: group, element, and two 16-bit numbers: VR and length, or two halves of a length (implicit).
         length: 32-bit length that follows the header of a long explicit VR.
         item: group, element and length of an item or a delimitation item.
         short: VRs with a 16-bit length by their code in the header; empty for implicit VR.
@@ -83,9 +81,7 @@ DEFLATED: Final = Encoding(explicit=True, little_endian=True, deflated=True)
 
 
 def encoding_of(transfer_syntax_uid: str) -> Encoding:
-    """How a transfer syntax writes its data sets; unknown ones as Explicit VR Little Endian, as all newer
-    ones do.
-    """
+    """How a transfer syntax writes its data sets; unknown ones are taken for Explicit VR Little Endian."""
     syntax = TRANSFER_SYNTAXES.get(transfer_syntax_uid)
     if syntax is None:
         return EXPLICIT_LITTLE

@@ -1,8 +1,7 @@
 """Where each frame of pixel data lies (PS3.5 8.1.1, 8.2, A.4; PS3.3 C.7.6.3.1).
 
 Native frames follow each other without gaps, in bits where a frame does not fill its last byte. Encapsulated
-ones are found by the Extended Offset Table, the Basic Offset Table, one fragment a frame, or the codec's own
-markers.
+ones are found by the Extended or the Basic Offset Table, one fragment a frame, or the codec's own markers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The DICOM JSON Model, straight from the bytes of a data set (PS3.18 F).
 
-Text becomes UTF-8, and Specific Character Set says so (ISO_IR 192). Left out are group lengths (F.2.2), the
-groups below 0008, and Data Set Trailing Padding. DS and IS are numbers, written with their own digits, where
+Text becomes UTF-8, and Specific Character Set says so (ISO_IR 192). Left out are group lengths (F.2.2),
+command and file meta elements, and Data Set Trailing Padding. DS and IS are numbers, written with their own digits, where
 they are valid; what is no number stays a string. NaN and infinities of FL and FD, which JSON does not have,
 are the strings "NaN", "Infinity" and "-Infinity", as fo-dicom writes them.
 """
@@ -32,6 +32,8 @@ INLINE_LIMIT: Final = (
 )
 TRAILING_PADDING: Final = 0xFFFCFFFC
 _BINARY_VRS: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
+_PLAIN_VRS: Final = STRING_VRS | NUMBER_FORMATS.keys() | {"AT"}
+_SPECIAL: Final = PIXEL_DATA | DECIDING | {SPECIFIC_CHARACTER_SET}
 _JSON_NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?", re.ASCII)
 _DECIMAL: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[Ee][+-]?\d+)?", re.ASCII)
 _UTF_8: Final = '{"vr":"CS","Value":["ISO_IR 192"]}'
@@ -121,6 +123,9 @@ class _Writer:
         data = self.data
         members: dict[int, str] = {}
         for kind, tag, vr, start, end, _ in steps:
+            if vr in _PLAIN_VRS and tag > 0x0002FFFF and tag & 0xFFFF and tag not in _SPECIAL:
+                members[tag] = _value(vr, bytes(data[start:end]), decoder)  # nearly all elements go this way
+                continue
             if kind is Kind.ITEM_END:
                 break
             if kind is Kind.SEQUENCE:

@@ -24,9 +24,7 @@ from dicomwire.uids import (
 )
 
 PREAMBLE_LENGTH: Final = 128  # bytes (PS3.10 7.1)
-META_LIMIT: Final = (
-    1 << 20
-)  # bytes of meta information; private information (0002,0102) may be long, not endless
+META_LIMIT: Final = 1 << 20  # bytes; private information (0002,0102) may be long, but not endless
 _MAGIC: Final = b"DICM"
 _DATA_START: Final = PREAMBLE_LENGTH + len(_MAGIC)
 _BEFORE_GROUP_LENGTH: Final = bytes(PREAMBLE_LENGTH) + _MAGIC + b"\x02\x00\x00\x00UL\x04\x00"
@@ -37,8 +35,8 @@ class FileMeta:
     """The File Meta Information of one file.
 
     Attributes:
-        media_storage_sop_class_uid, media_storage_sop_instance_uid, transfer_syntax_uid: "" where the file
-        has none.
+        media_storage_sop_class_uid, media_storage_sop_instance_uid: "" where the file has none.
+        transfer_syntax_uid: guessed, with a finding, where the file has none.
         length: bytes before the data set: preamble, prefix and meta information.
         elements: raw value of every element of group 0002 by tag.
         findings: what is not as the standard wants it, though the file can be read.

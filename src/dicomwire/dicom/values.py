@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from struct import Struct
+from struct import calcsize, unpack_from
 from typing import Final
 
 from dicomwire.dicom.charset import DEFAULT, CharacterSet
@@ -29,7 +29,7 @@ NUMBER_FORMATS: Final = {
 }
 """struct's format of each binary number VR."""
 
-_SIZES: Final = {vr: Struct("<" + code).size for vr, code in NUMBER_FORMATS.items()}
+_SIZES: Final = {vr: calcsize("<" + code) for vr, code in NUMBER_FORMATS.items()}
 _LEADING_SPACES_TOO: Final = frozenset({"AE", "CS", "DS", "IS", "DA", "DT", "TM"})
 
 
@@ -41,8 +41,9 @@ class Decoder:
     encoding: Encoding = EXPLICIT_LITTLE
 
     def text(self, vr: str, value: bytes) -> str:
-        """A string VR's value as it is, backslashes included, without the padding at its end (and, where the
-        VR says so, at its start)."""
+        """A string VR's value, backslashes included, without padding: at its end, and where spaces mean nothing
+        at its start too.
+        """
         if vr in TEXT_VRS:
             return self.character_set.decode(value, name=vr == "PN").rstrip(" \0")
         text = value.decode("latin_1").rstrip(" \0")
@@ -62,9 +63,9 @@ class Decoder:
     def numbers(self, vr: str, value: bytes) -> tuple[int | float, ...]:
         """The values of a binary number VR; bytes that do not fill a number are left out."""
         count = len(value) // _SIZES[vr]
-        return Struct(f"{self.encoding.order}{count}{NUMBER_FORMATS[vr]}").unpack_from(value)
+        return unpack_from(f"{self.encoding.order}{count}{NUMBER_FORMATS[vr]}", value)
 
     def tags(self, value: bytes) -> list[int]:
         """The values of an AT."""
-        words = Struct(f"{self.encoding.order}{len(value) // 4 * 2}H").unpack_from(value)
+        words = unpack_from(f"{self.encoding.order}{len(value) // 4 * 2}H", value)
         return [group << 16 | element for group, element in zip(words[::2], words[1::2], strict=True)]
