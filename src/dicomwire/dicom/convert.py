@@ -47,8 +47,8 @@ def to_transfer_syntax(
 
     data: the data set; pieces may be views of it.
     source, target: transfer syntax UIDs; encapsulated ones only where both are the same.
-    inflate_limit: most bytes of an inflated data set that is not wanted in Explicit VR Little Endian, and so has
-        to be held in memory.
+    inflate_limit: most bytes of an inflated data set that is wanted in another syntax than Explicit VR Little
+        Endian, and so has to be held in memory.
     Raises: LocalProtocolError, when a codec would be needed; DataSetError, while iterating, when the data set
         cannot be read to its end.
     """

@@ -1,9 +1,9 @@
 """The DICOM JSON Model, straight from the bytes of a data set (PS3.18 F).
 
 Text becomes UTF-8, and Specific Character Set says so (ISO_IR 192). Left out are group lengths (F.2.2),
-command and file meta elements, and Data Set Trailing Padding. DS and IS are numbers, written with their own digits, where
-they are valid; what is no number stays a string. NaN and infinities of FL and FD, which JSON does not have,
-are the strings "NaN", "Infinity" and "-Infinity", as fo-dicom writes them.
+command and file meta elements, and Data Set Trailing Padding. DS and IS are numbers, written with their own
+digits, where they are valid; what is no number stays a string. NaN and infinities of FL and FD, which JSON does not have, are
+the strings "NaN", "Infinity" and "-Infinity", as fo-dicom writes them.
 """
 
 from __future__ import annotations

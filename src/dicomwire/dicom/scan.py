@@ -363,7 +363,7 @@ def _odd_length(data: Buffer, encoding: Encoding, depth_limit: int) -> str:
                 f"{tag_text(element.tag)} at byte {element.start}: {element.end - element.start} bytes,"
                 " an odd length (PS3.5 7.1)"
             )
-    raise AssertionError("the loop and the reader of elements disagree")
+    return "a value has an odd length (PS3.5 7.1)"
 
 
 def _cut(tag: int, length: int, position: int, end: int, encoding: Encoding, code: int) -> DataSetError:

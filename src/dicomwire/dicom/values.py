@@ -41,8 +41,8 @@ class Decoder:
     encoding: Encoding = EXPLICIT_LITTLE
 
     def text(self, vr: str, value: bytes) -> str:
-        """A string VR's value, backslashes included, without padding: at its end, and where spaces mean nothing
-        at its start too.
+        """A string VR's value, backslashes included, without padding: at its end, and where spaces
+        mean nothing at its start too.
         """
         if vr in TEXT_VRS:
             return self.character_set.decode(value, name=vr == "PN").rstrip(" \0")
