@@ -2,8 +2,8 @@
 
 Text becomes UTF-8, and Specific Character Set says so (ISO_IR 192). Left out are group lengths (F.2.2),
 command and file meta elements, and Data Set Trailing Padding. DS and IS are numbers, written with their own
-digits, where they are valid; what is no number stays a string. NaN and infinities of FL and FD, which JSON does not have, are
-the strings "NaN", "Infinity" and "-Infinity", as fo-dicom writes them.
+digits, where they are valid; what is no number stays a string. NaN and infinities of FL and FD, which JSON
+does not have, are the strings "NaN", "Infinity" and "-Infinity", as fo-dicom writes them.
 """
 
 from __future__ import annotations
