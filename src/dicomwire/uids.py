@@ -136,10 +136,9 @@ def storage_sop_classes() -> tuple[str, ...]:
 
 def name_of(uid: str) -> str:
     """Words for logs: the registered or well-known private name, else the UID itself."""
-    if uid in SOP_CLASSES:
-        return SOP_CLASSES[uid].name
-    if uid in TRANSFER_SYNTAXES:
-        return TRANSFER_SYNTAXES[uid].name
+    row = SOP_CLASSES.get(uid) or TRANSFER_SYNTAXES.get(uid)
+    if row is not None:
+        return row.name if row.keyword else uid  # two retired rows lost name and keyword
     return PRIVATE_STORAGE_SOP_CLASSES.get(uid) or _OTHER_NAMES.get(uid, uid)
 
 

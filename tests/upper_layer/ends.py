@@ -30,6 +30,7 @@ ACCEPTANCE = AssociateAc(
 REJECTION = AssociateRj(1, 1, 7)
 VALUE = PresentationDataValue(1, 3, b"command")
 DATA = PData((VALUE,))
+POLICY = Policy()
 
 
 def written(end: UpperLayer) -> bytes:
@@ -39,7 +40,7 @@ def written(end: UpperLayer) -> bytes:
 def in_state(
     state: State,
     role: Role | None = None,
-    policy: Policy = Policy(),
+    policy: Policy = POLICY,
     trace: Callable[[TraceStep], None] | None = None,
 ) -> UpperLayer:
     """An upper layer in `state` at time 0, everything written taken away; the role matters where it may."""

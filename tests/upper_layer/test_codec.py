@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.upper_layer.strategies import pdus
+from tests.upper_layer.vectors import ECHO_RQ, PADDED, VECTORS, associate
 
 from dicomwire.errors import DecodeError, LocalProtocolError
 from dicomwire.upper_layer.codec import decode, encode
@@ -16,14 +18,21 @@ from dicomwire.upper_layer.items import (
     UserIdentityRq,
 )
 from dicomwire.upper_layer.pdu import AssociateAc, AssociateRq, Pdu, PresentationDataValue
-from tests.upper_layer.strategies import pdus
-from tests.upper_layer.vectors import ECHO_RQ, PADDED, VECTORS, associate
 
 vectors = pytest.mark.parametrize(("data", "pdu"), VECTORS.values(), ids=VECTORS)
 
 
 def read(data: bytes, violations: list[DecodeError] | None = None) -> Pdu:
     return decode(data[0], memoryview(data)[6:], violations)
+
+
+def fault(type: int, body: bytes) -> DecodeError | None:
+    """What is wrong with a body; any other exception escapes."""
+    try:
+        decode(type, body)
+    except DecodeError as error:
+        return error
+    return None
 
 
 @vectors
@@ -43,14 +52,13 @@ def test_vector_is_written_as_it_was(data: bytes, pdu: Pdu) -> None:
 @vectors
 def test_vector_cut_at_every_byte_is_a_decode_error_or_a_shorter_pdu(data: bytes, pdu: Pdu) -> None:
     for end in range(6, len(data)):
-        try:
-            cut = read(data[:end])
-        except DecodeError as error:
+        error = fault(data[0], data[6:end])
+        if error is None:
+            assert read(data[:end]) != pdu
+        else:
             assert 0 <= error.offset <= end
             assert error.field
             assert error.section.startswith(("PS3.8 ", "PS3.7 "))
-        else:
-            assert cut != pdu
 
 
 @given(pdus)
@@ -64,11 +72,8 @@ def test_what_is_written_is_read_again(pdu: Pdu) -> None:
 @given(st.integers(0, 9), st.binary(max_size=200))
 @settings(max_examples=300, deadline=None)
 def test_any_bytes_are_a_pdu_or_a_decode_error(type: int, body: bytes) -> None:
-    try:
+    if fault(type, body) is None:
         pdu = decode(type, body)
-    except DecodeError as error:
-        assert str(error).endswith(")")
-    else:
         assert read(encode(pdu)) == pdu
 
 
@@ -79,10 +84,8 @@ def test_a_changed_vector_is_a_pdu_or_a_decode_error(data: st.DataObject) -> Non
     changed = bytearray(original)
     for _ in range(data.draw(st.integers(1, 3))):
         changed[data.draw(st.integers(6, len(changed) - 1))] = data.draw(st.integers(0, 255))
-    try:
-        read(bytes(changed))
-    except DecodeError as error:
-        assert error.section
+    error = fault(changed[0], bytes(changed[6:]))
+    assert error is None or error.section
 
 
 def test_item_longer_than_its_pdu_is_told_with_byte_got_and_wanted() -> None:
@@ -104,8 +107,14 @@ def test_item_longer_than_its_pdu_is_told_with_byte_got_and_wanted() -> None:
         ("070000000000", "A-ABORT byte 2: PDU-length says 0 bytes, it is always 4"),
         ("080000000000", "PDU byte 0: PDU-type 08H is unknown"),
         ("040000000005 0000000101", "P-DATA-TF byte 6: 5 bytes remain, the header"),
-        ("040000000006 00000001 01 00", "P-DATA-TF byte 6: presentation-data-value item says 1 bytes, its ID"),
-        ("040000000006 00000009 01 00", "P-DATA-TF byte 6: presentation-data-value item says 9 bytes, 2 remain"),
+        (
+            "040000000006 00000001 01 00",
+            "P-DATA-TF byte 6: presentation-data-value item says 1 bytes, its ID",
+        ),
+        (
+            "040000000006 00000009 01 00",
+            "P-DATA-TF byte 6: presentation-data-value item says 9 bytes, 2 remain",
+        ),
     ],
 )
 def test_lengths_that_do_not_add_up_are_told(data: str, message: str) -> None:

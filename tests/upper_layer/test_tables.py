@@ -1,4 +1,4 @@
-"""Tables 9-6 to 9-10 against a second writing of them, by event and in words, made from the standard's text."""
+"""Tables 9-6 to 9-10 against a second writing of them, made from the standard's text."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Association negotiation: what an acceptor answers to a request, and why (PS3.7 D.3, PS3.8 7.1.1).
 
 Pure: a request and a policy in, an answer and its reasons out. AE titles are only echoed and identity is
-passed in, so an answer may be kept for every request that is equal from its AE titles on and holds no item 58H.
+passed in, so an answer may be kept for every request that is equal from its AE titles on and has no item 58H.
 The requestor's side is `accepted`.
 """
 

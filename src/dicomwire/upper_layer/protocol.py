@@ -166,7 +166,7 @@ class TraceStep(NamedTuple):
         action: the cell.
         next: the state it led to.
         now: the caller's time.
-        offset: bytes received before it.
+        offset: bytes read so far, with those of the PDU (of a P-DATA-TF its header).
         pdu: sent or received, None where it is none, P-DATA-TF, or could not be read.
     """
 
