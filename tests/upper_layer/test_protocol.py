@@ -224,7 +224,8 @@ def test_trickling_request_does_not_move_its_deadline() -> None:
     end.connected(100.0)
     for index, byte in enumerate(ECHO_RQ[:-1]):
         assert end.receive(bytes([byte]), 100.0 + index * 0.02) == []
-    assert end.deadline == 105.0
+    deadline = end.deadline
+    assert deadline == 105.0
     assert end.expire(104.9) == []
     assert end.expire(105.0) == [TransportClose()]
     assert (end.state, end.deadline, end.outgoing()) == (State.STA1, None, [])

@@ -58,7 +58,7 @@ UNEXPECTED, UNRECOGNIZED = 2, 1
 def feed(end: UpperLayer, event: Evt) -> list[Event]:
     """Gives one event, whatever kind it is."""
     if event in LOCAL:
-        end.send(LOCAL[event], NOW)  # type: ignore[arg-type]
+        end.send(LOCAL[event], NOW)
         return []
     if event in RECEIVED:
         return end.receive(RECEIVED[event], NOW)
