@@ -49,14 +49,14 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
         self._head_since: float | None = None  # None between requests and within a body
         self._in_body = False
-        self._last_data = 0.0
+        self._discarding_since: float | None = None
         self._unsent = 0
         self._unsent_since = 0.0
         self._watch: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._head_since = self._last_data = self._unsent_since = self.loop.time()
+        self._head_since = self._unsent_since = self.loop.time()
         self._look_later()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -65,7 +65,6 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        self._last_data = self.loop.time()
         if not self._in_body:
             if self._head_bytes == 0 and (foreign := _foreign(data)):
                 _log.warning("web.foreign", peer=self._peer, first_bytes=data[:8].hex(), looks_like=foreign)
@@ -125,7 +124,7 @@ class Connection(HttpToolsProtocol):
 
     def _look_later(self) -> None:
         limits = self._limits
-        interval = min(limits.head_timeout, limits.write_timeout, limits.idle) / 2
+        interval = min(limits.head_timeout, limits.write_timeout, limits.linger) / 2
         self._watch = self.loop.call_later(interval, self._look)
 
     def _look(self) -> None:
@@ -134,9 +133,7 @@ class Connection(HttpToolsProtocol):
         if not self.transport.is_closing():
             if self._head_since is not None and now - self._head_since >= limits.head_timeout:
                 self._end_head()
-            elif self._discarding and now - self._last_data >= limits.idle:
-                _log.info("web.timeout", peer=self._peer, waiting_for="the rest of a refused body")
-                self.transport.close()
+            self._end_discarding(now)
         unsent = self.transport.get_write_buffer_size()
         if not unsent or unsent != self._unsent:
             self._unsent, self._unsent_since = unsent, now
@@ -155,9 +152,15 @@ class Connection(HttpToolsProtocol):
         _log.info("web.timeout", peer=self._peer, waiting_for="the rest of a request's head")
         self._answer_and_close(HTTPStatus.REQUEST_TIMEOUT, detail)
 
-    @property
-    def _discarding(self) -> bool:
-        return self._in_body and self.cycle is not None and self.cycle.response_complete
+    def _end_discarding(self, now: float) -> None:
+        """What comes behind a refusal is read, or the client may never see it (RFC 9112 9.6), for a while."""
+        if not (self._in_body and self.cycle is not None and self.cycle.response_complete):
+            self._discarding_since = None
+        elif self._discarding_since is None:
+            self._discarding_since = now
+        elif now - self._discarding_since >= self._limits.linger:
+            _log.info("web.timeout", peer=self._peer, waiting_for="the rest of a refused body")
+            self.transport.abort()
 
     @property
     def _peer(self) -> str:

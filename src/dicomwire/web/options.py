@@ -57,6 +57,7 @@ class ServerOptions:
         idle: how long a kept-alive connection stays open without a request.
         head_timeout: for the whole head of a request; a connection that has not yet sent one included.
         write_timeout: for a client that takes nothing of what waits to be sent.
+        linger: for the rest of a body that was refused, before the connection is closed on it.
         head_limit: bytes of request line and headers.
         connections: open at once; beyond it 503.
         grace: for requests under way when the server stops.
@@ -66,6 +67,7 @@ class ServerOptions:
     idle: float = 75.0
     head_timeout: float = 30.0
     write_timeout: float = 60.0
+    linger: float = 30.0
     head_limit: int = 64 << 10
     connections: int = 2_000
     grace: float = 10.0

@@ -26,7 +26,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 class DecodedPath:
     """Middleware: the path is decoded strictly, before any route is looked for.
 
-    Raises: Problem 400, for bad escapes, bytes that are not UTF-8, and dot segments.
+    Raises: Problem 400, for bad escapes, bytes that are not UTF-8, control characters and dot segments.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -52,6 +52,8 @@ def decoded_path(raw: bytes) -> str:
         path = unquote_to_bytes(_ESCAPED_SLASH.sub(b"%252F", raw)).decode("utf-8")
     except UnicodeDecodeError:
         raise Problem(400, f"path {shown(raw.decode('latin_1'))} is not UTF-8 when decoded") from None
+    if not path.isprintable():
+        raise Problem(400, f"path {shown(path)} has control characters")
     if any(segment in (".", "..") for segment in path.split("/")):
         raise Problem(400, f"path {shown(path)} has a dot segment; nothing is found that way")
     return path[:-1] if path.endswith("/") and len(path) > 1 else path

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import cast
+from typing import Protocol, cast
 
 import structlog
 import uvicorn
@@ -29,6 +29,14 @@ else:
 _log = structlog.get_logger()
 
 
+class _Protocol(Protocol):
+    """What both of uvicorn's HTTP/1.1 protocols have."""
+
+    transport: asyncio.Transport
+
+    def shutdown(self) -> None: ...
+
+
 class Server:
     """Serves one application on listening sockets.
 
@@ -39,7 +47,7 @@ class Server:
     def __init__(self, app: ASGIApp, options: ServerOptions | None = None) -> None:
         self._options = options or ServerOptions()
         self._sockets: Sequence[socket.socket] = ()
-        self._server = _Embedded(_config(app, self._options))
+        self._server = _Embedded(_config(app, self._options), self._options.grace)
         self._task: asyncio.Task[None] | None = None
         self.addresses: tuple[tuple[str, int], ...] = ()
 
@@ -57,22 +65,17 @@ class Server:
         _log.info("web.listening", addresses=[f"{host}:{port}" for host, port in self.addresses])
 
     async def stop(self) -> None:
-        """Closes the listeners, lets requests under way finish for the time of grace, then breaks them
-        off."""
+        """Closes the listeners; requests under way have the time of grace before they are broken off."""
         if self._task is None:
             return
         task, self._task = self._task, None
         self._server.end()
         await task
-        for connection in list(self._server.server_state.connections):
-            if (transport := connection.transport) is not None:
-                transport.abort()
         _log.info("web.stopped")
 
 
 def bind(host: str, port: int, *, backlog: int = 1024) -> list[socket.socket]:
-    """Listening sockets for every address that a host name stands for; port 0 takes a free one for all of
-    them.
+    """Listening sockets for every address of a host name; port 0 takes one that is free, for all of them.
 
     Raises: OSError, when an address cannot be bound.
     """
@@ -83,17 +86,13 @@ def bind(host: str, port: int, *, backlog: int = 1024) -> list[socket.socket]:
         ):
             sock = socket.socket(family, socket.SOCK_STREAM)
             sockets.append(sock)
+            sock.setblocking(False)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            bound = (
-                address[0],
-                port or sockets[0].getsockname()[1] if len(sockets) > 1 else port,
-                *address[2:],
-            )
-            sock.bind(bound)
+            chosen = port if sock is sockets[0] else sockets[0].getsockname()[1]
+            sock.bind((address[0], chosen, *address[2:]))
             sock.listen(backlog)
-            sock.setblocking(False)
     except OSError:
         for sock in sockets:
             sock.close()
@@ -101,13 +100,34 @@ def bind(host: str, port: int, *, backlog: int = 1024) -> list[socket.socket]:
     return sockets
 
 
+class _Connections(set[_Protocol]):
+    """uvicorn's set of open connections, with somebody waiting for the last one to go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: asyncio.Event | None = None
+
+    def discard(self, connection: object) -> None:
+        super().discard(connection)
+        if self._waiting is not None and not self:
+            self._waiting.set()
+
+    async def none_left(self) -> None:
+        if self:
+            self._waiting = asyncio.Event()
+            await self._waiting.wait()
+
+
 class _Embedded(uvicorn.Server):
     """uvicorn's server without its signal handlers, and woken to stop instead of looking ten times a
     second."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, grace: float) -> None:
         super().__init__(config)
         self.ready = asyncio.Event()
+        self.connections = _Connections()
+        self.server_state.connections = self.connections  # type: ignore[assignment]
+        self._grace = grace
         self._ending = asyncio.Event()
 
     @contextmanager
@@ -128,6 +148,26 @@ class _Embedded(uvicorn.Server):
             except TimeoutError:
                 await self.on_tick(0)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Ends in the time of grace: what is answered by then is flushed, the rest broken off."""
+        for server in self.servers:
+            server.close()
+        for sock in sockets or ():
+            sock.close()
+        for connection in list(self.connections):
+            connection.shutdown()
+        try:
+            async with asyncio.timeout(self._grace):
+                await self.connections.none_left()
+        except TimeoutError:
+            _log.warning("web.broken_off", requests=len(self.server_state.tasks))
+            for task in list(self.server_state.tasks):
+                task.cancel()
+            for connection in list(self.connections):
+                connection.transport.abort()
+        if self.server_state.tasks:
+            await asyncio.wait(list(self.server_state.tasks), timeout=1)
+
 
 def _config(app: ASGIApp, options: ServerOptions) -> uvicorn.Config:
     config = uvicorn.Config(
@@ -141,7 +181,6 @@ def _config(app: ASGIApp, options: ServerOptions) -> uvicorn.Config:
         server_header=False,
         limit_concurrency=options.connections,
         timeout_keep_alive=max(1, round(options.idle)),
-        timeout_graceful_shutdown=max(1, round(options.grace)),
         h11_max_incomplete_event_size=options.head_limit,
     )
     config.load()

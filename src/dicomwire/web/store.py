@@ -123,9 +123,7 @@ class _Body:
         return chunk
 
     def _too_large(self, size: int) -> Problem:
-        return Problem(
-            413, f"the body has {size} bytes or more; {self._limit} are taken", {"Connection": "close"}
-        )
+        return Problem(413, f"the body has {size} bytes or more; {self._limit} are taken")
 
 
 class _Instances:
@@ -150,7 +148,7 @@ class _Instances:
         elif isinstance(event, PartBegin):
             limit = self._options.maximum_instances
             if len(self._finished) >= limit:
-                raise Problem(413, f"the request has more than {limit} parts", {"Connection": "close"})
+                raise Problem(413, f"the request has more than {limit} parts")
             self._current = Upload(self._archive, self._options, self._origin, self._study)
             if failure := _part_failure(event):
                 self._current.refuse(failure)

@@ -1,0 +1,134 @@
+"""Metadata and bulk data over a real port."""
+
+from __future__ import annotations
+
+from struct import pack
+
+import pytest
+
+INSTANCE = "/studies/1.2.3/series/1.2.3.4/instances/1.2.3.4.1"
+PIXELS = bytes(range(8))
+
+
+def private_octets(length: int) -> bytes:
+    """A private element of unknown meaning that is too long to be inline."""
+    return b"\x29\x00\x10\x10OB\0\0" + pack("<I", length) + bytes(i % 251 for i in range(length))
+
+
+@pytest.mark.parametrize(
+    "path", ["/studies/1.2.3/metadata", "/studies/1.2.3/series/1.2.3.4/metadata", INSTANCE + "/metadata"]
+)
+async def test_metadata_is_an_array_with_one_object_per_instance(door, make_instance, path: str) -> None:
+    await door.store(make_instance(1), make_instance(2))
+    response = await door.get(path, "application/dicom+json")
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/dicom+json"
+    objects = response.json()
+    uids = [each["00080018"]["Value"][0] for each in objects]
+    assert uids == (["1.2.3.4.1"] if "instances" in path else ["1.2.3.4.1", "1.2.3.4.2"])
+    assert objects[0]["00100010"]["Value"] == [{"Alphabetic": "Doe^Jane"}]
+    assert objects[0]["7FE00010"]["BulkDataURI"] == f"{door.base}{INSTANCE}/bulkdata/7FE00010"
+
+
+@pytest.mark.parametrize(
+    "accept", ["*/*", "application/json", "application/*", "application/dicom+xml;q=0.9, */*;q=0.1"]
+)
+async def test_metadata_is_json_for_all_who_take_it(door, make_instance, accept: str) -> None:
+    await door.store(make_instance())
+    response = await door.get(INSTANCE + "/metadata", accept)
+    assert response.status_code == 200
+    assert len(response.json()) == 1
+
+
+@pytest.mark.parametrize(
+    "accept", ['multipart/related; type="application/dicom+xml"', "application/dicom+xml", "text/html"]
+)
+async def test_metadata_as_anything_else_is_406(door, make_instance, accept: str) -> None:
+    await door.store(make_instance())
+    response = await door.get(INSTANCE + "/metadata", accept)
+    assert response.status_code == 406
+    assert "application/dicom+json" in response.json()["detail"]
+
+
+async def test_metadata_of_nothing_is_404(door) -> None:
+    assert (await door.get("/studies/1.2.3/metadata")).status_code == 404
+
+
+async def test_every_bulk_data_uri_leads_to_its_value(door, make_instance) -> None:
+    octets = private_octets(3000)
+    await door.store(make_instance(frames=(PIXELS,), extra=octets))
+    (found,) = (await door.get(INSTANCE + "/metadata")).json()
+    uris = {tag: each["BulkDataURI"] for tag, each in found.items() if "BulkDataURI" in each}
+    assert uris.keys() == {"00291010", "7FE00010"}
+    for tag, value in (("00291010", octets[12:]), ("7FE00010", PIXELS)):
+        response = await door.client.get(uris[tag], headers={"Accept": "application/octet-stream"})
+        assert response.status_code == 200
+        assert response.headers["content-type"] == "application/octet-stream"
+        assert response.content == value
+
+
+async def test_bulk_data_in_parts(door, make_instance) -> None:
+    await door.store(make_instance(frames=(PIXELS,)))
+    response = await door.get(INSTANCE + "/bulkdata/7FE00010", 'multipart/related; type="*/*"')
+    assert response.headers["content-type"].startswith('multipart/related; type="application/octet-stream"')
+    assert int(response.headers["content-length"]) == len(response.content)
+    assert b"\r\n\r\n" + PIXELS + b"\r\n--" in response.content
+
+
+@pytest.mark.parametrize(
+    ("header", "status", "content"),
+    [
+        ("bytes=2-5", 206, PIXELS[2:6]),
+        ("bytes=-3", 206, PIXELS[-3:]),
+        ("bytes=6-", 206, PIXELS[6:]),
+        ("bytes=8-", 416, None),
+        ("bytes=0-1,4-5", 200, PIXELS),
+        ("nonsense", 200, PIXELS),
+    ],
+)
+async def test_a_range_of_bulk_data(
+    door, make_instance, header: str, status: int, content: bytes | None
+) -> None:
+    await door.store(make_instance(frames=(PIXELS,)))
+    response = await door.get(INSTANCE + "/bulkdata/7FE00010", "application/octet-stream", Range=header)
+    assert response.status_code == status
+    if content is not None:
+        assert response.content == content
+    if status == 416:
+        assert response.headers["content-range"] == "bytes */8"
+    if status == 206:
+        assert response.headers["content-range"].endswith("/8")
+
+
+@pytest.mark.parametrize("header", ["bytes=1-6", "bytes=0-0", "bytes=3-"])
+async def test_bulk_data_stored_big_endian_leaves_little_endian(
+    door, make_instance, convert, header: str
+) -> None:
+    stored = convert(make_instance(frames=(PIXELS,)), "1.2.840.10008.1.2.2")
+    assert (await door.store(stored)).status_code == 200
+    assert (await door.get(INSTANCE + "/bulkdata/7FE00010")).content == PIXELS
+    first, last = header.removeprefix("bytes=").split("-")
+    partial = await door.get(INSTANCE + "/bulkdata/7FE00010", Range=header)
+    assert partial.content == PIXELS[int(first) : int(last or 7) + 1]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("7FE0", 400),
+        ("PixelData", 400),
+        ("7FE00010/x", 400),
+        ("..%2F..", 400),
+        ("00291010", 404),
+        ("7FE00010/0/7FE00010", 404),
+        ("", 404),
+    ],
+)
+async def test_bulk_data_that_is_none(door, make_instance, path: str, status: int) -> None:
+    await door.store(make_instance())
+    assert (await door.get(f"{INSTANCE}/bulkdata/{path}")).status_code == status
+
+
+async def test_bulk_data_as_an_image_is_406(door, make_instance) -> None:
+    await door.store(make_instance())
+    assert (await door.get(INSTANCE + "/bulkdata/7FE00010", "image/jpeg")).status_code == 406
