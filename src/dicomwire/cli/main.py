@@ -6,14 +6,16 @@ run, so that each starts fast.
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 
 import typer
 
 from dicomwire.cli import config, echo, send, serve, uids, version
-from dicomwire.cli.output import Stop, say
-from dicomwire.errors import ConfigurationError, DicomwireError
+from dicomwire.cli.address import AddressError
+from dicomwire.cli.output import Stop, escaped, say
+from dicomwire.errors import ConfigurationError, DicomwireError, LocalProtocolError
 
 app = typer.Typer(
     name="dicomwire",
@@ -37,7 +39,7 @@ def main() -> None:
         app()
     except Stop as stop:
         _tell(stop.message, stop.status)
-    except ConfigurationError as error:
+    except (ConfigurationError, AddressError, LocalProtocolError) as error:
         _tell(str(error), 2)
     except DicomwireError as error:
         _tell(str(error), 1)
@@ -45,7 +47,7 @@ def main() -> None:
         _tell("interrupted", 130)
     except BrokenPipeError:
         # Who reads our output, `head` say, has enough. The interpreter must not try to flush it again.
-        sys.stdout = sys.stderr = None  # type: ignore[assignment]
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
 
 
@@ -54,5 +56,5 @@ def _tell(message: str, status: int) -> None:
     if "--verbose" in sys.argv:
         traceback.print_exc()
     for line in message.splitlines():
-        say(f"dicomwire: {line}")
+        say(f"dicomwire: {escaped(line)}")
     sys.exit(status)

@@ -32,6 +32,13 @@ def say(line: str) -> None:
     print(line, file=sys.stderr)
 
 
+def log_to_stderr(*, verbose: bool) -> None:
+    """What the layers below log: everything where asked for, else nothing that the command says itself."""
+    from dicomwire.node import log
+
+    log.configure("debug" if verbose else "critical", "human")
+
+
 def show_json(facts: Mapping[str, object] | Sequence[object]) -> None:
     """Print facts as JSON, indented for people, keys in the order given."""
     print(json.dumps(facts, indent=2, ensure_ascii=False))

@@ -39,8 +39,8 @@ def uids(
         raise Stop(str(error), 2) from None
     syntaxes = registry.search_transfer_syntaxes(words or ()) if kind != Kind.SOP_CLASS else ()
     if as_json:
-        found = {"sop_classes": classes, "transfer_syntaxes": syntaxes}
-        show_json({name: [asdict(row) for row in rows] for name, rows in found.items()})
+        found = [asdict(row) for row in classes]
+        show_json({"sop_classes": found, "transfer_syntaxes": [asdict(row) for row in syntaxes]})
     else:
         rows: list[registry.SOPClass | registry.TransferSyntax] = [*classes, *syntaxes]
         show_table(("UID", "name", "", "type"), [_cells(row) for row in rows])

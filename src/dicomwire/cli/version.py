@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import platform
 import sys
 from importlib import metadata
@@ -43,8 +44,5 @@ def _installed(name: str) -> str | None:
 
 
 def _sqlite() -> str:
-    try:
-        from pysqlite3 import dbapi2
-    except ImportError:
-        from sqlite3 import dbapi2  # type: ignore[no-redef]
-    return str(dbapi2.sqlite_version)
+    name = "pysqlite3.dbapi2" if _installed("pysqlite3") else "sqlite3"
+    return str(importlib.import_module(name).sqlite_version)

@@ -9,21 +9,26 @@ from typing import TextIO
 
 import structlog
 
-from dicomwire.node.settings import LogSettings
-
 # Loggers of libraries say at INFO what the node says better itself.
 _LIBRARIES = ("asyncio", "uvicorn", "sqlalchemy", "alembic")
 
 
-def configure(options: LogSettings, stream: TextIO = sys.stderr) -> None:
-    """Send every log event to a stream; call it once, before anything logs."""
-    level = logging.getLevelNamesMapping()[options.level.upper()]
+def configure(level_name: str, format: str, stream: TextIO | None = None) -> None:
+    """Send every log event to a stream; call it once, before anything logs.
+
+    Args:
+        level_name: the lowest that is shown, such as `info`.
+        format: `human` or `json`.
+        stream: stderr without it.
+    """
+    level = logging.getLevelNamesMapping()[level_name.upper()]
+    stream = stream or sys.stderr
     processors: list[structlog.typing.Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
         escape,
     ]
-    if options.format == "json":
+    if format == "json":
         processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     else:
         renderer = structlog.dev.ConsoleRenderer(

@@ -67,6 +67,10 @@ def _one_of(*schemes: str) -> Callable[[str], str]:
     return check
 
 
+def _uid_or_any(value: str) -> str:
+    return value if value == "*" else _uid(value)
+
+
 def _host(value: str) -> str:
     host = value.strip()
     return host[1:-1] if host.startswith("[") and host.endswith("]") else host
@@ -75,6 +79,7 @@ def _host(value: str) -> str:
 Size = Annotated[int, BeforeValidator(_size), Field(ge=0)]
 AETitle = Annotated[str, AfterValidator(_ae_title)]
 UID = Annotated[str, AfterValidator(_uid)]
+UIDOrAny = Annotated[str, AfterValidator(_uid_or_any)]
 Host = Annotated[str, AfterValidator(_host), Field(min_length=1)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 PeerPort = Annotated[int, Field(ge=1, le=65535)]
@@ -228,7 +233,7 @@ class DimseSettings(Section):
     preferred_transfer_syntaxes: tuple[UID, ...] = Field(
         (), description="Our order, with transfer_syntax_policy = preferred."
     )
-    extra_sop_classes: tuple[UID, ...] = Field(
+    extra_sop_classes: tuple[UIDOrAny, ...] = Field(
         (), description="SOP classes to store beside those of the registry."
     )
     refused_sop_classes: tuple[UID, ...] = Field((), description="SOP classes refused by policy (result 1).")
@@ -261,11 +266,16 @@ class WebSettings(Section):
     public_url: Annotated[str, AfterValidator(_one_of("http://", "https://"))] | None = Field(
         None, description="URL that clients use, when a proxy stands before the node."
     )
+    trust_forwarded: bool = Field(
+        False, description="Take X-Forwarded-Proto, -Host and -Prefix of a proxy into account."
+    )
     cors_origins: tuple[str, ...] = Field(
         (), description="Origins whose pages may use the node; none by default."
     )
     delete: bool = Field(False, description="Let DICOMweb clients delete.")
     idle: Seconds = Field(75.0, description="Seconds an idle keep-alive connection stays open.")
+    connections: int = Field(2_000, ge=1, description="Open HTTP connections; above it 503.")
+    maximum_body: Size = Field(0, description="Bytes of one store request; 0 is no limit.")
     maximum_results: int = Field(1_000, ge=1, description="Results of one search page at most.")
     tls: TLSSettings = TLSSettings()
 
@@ -366,7 +376,7 @@ class AETitleSettings(Section):
     on_no_accepted_context: Literal["reject", "accept"] | None = None
     transfer_syntax_policy: Literal["as_proposed", "preferred"] | None = None
     preferred_transfer_syntaxes: tuple[UID, ...] | None = None
-    extra_sop_classes: tuple[UID, ...] | None = None
+    extra_sop_classes: tuple[UIDOrAny, ...] | None = None
     refused_sop_classes: tuple[UID, ...] | None = None
     maximum_length: MaximumLength | None = None
 
@@ -389,6 +399,8 @@ class PeerSettings(Section):
     asynchronous_operations: WindowSettings | None = Field(
         None, description="Window proposed to it; none without it."
     )
+    associations: int = Field(0, ge=0, description="Associations it may have open here; 0 is no limit.")
+    require_tls: bool = Field(False, description="It may come over TLS only.")
     tls: PeerTLSSettings | None = Field(None, description="TLS towards it.")
     timeouts: PeerTimeoutSettings = PeerTimeoutSettings()
     user: str | None = Field(None, description="User name we log in with.")

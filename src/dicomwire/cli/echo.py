@@ -1,0 +1,126 @@
+"""`dicomwire echo`: is a peer there, and does it speak DICOM? (PS3.4 A)"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dicomwire.cli import connection
+from dicomwire.cli.address import Address, parse
+from dicomwire.cli.connection import Access
+from dicomwire.cli.output import Json, Stop, Verbose, escaped, log_to_stderr, show_json
+from dicomwire.dimse import status
+from dicomwire.uids import UNCOMPRESSED_TRANSFER_SYNTAXES, VERIFICATION
+
+if TYPE_CHECKING:
+    from dicomwire.association.options import RequestorOptions
+
+Count = Annotated[int, typer.Option(min=1, max=1_000_000, help="C-ECHO requests to send.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Echoed:
+    """What a peer answered.
+
+    Attributes:
+        statuses: of the C-ECHO responses, in order.
+        seconds: until the association was there, and of each C-ECHO.
+    """
+
+    peer: Address
+    statuses: tuple[int, ...]
+    association_seconds: float
+    seconds: tuple[float, ...]
+    implementation_class_uid: str
+    implementation_version_name: str
+    maximum_length: int
+
+
+def echo(
+    peer: Annotated[str, typer.Argument(metavar="AE@HOST:PORT", help="Whom to ask.")],
+    *,
+    count: Count = 1,
+    calling_ae_title: connection.CallingAETitle = "DICOMWIRE",
+    timeout: connection.Timeout = None,
+    tls: connection.TLS = False,
+    tls_ca: connection.TLSCA = None,
+    tls_certificate: connection.TLSCertificate = None,
+    tls_key: connection.TLSKey = None,
+    tls_insecure: connection.TLSInsecure = False,
+    user: connection.User = None,
+    password: connection.Password = None,
+    token_file: connection.TokenFile = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Ask a peer whether it is there: C-ECHO. Exit status 0: it is; 1: it is not, or it refuses."""
+    address = parse(peer)
+    log_to_stderr(verbose=verbose)
+    access = Access(tls, tls_ca, tls_certificate, tls_key, tls_insecure, user, password, token_file)
+    options = connection.requestor_options(access, timeout)
+    echoed = asyncio.run(_echo(address, calling_ae_title, options, count))
+    failed = next((code for code in echoed.statuses if code != status.SUCCESS), None)
+    if as_json:
+        show_json(_facts(echoed))
+    elif failed is None:
+        _tell(echoed, verbose=verbose)
+    if failed is not None:
+        raise Stop(f"{address} answered {status.words(status.ECHO, failed)}", 1)
+
+
+async def _echo(address: Address, calling_ae_title: str, options: RequestorOptions, count: int) -> Echoed:
+    from dicomwire.association.requestor import Context, connect
+    from dicomwire.services.verification import verify
+
+    began = perf_counter()
+    async with connect(
+        address.host,
+        address.port,
+        called_ae_title=address.ae_title,
+        calling_ae_title=calling_ae_title,
+        contexts=[Context(VERIFICATION, UNCOMPRESSED_TRANSFER_SYNTAXES)],
+        options=options,
+    ) as association:
+        associated = perf_counter() - began
+        statuses, seconds = [], []
+        for _ in range(count):
+            asked = perf_counter()
+            statuses.append((await verify(association)).status)
+            seconds.append(perf_counter() - asked)
+        return Echoed(
+            address,
+            tuple(statuses),
+            associated,
+            tuple(seconds),
+            association.implementation_class_uid,
+            association.implementation_version_name,
+            association.agreement.maximum_length,
+        )
+
+
+def _tell(echoed: Echoed, *, verbose: bool) -> None:
+    best = min(echoed.seconds) * 1000
+    name = escaped(echoed.implementation_version_name or echoed.implementation_class_uid or "unnamed")
+    times = f", {len(echoed.seconds)} times" if len(echoed.seconds) > 1 else ""
+    print(f"{echoed.peer} is there ({name}): C-ECHO answered in {best:.1f} ms{times}")
+    if verbose:
+        print(f"association            {echoed.association_seconds * 1000:.1f} ms")
+        print(f"implementation class   {escaped(echoed.implementation_class_uid)}")
+        print(f"maximum length         {echoed.maximum_length or 'unlimited'}")
+
+
+def _facts(echoed: Echoed) -> dict[str, object]:
+    return {
+        "peer": str(echoed.peer),
+        "ok": all(code == status.SUCCESS for code in echoed.statuses),
+        "statuses": [f"{code:04X}" for code in echoed.statuses],
+        "association_milliseconds": round(echoed.association_seconds * 1000, 3),
+        "milliseconds": [round(seconds * 1000, 3) for seconds in echoed.seconds],
+        "implementation_class_uid": echoed.implementation_class_uid,
+        "implementation_version_name": echoed.implementation_version_name,
+        "maximum_length": echoed.maximum_length,
+    }

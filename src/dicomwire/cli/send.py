@@ -1,0 +1,133 @@
+"""`dicomwire send`: files and folders to a peer, by C-STORE or by STOW-RS (PS3.4 B, PS3.18 10.5)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from dicomwire.cli import connection
+from dicomwire.cli.address import Address, is_url, parse
+from dicomwire.cli.connection import Access
+from dicomwire.cli.output import Json, Stop, Verbose, log_to_stderr
+
+if TYPE_CHECKING:
+    from dicomwire.association.association import Association
+    from dicomwire.association.options import RequestorOptions
+    from dicomwire.association.requestor import Context
+    from dicomwire.services.instances import Instance
+    from dicomwire.services.sending import Delivery, Report
+
+    Deliver: TypeAlias = Callable[[Sequence[Instance], Report], Coroutine[None, None, None]]
+
+Destination = Annotated[
+    str,
+    typer.Argument(metavar="AE@HOST:PORT|URL", help="A DIMSE peer, or the base URL of a DICOMweb service."),
+]
+Paths = Annotated[
+    list[Path], typer.Argument(metavar="PATH...", help="Files and folders, folders with all that is in them.")
+]
+Associations = Annotated[
+    int,
+    typer.Option("--associations", "-n", min=1, max=64, help="Associations, or HTTP connections, at once."),
+]
+
+
+def send(
+    destination: Destination,
+    paths: Paths,
+    *,
+    associations: Associations = 1,
+    calling_ae_title: connection.CallingAETitle = "DICOMWIRE",
+    timeout: connection.Timeout = None,
+    tls: connection.TLS = False,
+    tls_ca: connection.TLSCA = None,
+    tls_certificate: connection.TLSCertificate = None,
+    tls_key: connection.TLSKey = None,
+    tls_insecure: connection.TLSInsecure = False,
+    user: connection.User = None,
+    password: connection.Password = None,
+    token_file: connection.TokenFile = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Send instances, bit for bit where the peer takes them as they are.
+
+    Exit status 0: all are stored; 1: some are not. What is no DICOM file is passed over in folders.
+    """
+    access = Access(tls, tls_ca, tls_certificate, tls_key, tls_insecure, user, password, token_file)
+    target = destination if is_url(destination) else parse(destination)
+    if missing := [path for path in paths if not path.exists()]:
+        raise Stop("\n".join(f"{path}: no such file or folder" for path in missing), 2)
+    log_to_stderr(verbose=verbose)
+    from dicomwire.cli import summary
+
+    instances, refused, foreign = summary.read(paths)
+    result = summary.Summary(str(target), refused, foreign)
+    length = sum(instance.length for instance in instances)
+    deliver = _deliverer(target, access, calling_ae_title, timeout)
+    began = perf_counter()
+    with summary.progress(len(instances), length, quiet=as_json) as moved:
+
+        def report(delivery: Delivery) -> None:
+            result.deliveries.append(delivery)
+            moved(delivery)
+
+        asyncio.run(_all(instances, deliver, report, associations))
+    result.seconds = perf_counter() - began if instances else 0.0
+    if as_json:
+        result.show_json()
+    else:
+        result.show(verbose=verbose)
+    if not result.complete:
+        raise typer.Exit(1)
+
+
+def _deliverer(
+    target: Address | str, access: Access, calling_ae_title: str, timeout: float | None
+) -> Deliver:
+    """How instances get to the destination."""
+    if isinstance(target, str):
+        from dicomwire.cli import stow
+
+        access.check()
+        return partial(stow.deliver, target, access, timeout)
+    return partial(_store, target, calling_ae_title, connection.requestor_options(access, timeout))
+
+
+async def _all(instances: Sequence[Instance], deliver: Deliver, report: Report, lanes: int) -> None:
+    """Send over several associations at once, each with its share."""
+    async with asyncio.TaskGroup() as group:
+        for lane in range(lanes):
+            share = instances[lane::lanes]
+            if share:
+                group.create_task(deliver(share, report))
+
+
+async def _store(
+    address: Address,
+    calling_ae_title: str,
+    options: RequestorOptions,
+    instances: Sequence[Instance],
+    report: Report,
+) -> None:
+    from dicomwire.association.requestor import connect
+    from dicomwire.services.sending import deliver
+
+    def open_association(contexts: Sequence[Context]) -> AbstractAsyncContextManager[Association]:
+        return connect(
+            address.host,
+            address.port,
+            called_ae_title=address.ae_title,
+            calling_ae_title=calling_ae_title,
+            contexts=contexts,
+            options=options,
+        )
+
+    await deliver(instances, open_association, report)

@@ -1,0 +1,105 @@
+"""The HTTP door: DICOMweb under `/dicom-web`, health, metrics, the node's own JSON and page beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route
+
+from dicomwire.access.identity import Verifier
+from dicomwire.archive.archive import Archive
+from dicomwire.node import page
+from dicomwire.node.dimse_door import ANY_SOP_CLASS, storage_classes, tls_context
+from dicomwire.node.facts import Facts, State
+from dicomwire.node.login import Login
+from dicomwire.node.metrics import CONTENT_TYPE, Answered, Metrics
+from dicomwire.node.settings import Settings
+from dicomwire.web.app import build as build_dicomweb
+from dicomwire.web.options import ServerOptions, WebOptions
+
+DICOMWEB = "/dicom-web"
+# The page loads nothing and runs nothing; what a peer sent could do no harm even if it were not escaped.
+PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
+
+
+def web_options(settings: Settings) -> WebOptions:
+    """Options of the DICOMweb resources."""
+    web, dimse = settings.web, settings.dimse
+    return WebOptions(
+        public_url=web.public_url.rstrip("/") + DICOMWEB if web.public_url else None,
+        trust_forwarded=web.trust_forwarded,
+        cors_origins=web.cors_origins,
+        sop_classes=None if ANY_SOP_CLASS in dimse.extra_sop_classes else storage_classes(dimse),
+        maximum_body=web.maximum_body,
+        maximum_results=web.maximum_results,
+    )
+
+
+def server_options(settings: Settings) -> ServerOptions:
+    """Options of the HTTP connections.
+
+    Raises: ConfigurationError, when a certificate or key cannot be read.
+    """
+    web = settings.web
+    return ServerOptions(
+        idle=web.idle, connections=web.connections, grace=settings.node.grace, tls=tls_context(web.tls)
+    )
+
+
+def build(
+    settings: Settings,
+    archive: Archive,
+    verifier: Verifier,
+    *,
+    facts: Callable[[], Facts],
+    answered: Counter[str],
+) -> Starlette:
+    """The whole application.
+
+    Args:
+        verifier: of logins.
+        facts: tells what the node is at this moment.
+        answered: counts answers by class of status.
+    """
+    metrics = Metrics(facts)
+
+    async def home(request: Request) -> Response:
+        return HTMLResponse(page.render(facts()), headers={"Content-Security-Policy": PAGE_POLICY})
+
+    async def node(request: Request) -> Response:
+        return _json(dataclasses.asdict(facts()))
+
+    async def healthz(request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(request: Request) -> Response:
+        state = facts().state
+        return PlainTextResponse(f"{state}\n", 200 if state is State.READY else 503)
+
+    async def exposition(request: Request) -> Response:
+        return Response(metrics.exposition(), media_type=CONTENT_TYPE)
+
+    routes = [
+        Mount(DICOMWEB, build_dicomweb(archive, web_options(settings))),
+        Route("/", home),
+        Route("/api/node", node),
+        Route("/healthz", healthz),
+        Route("/readyz", readyz),
+        Route("/metrics", exposition),
+    ]
+    middleware = [Middleware(Answered, counts=answered)]
+    if verifier.policy.required or verifier.policy.users or verifier.policy.tokens:
+        middleware.append(Middleware(Login, verifier=verifier, prefix=DICOMWEB))
+    return Starlette(routes=routes, middleware=middleware)
+
+
+def _json(facts: Mapping[str, object]) -> Response:
+    body = json.dumps(facts, indent=2, ensure_ascii=False)
+    return Response(body + "\n", media_type="application/json", headers={"Cache-Control": "no-store"})
