@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import warnings
+
+import pydicom
 import pytest
 from dicomweb_client import DICOMwebClient
 from tests.interop.support import (
@@ -13,7 +17,19 @@ from tests.interop.support import (
     read,
 )
 
-FILES = generations(bundled_files())[0]
+
+def _pydicom_can_write(file: BundledFile) -> bool:
+    """dicomweb-client encodes with pydicom, which cannot write every file it reads."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            pydicom.dcmwrite(io.BytesIO(), read(file.path))
+        except (TypeError, ValueError):
+            return False
+    return True
+
+
+FILES = [each for each in generations(bundled_files())[0] if _pydicom_can_write(each)]
 NATIVE = [each for each in FILES if each.transfer_syntax_uid == "1.2.840.10008.1.2.1"]
 
 
