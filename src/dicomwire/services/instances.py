@@ -1,7 +1,7 @@
 """Instances to be sent: where their bytes are and what they are, from files and from the archive (PS3.10 7).
 
-A file is mapped and its headers are read, and it is mapped again when its turn comes; its bytes are not copied.
-What cannot be sent is told by name, with the reason.
+A file is mapped and its headers are read, and it is mapped again when its turn comes; its bytes are not
+copied. What cannot be sent is told by name, with the reason.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Storage Service Class, SCU: contexts planned, instances sent, deliveries told (PS3.4 B, PS3.7 9.1.1).
 
-Each stored transfer syntax has a presentation context of its own, and each SOP class one with uncompressed ones,
-Implicit VR Little Endian among them (PS3.5 10.1). What the peer takes as it is stored goes out bit for bit; what
-is stored uncompressed is converted where it must be; nothing is compressed, decompressed or left out.
+Each stored transfer syntax has a presentation context of its own, and each SOP class one with uncompressed
+ones, Implicit VR Little Endian among them (PS3.5 10.1). What the peer takes as it is stored goes out bit for
+bit; what is stored uncompressed is converted where it must be; nothing is compressed, decompressed or left
+out.
 """
 
 from __future__ import annotations

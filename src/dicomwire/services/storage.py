@@ -1,8 +1,8 @@
 """Storage Service Class, SCP: C-STORE into the archive (PS3.4 B, PS3.7 9.1.1).
 
-The command is checked, the data set's bytes go to the archive as they come, the archive's verdict is the answer:
-0000H only for what is durable and can be found. The data set of a refused request is read past, the association
-lives on. The SCU is `sending`.
+The command is checked, the data set's bytes go to the archive as they come, the archive's verdict is the
+answer: 0000H only for what is durable and can be found. The data set of a refused request is read past, the
+association lives on. The SCU is `sending`.
 """
 
 from __future__ import annotations
@@ -106,7 +106,8 @@ class Incoming:
         self._reception.write(data)
         if self._draining is None and self._reception.congested:
             self._request.association.pause()
-            self._draining = asyncio.get_running_loop().create_task(self._drain())
+            self._draining = asyncio.get_running_loop().create_task(self._reception.drain())
+            self._draining.add_done_callback(self._drained)
 
     def finish(self) -> None:
         """All has come: the archive answers when it is durable."""
@@ -114,14 +115,13 @@ class Incoming:
 
     def abort(self, reason: str) -> None:
         """The rest will never come."""
+        if self._draining is not None:
+            self._draining.cancel()
         self._reception.abort()
 
-    async def _drain(self) -> None:
-        try:
-            await self._reception.drain()
-        finally:
-            self._draining = None
-            self._request.association.resume()
+    def _drained(self, task: asyncio.Task[None]) -> None:
+        self._draining = None
+        self._request.association.resume()
 
     def _done(self, outcome: Outcome) -> None:
         command = self._command
