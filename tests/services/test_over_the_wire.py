@@ -87,6 +87,11 @@ def content(instance: Instance) -> bytes:
         return bytes(data_set.view)
 
 
+def even(data: bytes) -> bytes:
+    """The one deflated file has an odd length, which PS3.5 A.5 forbids."""
+    return data + b"\0" * (len(data) & 1)
+
+
 async def test_echo_is_answered() -> None:
     async with (
         node() as there,
@@ -105,7 +110,7 @@ async def test_files_arrive_bit_for_bit_in_their_own_syntax(
     async with node(maximum_length=maximum_length) as there:
         await deliver(own, partial(there.connect, options=RequestorOptions(window=window)), deliveries.append)
     assert [one.outcome for one in deliveries] == [Outcome.STORED] * len(own)
-    assert there.archive.stored == {one.sop_instance_uid: content(one) for one in own}
+    assert there.archive.stored == {one.sop_instance_uid: even(content(one)) for one in own}
     assert there.archive.syntaxes == {one.sop_instance_uid: one.transfer_syntax_uid for one in own}
 
 

@@ -123,6 +123,18 @@ async def test_what_is_accepted_as_stored_goes_out_bit_for_bit() -> None:
 
 
 @pytest.mark.parametrize(
+    ("syntax", "expected"),
+    [(DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, b"odd\0"), (JPEG2000, b"odd"), ("1.2.3.4.5", b"odd")],
+)
+async def test_deflated_data_set_of_odd_length_is_made_even_and_no_other(
+    syntax: str, expected: bytes
+) -> None:
+    association = FakeAssociation([context(CT, syntax)])
+    await sent(association, instance(syntax=syntax, data=b"odd"))
+    assert association.sent[0][2] == expected
+
+
+@pytest.mark.parametrize(
     ("target", "stored", "data", "expected"),
     [
         (IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, EXPLICIT, IMPLICIT),

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import Enum
+from itertools import chain
 from typing import Final, TypeAlias
 
 from dicomwire.association.association import Association
@@ -37,6 +38,7 @@ UNCOMPRESSED: Final = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)  # 
 CONVERTIBLE: Final = (
     UNCOMPRESSED_TRANSFER_SYNTAXES  # in the order of preference where the stored one is not taken
 )
+DEFLATED: Final = frozenset(uid for uid, syntax in TRANSFER_SYNTAXES.items() if syntax.deflated)
 WINDOW: Final = 16  # instances under way at once where the peer sets no limit
 
 
@@ -222,6 +224,9 @@ async def store(
                 pieces = map(
                     memoryview, to_transfer_syntax(data_set.view, instance.transfer_syntax_uid, target)
                 )
+            elif instance.length & 1 and target in DEFLATED:
+                # Made even by a NUL (PS3.5 A.5): DCMTK 3.6.7 aborts on a fragment of odd length.
+                pieces = chain(pieces, (b"\0",))
             response = await association.request(context.presentation_context_id, command, pieces)
     except (DicomwireError, OSError) as error:
         return Delivery(instance, Outcome.FAILED, str(error), transfer_syntax_uid=target)
