@@ -42,12 +42,15 @@ NAMES = (
 )
 
 
+OPTIONS = RequestorOptions()
+
+
 class Node(NamedTuple):
     archive: ReadyArchive
     acceptor: Acceptor
 
     def connect(
-        self, contexts: Sequence[Context], options: RequestorOptions = RequestorOptions()
+        self, contexts: Sequence[Context], options: RequestorOptions = OPTIONS
     ) -> AbstractAsyncContextManager[Association]:
         return connect(
             "127.0.0.1", self.acceptor.port, called_ae_title="NODE", contexts=contexts, options=options
