@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from dicomwire.access.identity import Verifier
@@ -154,10 +154,8 @@ async def raw(port: int, host: str = "127.0.0.1") -> AsyncIterator[Raw]:
         yield peer
     finally:
         peer.writer.close()
-        try:
+        with suppress(OSError):
             await peer.writer.wait_closed()
-        except OSError:
-            pass
 
 
 def associate_rq(
@@ -170,12 +168,15 @@ def associate_rq(
     return AssociateRq(called, calling, proposed, (MaximumLength(16384), *user_information))
 
 
-def message(context_id: int, command: Command, data: bytes | None = None) -> bytes:
-    """A whole message as P-DATA-TF PDUs."""
+def pdus(context_id: int, command: Command, data: bytes | None = None) -> list[bytes]:
+    """A message as P-DATA-TF PDUs."""
     pieces = None if data is None else [data]
-    return b"".join(
-        codec.encode(PData((value,))) for value in values(context_id, encode(command), pieces, 16384)
-    )
+    return [codec.encode(PData((value,))) for value in values(context_id, encode(command), pieces, 16384)]
+
+
+def message(context_id: int, command: Command, data: bytes | None = None) -> bytes:
+    """A whole message."""
+    return b"".join(pdus(context_id, command, data))
 
 
 def echo_rq(message_id: int = 1) -> bytes:

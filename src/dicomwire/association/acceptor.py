@@ -65,6 +65,7 @@ BAD_IDENTITY = AssociateRj(
     RejectResult.REJECTED_PERMANENT, RejectSource.SERVICE_PROVIDER_ACSE, AcseReason.NO_REASON_GIVEN
 )
 
+STOP_LINGER = 0.5  # seconds that peers have to close after the A-ABORT of a stopping node
 STOP_QUIET = 1.0  # seconds without an operation after which a stopping node ends an association
 
 Trace = Callable[[str], Callable[[TraceStep], None] | None]
@@ -159,10 +160,10 @@ class Acceptor:
         await self._wait_empty(grace)
         for association in list(self.associations.values()):
             association.abort(AbortSource.SERVICE_PROVIDER, why="the node stops, the grace time is over")
-        await self._wait_empty(self.options.timeouts.linger)
+        await self._wait_empty(STOP_LINGER)
         for connection in self.census.half_open:
             connection.abort()
-        await self._wait_empty(self.options.timeouts.linger)
+        await self._wait_empty(STOP_LINGER)
         for server in self._servers:
             await server.wait_closed()
 
