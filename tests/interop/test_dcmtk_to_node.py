@@ -102,7 +102,7 @@ def test_dcmsend_stores_every_bundled_file_with_equal_values(
     node = start_node()
     for port in (storescp.dimse_port, node.dimse_port):
         run("dcmsend", "-dn", "-nh", "-nuc", "127.0.0.1", str(port), *(each.path for each in generation))
-    # rtdose_rle.dcm says VR UN for its SOP instance UID, which dcmsend puts into the command as "31\\2e\\39...".
+    # rtdose_rle.dcm says VR UN for its SOP instance UID; dcmsend puts "31\\2e\\39..." into the command.
     named = {each.sop_instance_uid for each in generation}
     sent = {uid: part10 for uid, part10 in storescp.received().items() if uid in named}
     assert len(sent) >= len(generation) - 1
