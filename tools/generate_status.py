@@ -13,7 +13,7 @@ TOOLS = Path(__file__).parent
 SOURCE = TOOLS / "registry" / "status_codes.csv"
 TARGET = TOOLS.parent / "src" / "dicomwire" / "dimse" / "_status.py"
 
-HEADER = '''"""Status codes per service (PS3.7 2020c C, PS3.4 2020c), written by tools/generate_status.py.
+HEADER = '''"""Status codes per service (PS3.7 2020c C; PS3.4), written by tools/generate_status.py.
 
 Do not edit: change the table in tools/registry and run it again.
 """

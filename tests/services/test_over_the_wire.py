@@ -91,7 +91,7 @@ def content(instance: Instance) -> bytes:
 
 
 def even(data: bytes) -> bytes:
-    """The one deflated file has an odd length, which PS3.5 A.5 forbids."""
+    """The one deflated file has an odd length, which is made even."""
     return data + b"\0" * (len(data) & 1)
 
 

@@ -1,4 +1,4 @@
-"""JSON Web Tokens as proof of identity (PS3.7 D.3.3.7.1, type 5; RFC 7519, RFC 8725).
+"""JSON Web Tokens as proof of identity (PS3.7 D.3.3.7, type 5; RFC 7519, RFC 8725).
 
 Signed tokens only. Which algorithms are taken follows from the keys, never from the token; a token must name
 its user and say when it expires.

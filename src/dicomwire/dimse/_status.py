@@ -1,4 +1,4 @@
-"""Status codes per service (PS3.7 2020c C, PS3.4 2020c), written by tools/generate_status.py.
+"""Status codes per service (PS3.7 2020c C; PS3.4), written by tools/generate_status.py.
 
 Do not edit: change the table in tools/registry and run it again.
 """

@@ -33,7 +33,7 @@ _MAXIMUM_VIOLATIONS = 32  # told of one command set: a peer's 64 KiB of nonsense
 
 
 class Priority(IntEnum):
-    """Priority (0000,0700): not an order of urgency (PS3.7 9.3.1.1)."""
+    """Values of Priority (0000,0700) (PS3.7 9.3)."""
 
     MEDIUM = 0
     HIGH = 1
@@ -80,7 +80,7 @@ class Response(Command):
 
 @dataclass(frozen=True, slots=True)
 class SubOperationsResponse(Response):
-    """An answer that counts C-STORE sub-operations (PS3.4 C.4.2.1.6-9, C.4.3.1.5-8)."""
+    """An answer that counts C-STORE sub-operations (PS3.7 Tables 9.3-7, 9.3-10)."""
 
     _: KW_ONLY
     number_of_remaining_suboperations: int | None = None

@@ -84,7 +84,7 @@ def _by_service() -> dict[str, tuple[Status, ...]]:
 
 SERVICES: Final[Mapping[str, tuple[Status, ...]]] = MappingProxyType(_by_service())
 
-# PS3.7 C.1-C.5 and PS3.4: what a code stands for that no table lists.
+# PS3.7 C: what a code stands for that no table lists.
 _BY_FIRST_DIGITS = (
     ("0000", StatusClass.SUCCESS),
     ("0001", StatusClass.WARNING),

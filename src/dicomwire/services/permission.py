@@ -1,4 +1,4 @@
-"""Services only for those who may use them (PS3.7 C.4.3: Refused: not authorized)."""
+"""Services only for those who may use them (PS3.7 C, 0124H Refused: not authorized)."""
 
 from __future__ import annotations
 

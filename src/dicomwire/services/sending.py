@@ -74,7 +74,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class MoveOriginator:
-    """Whose C-MOVE is the reason for a C-STORE (PS3.7 9.1.1.1.6-7)."""
+    """Whose C-MOVE is the reason for a C-STORE (PS3.7 Table 9.3-1)."""
 
     ae_title: str
     message_id: int
@@ -137,7 +137,7 @@ async def deliver(
         report: told of each instance, in the order in which they end.
         stopped: asked before each instance; once it is true no other is begun, nor reported.
 
-    Source: PS3.4 B.2.2, PS3.7 9.1.1.
+    Source: PS3.4 B, PS3.7 9.1.1.
     """
     for load in plan(instances):
         rest = deque(load.instances)
@@ -225,7 +225,7 @@ async def store(
                     memoryview, to_transfer_syntax(data_set.view, instance.transfer_syntax_uid, target)
                 )
             elif instance.length & 1 and target in DEFLATED:
-                # Made even by a NUL (PS3.5 A.5): DCMTK 3.6.7 aborts on a fragment of odd length.
+                # DCMTK 3.6.7 aborts on an odd fragment; pydicom's image_dfl.dcm has one. Inflating ignores the NUL.
                 pieces = chain(pieces, (b"\0",))
             response = await association.request(context.presentation_context_id, command, pieces)
     except (DicomwireError, OSError) as error:
