@@ -225,7 +225,7 @@ async def store(
                     memoryview, to_transfer_syntax(data_set.view, instance.transfer_syntax_uid, target)
                 )
             elif instance.length & 1 and target in DEFLATED:
-                # DCMTK 3.6.7 aborts on an odd fragment; pydicom's image_dfl.dcm has one. Inflating ignores the NUL.
+                # DCMTK 3.6.7 aborts on an odd fragment (pydicom's image_dfl.dcm); inflating ignores a NUL.
                 pieces = chain(pieces, (b"\0",))
             response = await association.request(context.presentation_context_id, command, pieces)
     except (DicomwireError, OSError) as error:
