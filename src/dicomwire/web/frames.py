@@ -16,12 +16,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dicomwire.archive.archive import Archive, Stored
-from dicomwire.dicom.deflate import inflate
-from dicomwire.dicom.encoding import Buffer, encoding_of
-from dicomwire.dicom.frames import FrameError, FrameSpan, frame_spans, image_of, native_span, read_frame
-from dicomwire.dicom.scan import scan
-from dicomwire.errors import DataSetError
+from dicomwire.dicom.encoding import encoding_of
+from dicomwire.dicom.frames import FrameSpan, read_frame
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN, TRANSFER_SYNTAXES
+from dicomwire.web.layout import Layouts, inflated
 from dicomwire.web.media_types import (
     MULTIPART_RELATED,
     OCTET_STREAM,
@@ -95,6 +93,7 @@ class Frames:
     def __init__(self, archive: Archive, options: WebOptions) -> None:
         self._archive = archive
         self._options = options
+        self._layouts = Layouts(archive)
 
     async def __call__(self, request: Request) -> Response:
         numbers = frame_numbers(request.path_params["frames"])
@@ -112,7 +111,7 @@ class Frames:
         if form is None:
             raise not_acceptable(accept, _offered(stored.transfer_syntax_uid, count))
         base = base_url(request, self._options)
-        spans = self._spans(stored, numbers)
+        spans = self._layouts.spans(stored, numbers)
         if not form.multipart and len(spans) == 1:
             return StreamedResponse(
                 self._octets(stored, spans), content_type=form.content_type, length=spans[0].length
@@ -129,37 +128,12 @@ class Frames:
             self._octets(stored, spans, heads, writer.tail), content_type=writer.content_type, length=length
         )
 
-    def _spans(self, stored: Stored, numbers: Sequence[int] | None) -> list[FrameSpan]:
-        """Where the frames lie.
-
-        Raises: Problem 404, when one does not exist or cannot be found.
-        """
-        with self._archive.open_stored(stored) as opened:
-            data = _data_set(opened.view[stored.data_set_offset :], stored)
-            syntax = _inner_syntax(stored)
-            try:
-                scanned = scan(data, syntax)
-                pixel_data = scanned.pixel_data
-                if pixel_data is not None and pixel_data.length is not None:
-                    image = image_of(scanned)
-                    little_endian = encoding_of(syntax).little_endian
-                    wanted = numbers or range(1, image.number_of_frames + 1)
-                    return [native_span(image, pixel_data, n, little_endian=little_endian) for n in wanted]
-                spans = frame_spans(data, syntax, scanned)
-            except (FrameError, DataSetError) as error:
-                raise Problem(404, f"the instance has no such frame: {error}") from None
-        if numbers is None:
-            return spans
-        if (highest := max(numbers)) > len(spans):
-            raise Problem(404, f"there is no frame {highest}; the instance has {len(spans)}")
-        return [spans[number - 1] for number in numbers]
-
     def _octets(
         self, stored: Stored, spans: Sequence[FrameSpan], heads: Sequence[bytes] = (), tail: bytes = b""
     ) -> Chunks:
         deflated = encoding_of(stored.transfer_syntax_uid).deflated
         with self._archive.open_stored(stored) as opened:
-            data = _data_set(opened.view[stored.data_set_offset :], stored)
+            data = inflated(opened.view[stored.data_set_offset :], stored.transfer_syntax_uid)
             for index, span in enumerate(spans):
                 if heads:
                     yield heads[index]
@@ -216,13 +190,3 @@ def _offered(stored_syntax: str, count: int) -> list[str]:
         if count == 1:
             offered.append(media_type + parameter)
     return offered
-
-
-def _data_set(view: memoryview, stored: Stored) -> Buffer:
-    return inflate(view) if encoding_of(stored.transfer_syntax_uid).deflated else view
-
-
-def _inner_syntax(stored: Stored) -> str:
-    """The syntax of the data set once it is inflated."""
-    syntax = stored.transfer_syntax_uid
-    return EXPLICIT_VR_LITTLE_ENDIAN if encoding_of(syntax).deflated else syntax

@@ -28,7 +28,7 @@ from dicomwire.web.multipart import PartBegin, PartData, PartEvent, PartReader, 
 from dicomwire.web.options import WebOptions
 from dicomwire.web.problems import Problem, shown
 from dicomwire.web.resources import base_url, optional_uid
-from dicomwire.web.store_response import Failure, Reason, Result, Stored, encode, status_of
+from dicomwire.web.store_response import Reason, Result, Stored, encode, status_of
 from dicomwire.web.upload import Upload
 
 _log = structlog.get_logger()
@@ -135,7 +135,7 @@ class _Instances:
         self._origin = origin
         self._study = study
         self._current: Upload | None = None
-        self._finished: list[asyncio.Future[Result]] = []
+        self._finished: list[tuple[Upload, asyncio.Future[Result]]] = []
 
     def __len__(self) -> int:
         return len(self._finished)
@@ -150,11 +150,11 @@ class _Instances:
             if len(self._finished) >= limit:
                 raise Problem(413, f"the request has more than {limit} parts")
             self._current = Upload(self._archive, self._options, self._origin, self._study)
-            if failure := _part_failure(event):
-                self._current.refuse(failure)
+            if words := _unwanted(event):
+                self._current.refuse(Reason.CANNOT_UNDERSTAND, words)
         else:
             assert self._current is not None
-            self._finished.append(self._current.finish())
+            self._finished.append((self._current, self._current.finish()))
             self._current = None
 
     async def drain(self) -> bool:
@@ -173,11 +173,14 @@ class _Instances:
     async def results(self) -> list[Result]:
         """Every verdict, in the order of the parts."""
         if self._finished:
-            await asyncio.wait(self._finished, timeout=self._options.commit_timeout)
-        late = Failure(
-            Reason.PROCESSING_FAILURE, "the archive gave no verdict in time; ask whether it is stored"
-        )
-        return [future.result() if future.done() else late for future in self._finished]
+            futures = [future for _, future in self._finished]
+            await asyncio.wait(futures, timeout=self._options.commit_timeout)
+        return [
+            future.result()
+            if future.done()
+            else upload.failure(Reason.PROCESSING_FAILURE, "no verdict in time: it may be stored or not")
+            for upload, future in self._finished
+        ]
 
     def abort(self) -> None:
         """What is not complete is dropped."""
@@ -242,26 +245,22 @@ def _reader(request: Request) -> PartReader | WholeBody:
     return PartReader(boundary_of(content_type))
 
 
-def _part_failure(part: PartBegin) -> Failure | None:
+def _unwanted(part: PartBegin) -> str | None:
     """Why a part with these headers is not read: a media type that is no DICOM file, or a transfer encoding.
 
     A part without Content-Type is taken for what the request says; one of octets may be a DICOM file.
     """
     encoding = part.header("content-transfer-encoding")
     if encoding and encoding.lower() not in ("binary", "8bit", "7bit"):
-        return Failure(
-            Reason.CANNOT_UNDERSTAND, f"Content-Transfer-Encoding is {shown(encoding)}; binary wanted"
-        )
+        return f"Content-Transfer-Encoding is {shown(encoding, 20)}; binary wanted"
     header = part.header("content-type")
     if not header:
         return None
     try:
         essence = parse_media_type(header).essence
     except Problem as problem:
-        return Failure(Reason.CANNOT_UNDERSTAND, problem.detail)
-    if essence in (DICOM, OCTET_STREAM):
-        return None
-    return Failure(Reason.CANNOT_UNDERSTAND, f"the part is {shown(essence)}; {DICOM} wanted")
+        return problem.detail
+    return None if essence in (DICOM, OCTET_STREAM) else f"part is {shown(essence, 30)}; {DICOM} wanted"
 
 
 def _origin(request: Request) -> Origin:

@@ -36,12 +36,21 @@ class Upload:
         self._head: bytearray | None = bytearray()
         self._next_read = _FIRST_READ
         self._reception: Reception | None = None
+        self._identity: Identity | None = None
         self._failure: Failure | None = None
 
-    def refuse(self, failure: Failure) -> None:
+    def refuse(self, reason: Reason, comment: str) -> None:
         """What comes is not wanted, whatever it is."""
         self._head = None
-        self._failure = failure
+        self._failure = self.failure(reason, comment)
+
+    def failure(self, reason: Reason, comment: str) -> Failure:
+        """A failure of this instance, named as far as it is known."""
+        if self._identity is None or not is_valid_uid(self._identity.sop_instance_uid):
+            return Failure(reason, comment)
+        sop_class = self._identity.sop_class_uid
+        named = sop_class if is_valid_uid(sop_class) else ""
+        return Failure(reason, comment, named, self._identity.sop_instance_uid)
 
     def write(self, data: memoryview) -> None:
         """Takes the next bytes of the file; they are valid only during the call."""
@@ -89,12 +98,13 @@ class Upload:
         try:
             identity = read_identity(head, complete=complete)
         except Part10Error as error:
-            self.refuse(Failure(Reason.CANNOT_UNDERSTAND, str(error)))
+            self.refuse(Reason.CANNOT_UNDERSTAND, str(error))
             return
         if identity is None:
             return
-        if failure := _refusal(identity, self._options):
-            self.refuse(failure)
+        self._identity = identity
+        if refusal := _refusal(identity, self._options):
+            self.refuse(*refusal)
             return
         self._reception = self._archive.receive(
             sop_class_uid=identity.sop_class_uid,
@@ -107,34 +117,26 @@ class Upload:
         self._reception.write(memoryview(head)[identity.data_set_offset :])
 
     def _judged(self, outcome: Outcome) -> Result:
-        result = result_of(outcome)
-        wrong_study = self._study not in (None, outcome.study_instance_uid) and outcome.study_instance_uid
-        if isinstance(result, Failure) and outcome.verdict is Verdict.MISMATCH and wrong_study:
-            return Failure(Reason.OTHER_STUDY, result.comment, result.sop_class_uid, result.sop_instance_uid)
-        return result
+        study = outcome.study_instance_uid
+        if outcome.verdict is Verdict.MISMATCH and study and self._study not in (None, study):
+            return self.failure(Reason.OTHER_STUDY, outcome.comment)
+        return result_of(outcome)
 
 
-def _refusal(identity: Identity, options: WebOptions) -> Failure | None:
+def _refusal(identity: Identity, options: WebOptions) -> tuple[Reason, str] | None:
     """Why an instance is not taken, whatever its data set holds."""
-    sop_class, instance = identity.sop_class_uid, identity.sop_instance_uid
-    syntax = identity.transfer_syntax_uid
-    named = instance if is_valid_uid(instance) else ""
-
-    def failure(reason: Reason, comment: str) -> Failure:
-        return Failure(reason, comment, sop_class if is_valid_uid(sop_class) else "", named)
-
+    sop_class, syntax = identity.sop_class_uid, identity.transfer_syntax_uid
     if sop_class == MEDIA_STORAGE_DIRECTORY:
-        return failure(Reason.SOP_CLASS_NOT_SUPPORTED, "a DICOMDIR is not an instance of a study")
-    for keyword, uid in (("SOPClassUID", sop_class), ("SOPInstanceUID", instance)):
+        return Reason.SOP_CLASS_NOT_SUPPORTED, "a DICOMDIR is not an instance of a study"
+    for keyword, uid in (("SOPClassUID", sop_class), ("SOPInstanceUID", identity.sop_instance_uid)):
         if not uid:
-            return failure(Reason.CANNOT_UNDERSTAND, f"{keyword} is missing")
+            return Reason.CANNOT_UNDERSTAND, f"{keyword} is missing"
         if not is_valid_uid(uid):
-            return failure(Reason.CANNOT_UNDERSTAND, f"{keyword} is {shown(uid, 40)}, no UID")
+            return Reason.CANNOT_UNDERSTAND, f"{keyword} is {shown(uid, 40)}, no UID"
     if options.sop_classes is not None and sop_class not in options.sop_classes:
         kind = "is no storage SOP class" if sop_class in SOP_CLASSES else "is not known"
-        return failure(Reason.SOP_CLASS_NOT_SUPPORTED, f"{name_of(sop_class)} {kind}")
+        return Reason.SOP_CLASS_NOT_SUPPORTED, f"{name_of(sop_class)} {kind}"
     if syntax not in options.transfer_syntaxes:
-        return failure(
-            Reason.TRANSFER_SYNTAX_NOT_SUPPORTED, f"transfer syntax {name_of(syntax)[:30]} is not supported"
-        )
+        words = f"transfer syntax {name_of(syntax)[:30]} is not supported"
+        return Reason.TRANSFER_SYNTAX_NOT_SUPPORTED, words
     return None
