@@ -119,6 +119,19 @@ async def test_nothing_is_read_while_the_archive_has_no_room(make_instance) -> N
     assert (await request).status_code == 200
 
 
+async def test_complete_instances_hold_the_next_back_too(make_instance) -> None:
+    archive = Archive()
+    parts = [b"\r\n--B\r\n\r\n" + make_instance(number).file for number in range(1, 6)]
+    body = Body(b"".join(parts[:2]) + b"\r\n--B\r\n", parts[2][7:], *parts[3:], b"\r\n--B--")
+    archive.room.clear()
+    request = asyncio.create_task(post(archive, body))
+    await archive.draining.wait()
+    assert len(archive.receptions) == 2
+    archive.room.set()
+    assert (await request).status_code == 200
+    assert len(archive.receptions) == 5
+
+
 async def test_room_that_does_not_come_is_503_and_the_instance_is_dropped(make_instance) -> None:
     archive = Archive()
     archive.room.clear()

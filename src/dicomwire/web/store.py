@@ -162,11 +162,12 @@ class _Instances:
 
         Raises: Problem 503, when there is none in time.
         """
-        if self._current is None:
-            return False
+        uploads = [upload for upload, _ in self._finished[-1:]]
+        if self._current is not None:
+            uploads.append(self._current)
         try:
             async with asyncio.timeout(self._options.drain_timeout):
-                return await self._current.drain()
+                return any([await upload.drain() for upload in uploads])
         except TimeoutError:
             raise Problem(503, "the archive is busy with other instances", {"Retry-After": "30"}) from None
 

@@ -36,6 +36,7 @@ class Upload:
         self._head: bytearray | None = bytearray()
         self._next_read = _FIRST_READ
         self._reception: Reception | None = None
+        self._budget: Reception | None = None  # asked for room, also when the file is complete
         self._identity: Identity | None = None
         self._failure: Failure | None = None
 
@@ -63,10 +64,13 @@ class Upload:
                 self._begin(self._head, complete=False)
 
     async def drain(self) -> bool:
-        """Waits for room in the archive's budget. Returns: whether that took any time."""
-        if self._reception is None or not self._reception.congested:
+        """Waits for room in the archive's budget, which complete instances fill until they are committed.
+
+        Returns: whether that took any time.
+        """
+        if self._budget is None or not self._budget.congested:
             return False
-        await self._reception.drain()
+        await self._budget.drain()
         return True
 
     def finish(self) -> asyncio.Future[Result]:
@@ -113,6 +117,7 @@ class Upload:
             origin=self._origin,
             study_instance_uid=self._study,
         )
+        self._budget = self._reception
         self._head = None
         self._reception.write(memoryview(head)[identity.data_set_offset :])
 
