@@ -245,6 +245,19 @@ def test_a_port_in_use_is_an_os_error() -> None:
     sock.close()
 
 
+async def test_h11_serves_where_httptools_is_absent(
+    application: Application, options: ServerOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dicomwire.web.server.HTTPTOOLS", False)
+    server = Server(application.app, options)
+    await server.start(bind("127.0.0.1", 0))
+    reader, writer = await asyncio.open_connection(*server.addresses[0])
+    writer.write(GET + CLOSE)
+    assert (await reader.read()).endswith(b"hello http")
+    writer.close()
+    await server.stop()
+
+
 class TestTLS:
     @pytest.fixture
     def authority(self) -> trustme.CA:
