@@ -24,6 +24,7 @@ EXPLICIT_LE = "1.2.840.10008.1.2.1"
 IMPLICIT_LE = "1.2.840.10008.1.2"
 EXPLICIT_BE = "1.2.840.10008.1.2.2"
 DEFLATED = "1.2.840.10008.1.2.1.99"
+TRUNCATED = ("MR_truncated.dcm", "rtplan_truncated.dcm")  # end inside an element: cannot be read back
 UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 Row = dict[str, dict[str, list[str]]]  # an object of the DICOM JSON model, as far as the tests look into it
 COMMAND_TIMEOUT = 120.0  # seconds
@@ -44,6 +45,11 @@ class BundledFile:
     def data_set(self) -> bytes:
         """The data set's bytes as they lie in the file."""
         return data_set_of(self.path.read_bytes())
+
+    @property
+    def data_set_padded(self) -> bytes:
+        """The same made even by a NUL, as a deflated one of odd length goes over DIMSE (PS3.5 A.5)."""
+        return self.data_set + b"\0" * (len(self.data_set) % 2)
 
     @property
     def resource(self) -> str:
@@ -67,13 +73,21 @@ def data_set_of(part10: bytes) -> bytes:
 @cache
 def bundled_files() -> tuple[BundledFile, ...]:
     """Every file of pydicom's that can be stored, in path order."""
-    return tuple(found for path in _bundled_paths() if (found := _storable(path)))
+    found = (_named(path) for path in _bundled_paths() if path.name not in TRUNCATED)
+    return tuple(file for file in found if file)
 
 
 @cache
 def refused_files() -> tuple[Path, ...]:
     """Every DICOM file of pydicom's that lacks one of the four UIDs, DICOMDIRs among them."""
-    return tuple(path for path in _bundled_paths() if _storable(path) is None)
+    return tuple(path for path in _bundled_paths() if _named(path) is None)
+
+
+@cache
+def truncated_files() -> tuple[BundledFile, ...]:
+    """The files of pydicom's that end inside an element."""
+    found = (_named(path) for path in _bundled_paths() if path.name in TRUNCATED)
+    return tuple(file for file in found if file)
 
 
 def generations(files: Iterable[BundledFile]) -> list[list[BundledFile]]:
@@ -99,7 +113,7 @@ def _is_part10(path: Path) -> bool:
         return file.read(132)[128:] == b"DICM"
 
 
-def _storable(path: Path) -> BundledFile | None:
+def _named(path: Path) -> BundledFile | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         data = pydicom.dcmread(path, stop_before_pixels=True)

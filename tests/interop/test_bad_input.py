@@ -16,6 +16,7 @@ from tests.interop.support import (
     Node,
     bundled_files,
     data_set_of,
+    truncated_files,
 )
 
 ITEM = b"\xfe\xff\x00\xe0"
@@ -28,6 +29,12 @@ GIGABYTES = 2 << 30
 def test_a_data_set_cut_inside_an_element_is_not_understood(node: Node) -> None:
     good = _ct()
     _refused(node, good, good.data_set[: len(good.data_set) // 2])
+
+
+def test_truncated_files_are_refused_at_both_doors(node: Node) -> None:
+    for each in truncated_files():
+        _refused(node, each, each.data_set)
+        assert node.stow([each.path.read_bytes()]).status in (400, 409)
 
 
 def test_a_data_set_cut_at_every_early_byte_is_refused(node: Node) -> None:
@@ -197,8 +204,8 @@ def _refused(node: Node, file: BundledFile, data_set: bytes) -> None:
     status, comment = node.c_store_bytes(file, data_set)
     assert status & 0xFF00 in (0xA700, 0xA900) or status & 0xF000 == 0xC000, f"{status:04X}"
     assert 0 < len(comment) <= 64
-    assert node.instances() == {}
-    good = next(each for each in bundled_files() if each.path.name == "MR_small.dcm")
+    good = next(each for each in bundled_files() if each.path.name == "SC_rgb_rle.dcm")
+    assert set(node.instances()) <= {good.sop_instance_uid}
     assert node.c_store(good) == 0x0000
     assert data_set_of(node.retrieve(good)) == good.data_set
     assert set(node.instances()) == {good.sop_instance_uid}
