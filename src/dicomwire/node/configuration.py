@@ -158,10 +158,12 @@ def _kind(annotation: object) -> tuple[type[BaseModel] | None, bool]:
 
 def _closest(key: Sequence[str], depth: int, names: Sequence[str]) -> Key:
     """The known key that an unknown part of a key was meant to be; empty when none is close."""
-    if meant := difflib.get_close_matches(key[depth], names, 1):
-        return (*key[:depth], *meant, *key[depth + 1 :])
-    # The right word in the wrong table: `port` at the top, or `DICOMWIRE_AE_TITLE`.
-    return next((known for known in _known(Settings) if known[-1] == key[-1]), ())
+    for known in _known(Settings):
+        # The right word in the wrong table, DICOMWIRE_AE_TITLE, or one underscore, DICOMWIRE_DIMSE_PORT.
+        if depth + 1 == len(key) and key[depth] in (known[-1], "_".join(known)):
+            return known
+    meant = difflib.get_close_matches(key[depth], names, 1)
+    return (*key[:depth], *meant, *key[depth + 1 :]) if meant else ()
 
 
 def _known(model: type[BaseModel], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -176,9 +178,7 @@ def _known(model: type[BaseModel], above: tuple[str, ...] = ()) -> Iterator[tupl
 def _fault(error: ErrorDetails, origins: Mapping[str, str]) -> str:
     """One fault as a line: place, key, what is wrong, got and meant."""
     key = error["loc"]
-    known = [origins[name] for name in _ancestry(key) if name in origins]
-    below = [origin for name, origin in origins.items() if name.startswith(_dotted(key) + ".")]
-    place = next(iter([*known, *below]), "settings")
+    place = next((origin for above in _ancestry(key) for origin in _under(above, origins)), "settings")
     name = re.sub(r"\.(\d+)", r"[\1]", _dotted(key))
     if error["type"] == "extra_forbidden":
         meant = _meant(key)
@@ -240,6 +240,11 @@ def _leaves(tree: object, above: Key = ()) -> Iterator[Key]:
 
 def _ancestry(key: Key) -> Iterator[str]:
     return (_dotted(key[:length]) for length in range(len(key), 0, -1))
+
+
+def _under(above: str, origins: Mapping[str, str]) -> Iterator[str]:
+    """Where a key or a table came from."""
+    return (origin for name, origin in origins.items() if f"{name}.".startswith(f"{above}."))
 
 
 def _dotted(key: Key | Sequence[str]) -> str:

@@ -116,7 +116,7 @@ def hints(facts: Facts) -> tuple[tuple[str, str], ...]:
     dimse = f"{tls}-aec {facts.ae_title} {host} {port}"
     return (
         ("Is it there?", f"echoscu {dimse}"),
-        ("Store files (any AE title may)", f"storescu {dimse} FILE..."),
+        ("Store files", f"storescu {dimse} FILE..."),
         ("Store a folder", f"dicomwire send {facts.ae_title}@{location(host, port)} FOLDER"),
         ("Store by STOW-RS", f"dicomwire send {facts.dicomweb} FOLDER"),
         ("Search", f"curl {facts.dicomweb}/studies"),

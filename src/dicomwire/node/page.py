@@ -29,9 +29,10 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
   padding: 1.1rem 1.2rem; min-width: 0; margin-bottom: 1rem; }
 .grid section { margin: 0; }
 .grid + section { margin-top: 1rem; }
-.big { font: 600 1.15rem ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
-.counts { display: flex; flex-wrap: wrap; gap: .4rem 1.5rem; }
-.counts b { display: block; font-size: 1.35rem; font-variant-numeric: tabular-nums; }
+.big { font: 600 1rem/1.7 ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
+.counts { display: grid; grid-template-columns: 1fr 1fr; gap: .3rem 1rem; line-height: 1.4; }
+.counts span { color: var(--soft); font-size: .92rem; }
+.counts b { color: var(--ink); display: block; font-size: 1.2rem; font-variant-numeric: tabular-nums; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .45rem 1.2rem; margin: 0;
   align-items: baseline; }
 dt { color: var(--soft); }
@@ -93,12 +94,12 @@ def _doors(facts: Facts) -> str:
     dimse, web = facts.dimse, facts.web
     others = ", ".join(facts.ae_titles[1:])
     return f"""<section><h2>DIMSE</h2>
-<div class="big">{escape(facts.ae_title)}@{escape(location(dimse.host, dimse.port))}</div>
+<div class="big">{escape(facts.ae_title)}<wbr>@{escape(location(dimse.host, dimse.port))}</div>
 <div class="quiet">{"TLS, " if dimse.tls else ""}{_plural(len(facts.associations), "open association")}
 {f"<br>also called {escape(others)}" if others else ""}</div>
 </section>
 <section><h2>DICOMweb</h2>
-<div class="big">{escape(facts.dicomweb)}</div>
+<div class="big">{escape(facts.public_url)}<wbr>{escape(facts.dicomweb.removeprefix(facts.public_url))}</div>
 <div class="quiet">{"TLS, " if web.tls else ""}{"login required" if facts.login_required else "no login"},
 {_plural(sum(facts.web_requests.values()), "request")} answered</div>
 </section>"""

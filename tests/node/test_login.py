@@ -1,0 +1,91 @@
+"""Logins at the HTTP door."""
+
+from __future__ import annotations
+
+import base64
+
+import httpx
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from dicomwire.access.identity import IdentityPolicy, User, Verifier, hash_password
+from dicomwire.access.permission import Permission
+from dicomwire.node.login import Login, credentials, operation
+
+HASH = hash_password("open sesame")
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"inside"})
+
+
+def client(*, required: bool = True) -> httpx.AsyncClient:
+    users = {"ann": User(HASH), "scanner": User(HASH, Permission.STORE)}
+    verifier = Verifier(IdentityPolicy(required=required, users=users))
+    transport = httpx.ASGITransport(app=Login(application, verifier, "/dicom-web"))
+    return httpx.AsyncClient(transport=transport, base_url="http://node")
+
+
+async def test_without_a_login_only_health_is_told() -> None:
+    async with client() as web:
+        assert (await web.get("/healthz")).status_code == 200
+        assert (await web.get("/readyz")).status_code == 200
+        for path in ("/", "/api/node", "/metrics", "/dicom-web/studies"):
+            answer = await web.get(path)
+            assert answer.status_code == 401
+            assert answer.headers["WWW-Authenticate"].startswith("Basic ")
+
+
+async def test_a_right_password_lets_in_and_a_wrong_one_does_not() -> None:
+    async with client() as web:
+        assert (await web.get("/", auth=("ann", "open sesame"))).status_code == 200
+        assert (await web.get("/", auth=("ann", "open barley"))).status_code == 401
+        assert (await web.get("/", auth=("bob", "open sesame"))).status_code == 401
+
+
+async def test_a_wrong_password_is_refused_even_where_no_login_is_required() -> None:
+    async with client(required=False) as web:
+        assert (await web.get("/")).status_code == 200
+        assert (await web.get("/", auth=("ann", "open barley"))).status_code == 401
+
+
+async def test_a_user_may_only_what_is_allowed() -> None:
+    async with client() as web:
+        scanner = httpx.BasicAuth("scanner", "open sesame")
+        assert (await web.post("/dicom-web/studies", auth=scanner)).status_code == 200
+        assert (await web.get("/dicom-web/studies", auth=scanner)).status_code == 403
+        assert (await web.get("/dicom-web/studies/1.2", auth=scanner)).status_code == 403
+        assert (await web.get("/", auth=scanner)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "header",
+    [b"", b"Basic", b"Basic !!!", b"Basic " + base64.b64encode(b"no-colon"), b"Basic //79", b"Digest x"],
+)
+def test_a_header_that_is_no_login_is_none(header: bytes) -> None:
+    assert credentials(header) is None
+
+
+def test_a_password_may_hold_colons() -> None:
+    found = credentials(b"basic " + base64.b64encode(b"ann:a:b"))
+    assert found is not None
+    assert (found.primary, found.secondary) == (b"ann", b"a:b")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "needed"),
+    [
+        ("GET", "/", Permission.NONE),
+        ("GET", "/metrics", Permission.NONE),
+        ("POST", "/dicom-web/studies", Permission.STORE),
+        ("POST", "/dicom-web/studies/1.2", Permission.STORE),
+        ("GET", "/dicom-web/studies", Permission.FIND),
+        ("GET", "/dicom-web/studies/1.2/series/", Permission.FIND),
+        ("GET", "/dicom-web/studies/1.2", Permission.GET),
+        ("HEAD", "/dicom-web/studies/1.2/metadata", Permission.GET),
+        ("DELETE", "/dicom-web/studies/1.2", Permission.DELETE),
+    ],
+)
+def test_what_a_request_needs(method: str, path: str, needed: Permission) -> None:
+    assert operation(method, path, "/dicom-web/") is needed
