@@ -1,14 +1,15 @@
-"""Flags of every command that opens an association, and the requestor's options they make."""
+"""Flags of every command that opens an association, and the peer that they and the configuration make."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dicomwire.cli.address import EXAMPLE, Address, AddressError, parse
 from dicomwire.cli.output import Stop
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from dicomwire.upper_layer.items import UserIdentityRq
 
 CallingAETitle = Annotated[
-    str, typer.Option("--calling-ae-title", "-c", metavar="T", help="Our own AE title.")
+    str | None, typer.Option("--calling-ae-title", "-c", metavar="T", help="Our own AE title.")
 ]
 Timeout = Annotated[
     float | None, typer.Option(metavar="S", min=0.1, help="Seconds to wait for each of the peer's steps.")
@@ -98,15 +99,52 @@ class Access:
             raise Stop("--user and --token-file are two logins: give one", 2)
 
 
-def requestor_options(access: Access, timeout: float | None) -> RequestorOptions:
-    """Options of an association that these flags ask for."""
-    from dicomwire.association.options import RequestorOptions, Timeouts
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A DIMSE peer and how to get in."""
+
+    address: Address
+    calling_ae_title: str
+    options: RequestorOptions
+
+
+def peer(text: str, access: Access, *, calling_ae_title: str | None, timeout: float | None) -> Peer:
+    """The peer that a command names: `AE@HOST:PORT`, or the AE title of one in `[[peers]]`.
+
+    Flags are over what the configuration says of a peer.
+
+    Raises: AddressError, when it is neither; ConfigurationError; Stop.
+    """
+    from dicomwire.association.options import RequestorOptions
 
     access.check()
-    timeouts = Timeouts()
+    if "@" in text or ":" in text:
+        known = Peer(parse(text), "DICOMWIRE", RequestorOptions())
+    else:
+        known = _configured(text)
+    options = known.options
     if timeout is not None:
-        timeouts = Timeouts(connect=timeout, tls=timeout, artim=timeout, dimse=timeout, release=timeout)
-    return RequestorOptions(timeouts=timeouts, tls=access.context(), identity=_identity(access))
+        timeouts = replace(
+            options.timeouts, connect=timeout, tls=timeout, artim=timeout, dimse=timeout, release=timeout
+        )
+        options = replace(options, timeouts=timeouts)
+    options = replace(
+        options, tls=access.context() or options.tls, identity=_identity(access) or options.identity
+    )
+    return Peer(known.address, calling_ae_title or known.calling_ae_title, options)
+
+
+def _configured(ae_title: str) -> Peer:
+    from dicomwire.node import configuration, peers
+
+    settings = configuration.load().settings
+    found = peers.find(settings, ae_title)
+    if found is None:
+        raise AddressError(f"{ae_title!r} is no AE title of one in [[peers]], nor AE@HOST:PORT: {EXAMPLE}")
+    if found.host is None or found.port is None:
+        raise Stop(f"[[peers]] {ae_title} has no host and port, so nothing can be sent there", 2)
+    address = Address(found.ae_title, found.host, found.port)
+    return Peer(address, settings.node.ae_title, peers.requestor_options(found, settings))
 
 
 def _identity(access: Access) -> UserIdentityRq | None:

@@ -5,19 +5,16 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from dicomwire.cli import connection
-from dicomwire.cli.address import Address, parse
-from dicomwire.cli.connection import Access
+from dicomwire.cli.address import Address
+from dicomwire.cli.connection import Access, Peer
 from dicomwire.cli.output import Json, Stop, Verbose, escaped, log_to_stderr, show_json
 from dicomwire.dimse import status
 from dicomwire.uids import UNCOMPRESSED_TRANSFER_SYNTAXES, VERIFICATION
-
-if TYPE_CHECKING:
-    from dicomwire.association.options import RequestorOptions
 
 Count = Annotated[int, typer.Option(min=1, max=1_000_000, help="C-ECHO requests to send.")]
 
@@ -41,10 +38,12 @@ class Echoed:
 
 
 def echo(
-    peer: Annotated[str, typer.Argument(metavar="AE@HOST:PORT", help="Whom to ask.")],
+    peer: Annotated[
+        str, typer.Argument(metavar="AE@HOST:PORT", help="Whom to ask; or the AE title of one in [[peers]].")
+    ],
     *,
     count: Count = 1,
-    calling_ae_title: connection.CallingAETitle = "DICOMWIRE",
+    calling_ae_title: connection.CallingAETitle = None,
     timeout: connection.Timeout = None,
     tls: connection.TLS = False,
     tls_ca: connection.TLSCA = None,
@@ -58,32 +57,31 @@ def echo(
     verbose: Verbose = False,
 ) -> None:
     """Ask a peer whether it is there: C-ECHO. Exit status 0: it is; 1: it is not, or it refuses."""
-    address = parse(peer)
     log_to_stderr(verbose=verbose)
     access = Access(tls, tls_ca, tls_certificate, tls_key, tls_insecure, user, password, token_file)
-    options = connection.requestor_options(access, timeout)
-    echoed = asyncio.run(_echo(address, calling_ae_title, options, count))
+    asked = connection.peer(peer, access, calling_ae_title=calling_ae_title, timeout=timeout)
+    echoed = asyncio.run(_echo(asked, count))
     failed = next((code for code in echoed.statuses if code != status.SUCCESS), None)
     if as_json:
         show_json(_facts(echoed))
     elif failed is None:
         _tell(echoed, verbose=verbose)
     if failed is not None:
-        raise Stop(f"{address} answered {status.words(status.ECHO, failed)}", 1)
+        raise Stop(f"{asked.address} answered {status.words(status.ECHO, failed)}", 1)
 
 
-async def _echo(address: Address, calling_ae_title: str, options: RequestorOptions, count: int) -> Echoed:
+async def _echo(peer: Peer, count: int) -> Echoed:
     from dicomwire.association.requestor import Context, connect
     from dicomwire.services.verification import verify
 
     began = perf_counter()
     async with connect(
-        address.host,
-        address.port,
-        called_ae_title=address.ae_title,
-        calling_ae_title=calling_ae_title,
+        peer.address.host,
+        peer.address.port,
+        called_ae_title=peer.address.ae_title,
+        calling_ae_title=peer.calling_ae_title,
         contexts=[Context(VERIFICATION, UNCOMPRESSED_TRANSFER_SYNTAXES)],
-        options=options,
+        options=peer.options,
     ) as association:
         associated = perf_counter() - began
         statuses, seconds = [], []
@@ -92,7 +90,7 @@ async def _echo(address: Address, calling_ae_title: str, options: RequestorOptio
             statuses.append((await verify(association)).status)
             seconds.append(perf_counter() - asked)
         return Echoed(
-            address,
+            peer.address,
             tuple(statuses),
             associated,
             tuple(seconds),

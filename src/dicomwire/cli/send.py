@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from dicomwire.cli import connection
-from dicomwire.cli.address import Address, is_url, parse
-from dicomwire.cli.connection import Access
+from dicomwire.cli.address import is_url
+from dicomwire.cli.connection import Access, Peer
 from dicomwire.cli.output import Json, Stop, Verbose, log_to_stderr
 
 if TYPE_CHECKING:
     from dicomwire.association.association import Association
-    from dicomwire.association.options import RequestorOptions
     from dicomwire.association.requestor import Context
     from dicomwire.services.instances import Instance
     from dicomwire.services.sending import Delivery, Report
@@ -28,7 +27,10 @@ if TYPE_CHECKING:
 
 Destination = Annotated[
     str,
-    typer.Argument(metavar="AE@HOST:PORT|URL", help="A DIMSE peer, or the base URL of a DICOMweb service."),
+    typer.Argument(
+        metavar="AE@HOST:PORT|URL",
+        help="A DIMSE peer, one in [[peers]] by its AE title, or the base URL of a DICOMweb service.",
+    ),
 ]
 Paths = Annotated[
     list[Path], typer.Argument(metavar="PATH...", help="Files and folders, folders with all that is in them.")
@@ -44,7 +46,7 @@ def send(
     paths: Paths,
     *,
     associations: Associations = 1,
-    calling_ae_title: connection.CallingAETitle = "DICOMWIRE",
+    calling_ae_title: connection.CallingAETitle = None,
     timeout: connection.Timeout = None,
     tls: connection.TLS = False,
     tls_ca: connection.TLSCA = None,
@@ -62,16 +64,18 @@ def send(
     Exit status 0: all are stored; 1: some are not. What is no DICOM file is passed over in folders.
     """
     access = Access(tls, tls_ca, tls_certificate, tls_key, tls_insecure, user, password, token_file)
-    target = destination if is_url(destination) else parse(destination)
+    target: str | Peer = destination
+    if not is_url(destination):
+        target = connection.peer(destination, access, calling_ae_title=calling_ae_title, timeout=timeout)
     if missing := [path for path in paths if not path.exists()]:
         raise Stop("\n".join(f"{path}: no such file or folder" for path in missing), 2)
     log_to_stderr(verbose=verbose)
     from dicomwire.cli import summary
 
     instances, refused, foreign = summary.read(paths)
-    result = summary.Summary(str(target), refused, foreign)
+    result = summary.Summary(destination, refused, foreign)
     length = sum(instance.length for instance in instances)
-    deliver = _deliverer(target, access, calling_ae_title, timeout)
+    deliver = _deliverer(target, access, timeout)
     began = perf_counter()
     with summary.progress(len(instances), length, quiet=as_json) as moved:
 
@@ -89,16 +93,14 @@ def send(
         raise typer.Exit(1)
 
 
-def _deliverer(
-    target: Address | str, access: Access, calling_ae_title: str, timeout: float | None
-) -> Deliver:
+def _deliverer(target: str | Peer, access: Access, timeout: float | None) -> Deliver:
     """How instances get to the destination."""
-    if isinstance(target, str):
-        from dicomwire.cli import stow
+    if isinstance(target, connection.Peer):
+        return partial(_store, target)
+    from dicomwire.cli import stow
 
-        access.check()
-        return partial(stow.deliver, target, access, timeout)
-    return partial(_store, target, calling_ae_title, connection.requestor_options(access, timeout))
+    access.check()
+    return partial(stow.deliver, target, access, timeout)
 
 
 async def _all(instances: Sequence[Instance], deliver: Deliver, report: Report, lanes: int) -> None:
@@ -110,24 +112,18 @@ async def _all(instances: Sequence[Instance], deliver: Deliver, report: Report, 
                 group.create_task(deliver(share, report))
 
 
-async def _store(
-    address: Address,
-    calling_ae_title: str,
-    options: RequestorOptions,
-    instances: Sequence[Instance],
-    report: Report,
-) -> None:
+async def _store(peer: Peer, instances: Sequence[Instance], report: Report) -> None:
     from dicomwire.association.requestor import connect
     from dicomwire.services.sending import deliver
 
     def open_association(contexts: Sequence[Context]) -> AbstractAsyncContextManager[Association]:
         return connect(
-            address.host,
-            address.port,
-            called_ae_title=address.ae_title,
-            calling_ae_title=calling_ae_title,
+            peer.address.host,
+            peer.address.port,
+            called_ae_title=peer.address.ae_title,
+            calling_ae_title=peer.calling_ae_title,
             contexts=contexts,
-            options=options,
+            options=peer.options,
         )
 
     await deliver(instances, open_association, report)

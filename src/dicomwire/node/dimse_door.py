@@ -85,7 +85,7 @@ def tls_context(tls: TLSSettings) -> ssl.SSLContext | None:
 
 def timeouts(dimse: DimseSettings) -> Timeouts:
     """How long everybody is waited for."""
-    return _timed(Timeouts(progress_bytes=dimse.limits.progress), dimse.timeouts)
+    return timed(Timeouts(progress_bytes=dimse.limits.progress), dimse.timeouts)
 
 
 def storage_classes(dimse: DimseSettings) -> frozenset[str]:
@@ -112,7 +112,7 @@ def _peer_rules(peer: PeerSettings, entry: AETitleSettings, dimse: DimseSettings
     return PeerRules(
         hosts=frozenset(peer.addresses),
         policy=_policy(entry, dimse, peer),
-        timeouts=_timed(timeouts(dimse), peer.timeouts),
+        timeouts=timed(timeouts(dimse), peer.timeouts),
         associations=peer.associations,
         tls=peer.require_tls,
     )
@@ -178,6 +178,7 @@ def _refused(
     return refused
 
 
-def _timed(base: Timeouts, settings: TimeoutSettings | PeerTimeoutSettings) -> Timeouts:
+def timed(base: Timeouts, settings: TimeoutSettings | PeerTimeoutSettings) -> Timeouts:
+    """The same timeouts but for those that are set here."""
     set_here = {name: value for name, value in settings if value is not None}
     return replace(base, **set_here)

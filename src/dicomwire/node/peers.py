@@ -1,0 +1,54 @@
+"""How we reach the devices in `[[peers]]`: the requestor's options of each."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import replace
+
+from dicomwire.association import identity
+from dicomwire.association.options import RequestorOptions
+from dicomwire.association.tls import client_context
+from dicomwire.node.dimse_door import timed, timeouts
+from dicomwire.node.settings import PeerSettings, PeerTLSSettings, Settings
+from dicomwire.upper_layer.items import UserIdentityRq
+
+
+def find(settings: Settings, ae_title: str) -> PeerSettings | None:
+    """The peer of an AE title, if it is known."""
+    return next((peer for peer in settings.peers if peer.ae_title == ae_title), None)
+
+
+def requestor_options(peer: PeerSettings, settings: Settings) -> RequestorOptions:
+    """Options of an association that we request from a peer: the node's, over them the peer's own.
+
+    Raises: ConfigurationError, when a certificate or key cannot be read.
+    """
+    dimse, window = settings.dimse, peer.asynchronous_operations
+    options = RequestorOptions(
+        timeouts=timed(timeouts(dimse), peer.timeouts),
+        maximum_length=dimse.maximum_length if peer.maximum_length is None else peer.maximum_length,
+        maximum_pdu=dimse.limits.pdu,
+        window=(window.invoked, window.performed) if window is not None else None,
+        identity=_identity(peer),
+    )
+    if peer.tls is None or not peer.tls.enabled:
+        return options
+    return replace(options, tls=_context(peer.tls), server_hostname=peer.tls.server_name or "")
+
+
+def _context(tls: PeerTLSSettings) -> ssl.SSLContext:
+    return client_context(
+        ca=tls.ca,
+        certificate=tls.certificate,
+        key=tls.key,
+        password=tls.key_password.get_secret_value() if tls.key_password else None,
+        verify=tls.verify,
+    )
+
+
+def _identity(peer: PeerSettings) -> UserIdentityRq | None:
+    if peer.user is None:
+        return None
+    if peer.password is None:
+        return identity.username(peer.user)
+    return identity.username_and_passcode(peer.user, peer.password.get_secret_value())
