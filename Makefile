@@ -26,20 +26,22 @@ test: $(VENV)/.develop  ## Run the tests; ARGS="-k words" runs some
 
 lint: $(VENV)/.develop  ## Check style, types and layers
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check src/dicomwire/node src/dicomwire/cli
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python tools/standard_map.py --check
+	$(BIN)/python tools/settings_reference.py --check
 
 format: $(VENV)/.develop  ## Sort imports and lay out the code
 	$(BIN)/ruff check --select I --fix .
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.develop  ## Measure against DCMTK and Orthanc, if they are installed
-	@$(BIN)/python -m benchmarks $(ARGS)
+	@$(BIN)/python -m benchmarks run $(ARGS)
 
-docs: $(VENV)/.develop  ## Write docs/standard-map.md again
+docs: $(VENV)/.develop  ## Write the generated documents again
 	$(BIN)/python tools/standard_map.py
+	$(BIN)/python tools/settings_reference.py
 
 clean:  ## Remove what was made, the data folder excepted
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -26,7 +26,7 @@ def check(*, config: File = None, as_json: Json = False) -> None:
 
     try:
         loaded = configuration.load(file=config)
-        faults = exposure.refusals(loaded.settings)
+        faults = (*exposure.unavailable(loaded.settings), *exposure.refusals(loaded.settings))
     except ConfigurationError as error:
         faults = tuple(str(error).splitlines())
     if as_json:

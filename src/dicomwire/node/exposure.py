@@ -1,4 +1,4 @@
-"""Whether a node may listen where it is told to: no public address that anybody may use, unless told so."""
+"""What a node refuses to serve: a public address that anybody may use, unless told so; what it cannot yet."""
 
 from __future__ import annotations
 
@@ -30,6 +30,18 @@ def refusals(settings: Settings) -> tuple[str, ...]:
             "require a login (identity.required), or say --open"
         )
     return tuple(reasons)
+
+
+def unavailable(settings: Settings) -> tuple[str, ...]:
+    """Settings that this version cannot serve, one line each: better refused than passed over."""
+    node, archive = settings.node, settings.archive
+    asked = (
+        (node.workers != 1, f"node.workers is {node.workers}: only 1 is possible"),
+        (archive.catalogue != "sqlite", "archive.catalogue: only sqlite is possible"),
+        (archive.segments != "files", "archive.segments: only files are possible"),
+        (settings.web.delete, "web.delete: nothing can be deleted over HTTP"),
+    )
+    return tuple(f"{words} in this version" for wanted, words in asked if wanted)
 
 
 def is_loopback(host: str) -> bool:

@@ -30,12 +30,8 @@ def serve(settings: Settings) -> int:
     Returns: the exit status, 0 after SIGTERM or SIGINT.
     Raises: ConfigurationError, when the node cannot be as it is configured.
     """
-    if settings.node.workers != 1:
-        raise ConfigurationError(
-            f"node.workers is {settings.node.workers}, only 1 is possible in this version"
-        )
-    if refusals := exposure.refusals(settings):
-        raise ConfigurationError("\n".join(refusals))
+    if faults := (*exposure.unavailable(settings), *exposure.refusals(settings)):
+        raise ConfigurationError("\n".join(faults))
     logs.configure(settings.log.level, settings.log.format)
     sys.setswitchinterval(SWITCH_INTERVAL)
     node = Node(settings)
