@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import inf
 from typing import Protocol
@@ -297,16 +297,15 @@ class Association:
         self._require_context(context_id)
         return await self._invoker.request(context_id, command, data)
 
-    async def requests(
+    def requests(
         self, context_id: int, command: dimse.Request, data: Iterable[Buffer] | None = None
-    ) -> AsyncIterator[Response]:
+    ) -> AsyncGenerator[Response, None]:
         """Invoke an operation and yield each of its answers, the final one last.
 
         Leaving before that sends a C-CANCEL. Arguments and exceptions are those of `request`.
         """
         self._require_context(context_id)
-        async for response in self._invoker.requests(context_id, command, data):
-            yield response
+        return self._invoker.requests(context_id, command, data)
 
     def cancel(self, message_id: int) -> None:
         """Send C-CANCEL for an outstanding request; its final answer comes all the same (PS3.7 9.3.2.3)."""

@@ -171,7 +171,7 @@ class Connection(asyncio.BufferedProtocol):
         try:
             self._take(nbytes)
         except Exception:
-            log.exception("connection failed", peer=self.peer, section="PS3.8 9")
+            log.exception("connection failed", peer=self.peer)
             self.abort()
 
     def eof_received(self) -> bool:
@@ -185,11 +185,16 @@ class Connection(asyncio.BufferedProtocol):
             self._timer.cancel()
             self._timer = None
         self._armed_at = -inf
-        self._peer_closed()
         if self._socket is not None:
             self._socket.detach()
             self._socket = None
-        self.user.lost(exc)
+        try:
+            try:
+                self._peer_closed()
+            finally:
+                self.user.lost(exc)
+        except Exception:
+            log.exception("connection failed", peer=self.peer)
         self._gone(self)
 
     def pause_writing(self) -> None:
@@ -495,10 +500,15 @@ class Connection(asyncio.BufferedProtocol):
             return
         if now >= self._stall_deadline and self._stalled():
             return
-        if self.core.deadline is not None and now >= self.core.deadline:
-            self._tell(self.core.expire(now))
-        due = self.user.expire(now)
-        self.flush()
+        try:
+            if self.core.deadline is not None and now >= self.core.deadline:
+                self._tell(self.core.expire(now))
+            due = self.user.expire(now)
+            self.flush()
+        except Exception:
+            log.exception("connection failed", peer=self.peer)
+            self.abort()
+            return
         if self._over:
             return
         self.wake_by(min(due, self._stage_deadline, self._stall_deadline))

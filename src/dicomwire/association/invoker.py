@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import inf
@@ -135,7 +135,7 @@ class Invoker:
 
     async def requests(
         self, context_id: int, command: dimse.Request, data: Iterable[Buffer] | None
-    ) -> AsyncIterator[Response]:
+    ) -> AsyncGenerator[Response, None]:
         """Invoke and yield every answer, the final one last; leaving early cancels the operation."""
         outstanding = await self._invoke(context_id, command, data)
         try:
