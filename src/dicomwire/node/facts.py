@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -112,12 +113,14 @@ def reachable(host: str) -> str:
 def hints(facts: Facts) -> tuple[tuple[str, str], ...]:
     """What to try next: what it does, and the command for it."""
     host, port = reachable(facts.dimse.host), facts.dimse.port
-    tls = "+tls key.pem cert.pem " if facts.dimse.tls else ""
-    dimse = f"{tls}-aec {facts.ae_title} {host} {port}"
+    tls = "+tla +cf CA-FILE " if facts.dimse.tls else ""
+    trust = "--tls-ca CA-FILE " if facts.dimse.tls else ""
+    title = shlex.quote(facts.ae_title)
+    dimse = f"{tls}-aec {title} {host} {port}"
     return (
         ("Is it there?", f"echoscu {dimse}"),
         ("Store files", f"storescu {dimse} FILE..."),
-        ("Store a folder", f"dicomwire send {facts.ae_title}@{location(host, port)} FOLDER"),
+        ("Store a folder", f"dicomwire send {trust}{title}@{location(host, port)} FOLDER"),
         ("Store by STOW-RS", f"dicomwire send {facts.dicomweb} FOLDER"),
         ("Search", f"curl {facts.dicomweb}/studies"),
         ("Retrieve", f"curl -o study.multipart {facts.dicomweb}/studies/STUDY-UID"),

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from dicomwire.archive.archive import Archive
+from dicomwire.errors import ArchiveError, ConfigurationError
 from dicomwire.node.facts import ArchiveFacts
 from dicomwire.node.settings import Settings
 
 
 def open_archive(settings: Settings) -> Archive:
-    """Open the data folder."""
-    return Archive.open(settings.node.data)
+    """Open the data folder; made when missing.
+
+    Raises: ConfigurationError, when it cannot be made or written, or is another node's at the moment.
+    """
+    data = settings.node.data
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        return Archive.open(data)
+    except FileExistsError:
+        raise ConfigurationError(f"node.data {data}: a file, not a folder") from None
+    except (ArchiveError, OSError) as error:
+        words = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise ConfigurationError(f"node.data {data}: {words}") from None
 
 
 def held(archive: Archive) -> ArchiveFacts:
