@@ -1,91 +1,36 @@
 """Every setting of a node: names, units, ranges and defaults, and nothing that acts on them.
 
 Sections are tables of `dicomwire.toml`, `DICOMWIRE_SECTION__KEY` in the environment, and flags of `serve`.
-An unknown key is an error everywhere. Each layer has its own options; `build.py` maps these settings to them.
+An unknown key is an error everywhere. Each layer has its own options, made of these by other
+modules of `node`.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from dicomwire.node.values import (
+    UID,
+    AETitle,
+    Host,
+    MaximumLength,
+    PeerPort,
+    Port,
+    Seconds,
+    Size,
+    UIDOrAny,
+    one_of,
+)
 
 ENVIRONMENT_PREFIX = "DICOMWIRE_"
 NESTED = "__"
 
-_SIZES = {"b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
-_SIZE = re.compile(r"\s*(\d+)\s*([a-zA-Z]+)\s*")
-_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
-
-
-def _size(value: object) -> object:
-    """`"256 KiB"` as bytes; anything else is left to the integer's own validation."""
-    if isinstance(value, str) and (match := _SIZE.fullmatch(value)):
-        unit = _SIZES.get(match[2].lower())
-        if unit is None:
-            raise ValueError(f"unknown unit {match[2]!r}: use one of B, KB, MB, GB, KiB, MiB, GiB")
-        return int(match[1]) * unit
-    return value
-
-
-def _ae_title(value: str) -> str:
-    """An AE value (PS3.5 6.2): 1 to 16 printable ASCII characters, no backslash, not only spaces."""
-    title = value.strip(" \0")
-    if not 1 <= len(title) <= 16:
-        raise ValueError(f"an AE title has 1 to 16 characters, this one {len(title)}")
-    if not all(" " <= character <= "~" and character != "\\" for character in title):
-        raise ValueError("an AE title has printable ASCII characters and no backslash")
-    return title
-
-
-def _uid(value: str) -> str:
-    uid = value.strip(" \0")
-    if len(uid) > 64 or not _UID.fullmatch(uid):
-        raise ValueError("a UID has at most 64 digits and dots and no empty component")
-    return uid
-
-
-def _one_of(*schemes: str) -> Callable[[str], str]:
-    """Check of a value that is one of a few words or begins with the scheme of a URL."""
-
-    def check(value: str) -> str:
-        if value in schemes or any(
-            scheme.endswith("://") and len(value) > len(scheme) and value.startswith(scheme)
-            for scheme in schemes
-        ):
-            return value
-        raise ValueError(
-            "should be "
-            + " or ".join(f"{scheme}..." if scheme.endswith("://") else repr(scheme) for scheme in schemes)
-        )
-
-    return check
-
-
-def _uid_or_any(value: str) -> str:
-    return value if value == "*" else _uid(value)
-
-
-def _host(value: str) -> str:
-    host = value.strip()
-    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
-
-
-Size = Annotated[int, BeforeValidator(_size), Field(ge=0)]
-AETitle = Annotated[str, AfterValidator(_ae_title)]
-UID = Annotated[str, AfterValidator(_uid)]
-UIDOrAny = Annotated[str, AfterValidator(_uid_or_any)]
-Host = Annotated[str, AfterValidator(_host), Field(min_length=1)]
-Port = Annotated[int, Field(ge=0, le=65535)]
-PeerPort = Annotated[int, Field(ge=1, le=65535)]
-Seconds = Annotated[float, Field(gt=0, le=86_400 * 7, allow_inf_nan=False)]
-# 0 is unlimited; below 8 not even one byte of data fits beside a PDV's header (PS3.8 D.1).
-MaximumLength = Annotated[Size, Field(le=0xFFFFFFFF)]
 Operation = Literal["echo", "store", "find", "get", "move", "delete"]
 OPERATIONS: tuple[Operation, ...] = ("echo", "store", "find", "get", "move")
 
@@ -263,7 +208,7 @@ class WebSettings(Section):
 
     host: Host = Field("127.0.0.1", description="Address to listen on.")
     port: Port = Field(8080, description="Port to listen on; 0 takes a free one.")
-    public_url: Annotated[str, AfterValidator(_one_of("http://", "https://"))] | None = Field(
+    public_url: Annotated[str, AfterValidator(one_of("http://", "https://"))] | None = Field(
         None, description="URL that clients use, when a proxy stands before the node."
     )
     trust_forwarded: bool = Field(
@@ -283,10 +228,10 @@ class WebSettings(Section):
 class ArchiveSettings(Section):
     """Where instances are kept."""
 
-    catalogue: Annotated[str, AfterValidator(_one_of("sqlite", "postgresql://"))] = Field(
+    catalogue: Annotated[str, AfterValidator(one_of("sqlite", "postgresql://"))] = Field(
         "sqlite", description="sqlite, or postgresql://user@host/db."
     )
-    segments: Annotated[str, AfterValidator(_one_of("files", "s3://"))] = Field(
+    segments: Annotated[str, AfterValidator(one_of("files", "s3://"))] = Field(
         "files", description="files, or s3://bucket/prefix."
     )
     duplicates: Literal["keep", "replace", "reject"] = Field(

@@ -1,0 +1,113 @@
+"""STOW-RS as a client: how requests are cut, what answers mean."""
+
+from __future__ import annotations
+
+import json
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dicomwire.cli import stow
+from dicomwire.services.instances import DataSet, Instance
+from dicomwire.services.sending import Outcome
+
+EXPLICIT = "1.2.840.10008.1.2.1"
+
+
+def unopened() -> AbstractContextManager[DataSet]:
+    raise AssertionError("nothing is read when requests are planned")
+
+
+def instance(uid: str, length: int = 10, name: str = "file.dcm") -> Instance:
+    return Instance(name, "1.2", uid, EXPLICIT, length, unopened)
+
+
+def answer(**sequences: list[dict[str, object]]) -> bytes:
+    return json.dumps(
+        {tag.lstrip("t"): {"vr": "SQ", "Value": items} for tag, items in sequences.items()}
+    ).encode()
+
+
+def item(uid: str, **codes: int) -> dict[str, object]:
+    row: dict[str, object] = {stow.REFERENCED_SOP_INSTANCE_UID: {"vr": "UI", "Value": [uid]}}
+    return row | {tag.lstrip("t"): {"vr": "US", "Value": [code]} for tag, code in codes.items()}
+
+
+@given(st.lists(st.tuples(st.integers(1, 30), st.integers(0, stow.MOST_BYTES))))
+def test_requests_hold_all_in_order_within_limits(drawn: list[tuple[int, int]]) -> None:
+    instances = [instance(f"1.{number}", length) for number, length in drawn]
+    shares = list(stow.requests(instances))
+    assert [each for share in shares for each in share] == instances
+    for share in shares:
+        assert 0 < len(share) <= stow.MOST_INSTANCES
+        assert len({each.sop_instance_uid for each in share}) == len(share)
+        assert len(share) == 1 or sum(each.length for each in share) <= stow.MOST_BYTES
+
+
+def test_each_instance_gets_its_own_outcome() -> None:
+    body = answer(
+        t00081199=[item("1.1"), item("1.2", t00081196=0xB000)],
+        t00081198=[item("1.3", t00081197=0xA900)],
+    )
+    deliveries = stow.judge([instance(f"1.{number}") for number in range(1, 5)], 202, body)
+    assert [each.outcome for each in deliveries] == [
+        Outcome.STORED,
+        Outcome.WARNING,
+        Outcome.REFUSED,
+        Outcome.REFUSED,
+    ]
+    assert [each.status for each in deliveries] == [0, 0xB000, 0xA900, None]
+    assert "A900" in deliveries[2].reason
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"<NativeDicomModel/>"])
+def test_a_bare_200_means_stored(body: bytes) -> None:
+    (delivery,) = stow.judge([instance("1.1")], 200, body)
+    assert delivery.outcome is Outcome.STORED
+
+
+@pytest.mark.parametrize("code", [301, 400, 401, 403, 404, 409, 413, 500, 503])
+def test_any_other_status_means_refused_and_is_named(code: int) -> None:
+    (delivery,) = stow.judge([instance("1.1")], code, b'{"title": "x", "detail": "because"}')
+    assert delivery.outcome is Outcome.REFUSED
+    assert str(code) in delivery.reason
+    assert delivery.reason.endswith(": because")
+
+
+@given(
+    st.binary()
+    | st.recursive(
+        st.none() | st.integers() | st.text(),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(st.sampled_from(["00081198", "00081199", "Value", "00081155", "x"]), inner)
+        ),
+    ).map(lambda value: json.dumps(value).encode())
+)
+def test_any_body_is_an_outcome(body: bytes) -> None:
+    (delivery,) = stow.judge([instance("1.1")], 202, body)
+    assert delivery.outcome in Outcome
+
+
+async def test_a_body_is_as_long_as_announced(tmp_path: Path) -> None:
+    file = tmp_path / "one.dcm"
+    file.write_bytes(bytes(1000))
+    bare = instance("1.1", 1000, str(file))
+    whole = instance("1.2", 700, str(file))
+    parts = [stow._part(each, "boundary") for each in (bare, whole)]
+    end = b"\r\n--boundary--\r\n"
+    body = b"".join([piece async for piece in stow._body(parts, end)])
+    assert len(body) == sum(len(part.head) + part.size for part in parts) + len(end)
+    assert body.count(b"DICM") == 1  # the bare data set got its file meta information
+    assert body.count(b"Content-Type: application/dicom\r\n\r\n") == 2
+
+
+async def test_a_file_that_became_shorter_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "one.dcm"
+    file.write_bytes(bytes(100))
+    part = stow.Part(b"", str(file), 200)
+    with pytest.raises(OSError, match="has changed"):
+        _ = [piece async for piece in stow._body([part], b"")]
