@@ -206,6 +206,7 @@ class Acceptor:
     def established(self, arrival: Arrival, association: Association) -> None:
         """A connection has become an association."""
         self._arrivals.discard(arrival)
+        arrival.connection.timeouts = association.timeouts
         self.census.left(arrival.connection)
         self.census.began(association)
         arrival.connection.user = association

@@ -132,6 +132,7 @@ class Association:
         id: names it in the log.
         requestor: we opened it.
         agreement: what was negotiated.
+        timeouts: those that hold for it.
         began: loop time of the acceptance.
         ended: why it is over, None while it is not.
     """
@@ -154,7 +155,7 @@ class Association:
         self.ended: AssociationError | None = None
         self._loop = asyncio.get_running_loop()
         self._connection = connection
-        self._timeouts = timeouts
+        self.timeouts = timeouts
         self._closed = closed
         self._assembler = Assembler()
         self._outbox = Outbox(
@@ -288,7 +289,7 @@ class Association:
             context_id: an accepted presentation context.
             command: its message ID 0 asks for one that is free.
             data: pieces of the data set in the context's transfer syntax, taken as the peer takes them. They
-                have to stay as they are until this returns.
+                are not copied and have to stay as they are until this returns.
 
         Raises: LocalProtocolError, for a context that was not accepted or a message ID in use;
             AssociationEnded, when the association is or gets over; AssociationTimeout, when no answer comes
@@ -321,11 +322,11 @@ class Association:
         """
         if self.ended is None and not self._release.asked:
             self._release.asked = True
-            self._release.due = self._loop.time() + self._timeouts.release
+            self._release.due = self._loop.time() + self.timeouts.release
             self._connection.wake_by(self._release.due)
             self.settled()
         elif self.ended is not None and not self._gone.done():
-            self._connection.close_within(self._timeouts.linger)
+            self._connection.close_within(self.timeouts.linger)
         await asyncio.shield(self._gone)
         if isinstance(self.ended, Aborted | ConnectionLost | AssociationTimeout):
             raise self.ended
@@ -398,12 +399,12 @@ class Association:
         """Look whether something took too long."""
         if self.ended is not None:
             return inf
-        answer_due, answer = self._invoker.due(self._timeouts.dimse)
+        answer_due, answer = self._invoker.due(self.timeouts.dimse)
         if now >= answer_due and not self._connection.paused:
-            self._time_out(answer, self._timeouts.dimse)
+            self._time_out(answer, self.timeouts.dimse)
             return inf
         if now >= self._release.due:
-            self._time_out("A-RELEASE-RP", self._timeouts.release)
+            self._time_out("A-RELEASE-RP", self.timeouts.release)
             return inf
         if now >= self._active + self._quiet and not self.busy:
             self._abort(
@@ -412,7 +413,7 @@ class Association:
             )
             return inf
         if now >= self._check_due and self._trickles(now):
-            floor = f"less than {self._timeouts.progress_bytes} bytes in {self._timeouts.progress:g} s"
+            floor = f"less than {self.timeouts.progress_bytes} bytes in {self.timeouts.progress:g} s"
             self._give_up(f"in the middle of a message the peer sent {floor}")
             return inf
         quiet = self._active + self._quiet if not self.busy else inf
@@ -421,7 +422,7 @@ class Association:
             self._release.due,
             quiet,
             self._check_due,
-            now + min(self._timeouts.shortest_running(), self._quiet),
+            now + min(self.timeouts.shortest_running(), self._quiet),
         )
 
     # Messages in
@@ -538,7 +539,7 @@ class Association:
         if not self._connection.closing:
             self._connection.core.send(Abort(source, reason), self._loop.time())
             self._connection.flush()
-            self._connection.close_within(self._timeouts.linger)
+            self._connection.close_within(self.timeouts.linger)
 
     def _end(self, error: AssociationError, how: str) -> None:
         if self.ended is not None:
@@ -563,14 +564,14 @@ class Association:
         """Whether the message that was in the middle at the last look has got below the floor since."""
         before = self._checked
         connection = self._connection
-        self._check_due = now + self._timeouts.progress
+        self._check_due = now + self.timeouts.progress
         self._checked = None
         if not self._in_message or connection.paused:
             return False
         self._checked = (self._messages, connection.pauses, connection.bytes_received)
         if before is None or before[:2] != self._checked[:2]:
             return False
-        return connection.bytes_received - before[2] < self._timeouts.progress_bytes
+        return connection.bytes_received - before[2] < self.timeouts.progress_bytes
 
     def facts(self) -> dict[str, str]:
         return {

@@ -542,6 +542,9 @@ def _prepare(transport: asyncio.Transport) -> socket.socket | None:
     shared = transport.get_extra_info("socket")
     if shared is None or shared.family not in (socket.AF_INET, socket.AF_INET6):
         return None
+    if not hasattr(socket.socket, "sendmsg"):
+        shared.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return None
     # The loops' stand-ins for the socket duplicate it on each call (uvloop) or lack sendmsg (asyncio). This
     # one shares the descriptor and is detached before the transport closes it.
     own = socket.socket(shared.family, shared.type, shared.proto, fileno=shared.fileno())

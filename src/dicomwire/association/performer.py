@@ -76,7 +76,8 @@ class Request:
         dropped.
 
         Args:
-            data: pieces of a data set in the context's transfer syntax, taken as the peer takes them.
+            data: pieces of a data set in the context's transfer syntax, taken as the peer takes them and not
+                copied: they must not change afterwards.
             final: no other answer follows.
 
         Raises: LocalProtocolError, when the final answer has been given.

@@ -53,7 +53,7 @@ from dicomwire.upper_layer.negotiation import accepted, user_item
 from dicomwire.upper_layer.pdu import Abort, AssociateAc, AssociateRj, AssociateRq
 from dicomwire.upper_layer.protocol import Policy, Role, TraceStep, UpperLayer
 
-__all__ = ["Context", "RequestorOptions", "connect", "plan", "request_association"]
+__all__ = ["MOST_CONTEXTS", "Context", "RequestorOptions", "connect", "plan", "request_association"]
 
 DEFAULTS = RequestorOptions()
 MOST_CONTEXTS = 128  # odd presentation context IDs from 1 to 255 (PS3.8 9.3.2.2)
