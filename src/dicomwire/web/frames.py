@@ -176,7 +176,7 @@ def _representations(stored_syntax: str) -> list[tuple[str, str, tuple[str | Non
     syntax = TRANSFER_SYNTAXES.get(stored_syntax)
     if syntax is None or not syntax.encapsulated:
         return [(OCTET_STREAM, EXPLICIT_VR_LITTLE_ENDIAN, (None, "*", EXPLICIT_VR_LITTLE_ENDIAN))]
-    # Octets are uncompressed unless the transfer syntax says otherwise, as OHIF asks: transfer-syntax=*
+    # Octets are uncompressed unless a transfer syntax is asked for; Cornerstone3D always asks for "*"
     octets = (OCTET_STREAM, stored_syntax, ("*", stored_syntax))
     media_type = FRAME_MEDIA_TYPES.get(stored_syntax)
     return [(media_type, stored_syntax, (None, "*", stored_syntax)), octets] if media_type else [octets]

@@ -1,8 +1,8 @@
 """Which instance a file holds, from its first bytes (PS3.10 7.1, PS3.3 C.12.1).
 
 SOP Instance UID is taken from the data set, since that is what is stored and found again; the file meta
-information, which is not kept, serves where the data set has none. Files whose two differ are common: four
-of pydicom's, among them its RT plan and RT dose.
+information, which is not kept, serves where the data set has none. In nine of pydicom's test files the two
+differ, RT plan and RT dose among them.
 """
 
 from __future__ import annotations

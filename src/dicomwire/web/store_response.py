@@ -25,7 +25,7 @@ class Reason(IntEnum):
     SOP_CLASS_NOT_SUPPORTED = 0x0122
     OUT_OF_RESOURCES = 0xA700
     DATA_SET_DOES_NOT_MATCH_SOP_CLASS = 0xA900
-    OTHER_STUDY = 0xA901  # 43265, as other servers answer a study that is not the one in the URL
+    OTHER_STUDY = 0xA901  # one of A9xx of our own: not the study in the URL
     CANNOT_UNDERSTAND = 0xC000
     TRANSFER_SYNTAX_NOT_SUPPORTED = 0xC122
     COERCION_OF_DATA_ELEMENTS = 0xB000
