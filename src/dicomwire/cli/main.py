@@ -12,7 +12,7 @@ import traceback
 
 import typer
 
-from dicomwire.cli import config, echo, send, serve, uids, version
+from dicomwire.cli import archive, config, echo, send, serve, uids, version
 from dicomwire.cli.address import AddressError
 from dicomwire.cli.output import Stop, escaped, say
 from dicomwire.errors import ConfigurationError, DicomwireError, LocalProtocolError
@@ -29,6 +29,9 @@ app.command()(serve.serve)
 app.command()(echo.echo)
 app.command()(send.send)
 app.command()(uids.uids)
+app.add_typer(archive.app, name="archive")
+app.command("export", hidden=True)(archive.export_files)
+app.command("import", hidden=True)(archive.import_files)
 app.add_typer(config.app, name="config")
 app.command()(version.version)
 
