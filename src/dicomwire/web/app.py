@@ -17,6 +17,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from dicomwire.archive.archive import Archive
+from dicomwire.archive.query import Level
 from dicomwire.web.bulkdata import BulkData
 from dicomwire.web.frames import Frames
 from dicomwire.web.metadata import Metadata
@@ -24,6 +25,7 @@ from dicomwire.web.options import WebOptions
 from dicomwire.web.problems import Problem, answer_fault, answer_http_exception, answer_problem
 from dicomwire.web.resources import DecodedPath
 from dicomwire.web.retrieve import Retrieve
+from dicomwire.web.search import Search
 from dicomwire.web.store import Store
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -61,12 +63,20 @@ def routes(archive: Archive, options: WebOptions) -> list[Route]:
     metadata = Metadata(archive, options)
     frames = Frames(archive, options)
     bulk_data = BulkData(archive, options, frames)
+    studies = Search(archive, options, Level.STUDY)
+    series = Search(archive, options, Level.SERIES)
+    instances = Search(archive, options, Level.INSTANCE)
     table: dict[str, dict[str, Endpoint]] = {
-        "/studies": {"POST": store},
+        "/studies": {"GET": studies, "POST": store},
+        "/series": {"GET": series},
+        "/instances": {"GET": instances},
         STUDY: {"GET": retrieve, "POST": store},
         STUDY + "/metadata": {"GET": metadata},
+        STUDY + "/series": {"GET": series},
+        STUDY + "/instances": {"GET": instances},
         SERIES: {"GET": retrieve},
         SERIES + "/metadata": {"GET": metadata},
+        SERIES + "/instances": {"GET": instances},
         INSTANCE: {"GET": retrieve},
         INSTANCE + "/metadata": {"GET": metadata},
         INSTANCE + "/frames/{frames}": {"GET": frames},

@@ -1,0 +1,174 @@
+"""QIDO-RS over a real port."""
+
+from __future__ import annotations
+
+import pytest
+
+from dicomwire.web.options import WebOptions
+
+STUDY_TAGS = [
+    "00080020",
+    "00080030",
+    "00080050",
+    "00080061",
+    "00080090",
+    "00100010",
+    "00100020",
+    "00100030",
+    "00100040",
+    "0020000D",
+    "00200010",
+    "00201206",
+    "00201208",
+]
+JSON = "application/dicom+json"
+
+
+@pytest.fixture
+async def filled(door, make_instance):
+    """Two studies: one with two series of two and one instances, one with a single instance."""
+    await door.store(
+        make_instance(1),
+        make_instance(2),
+        make_instance(1, series="1.2.3.5"),
+        make_instance(1, study="1.2.9", series="1.2.9.1"),
+    )
+    return door
+
+
+async def test_a_study_has_every_required_attribute_known_or_not(filled) -> None:
+    response = await filled.get("/studies?StudyInstanceUID=1.2.3", JSON)
+    assert response.status_code == 200
+    assert response.headers["content-type"] == JSON
+    (study,) = response.json()
+    assert set(STUDY_TAGS) <= set(study)
+    assert list(study) == sorted(study)
+    assert study["00100010"] == {"vr": "PN", "Value": [{"Alphabetic": "Doe^Jane"}]}
+    assert study["00080020"] == {"vr": "DA"}
+    assert study["00080056"] == {"vr": "CS", "Value": ["ONLINE"]}
+    assert study["00201206"] == {"vr": "IS", "Value": [2]}
+    assert study["00201208"] == {"vr": "IS", "Value": [3]}
+    assert study["00081190"] == {"vr": "UR", "Value": [f"{filled.base}/studies/1.2.3"]}
+
+
+@pytest.mark.parametrize(
+    ("path", "count"),
+    [
+        ("/studies", 2),
+        ("/series", 3),
+        ("/instances", 4),
+        ("/studies/1.2.3/series", 2),
+        ("/studies/1.2.3/instances", 3),
+        ("/studies/1.2.3/series/1.2.3.4/instances", 2),
+        ("/studies?PatientName=doe*", 2),
+        ("/studies?00100020=P1&limit=1", 1),
+        ("/studies?limit=5&offset=1", 1),
+        ("/instances?StudyInstanceUID=1.2.3,1.2.9&InstanceNumber=1", 3),
+        ("/instances?Rows=2", 4),
+        ("/studies?PatientName=", 2),
+        ("/studies?PatientName=*&fuzzymatching=false", 2),
+        ("/series?SeriesInstanceUID=1.2.3.4%5C1.2.3.5", 2),
+    ],
+)
+async def test_resources_find_what_matches(filled, path: str, count: int) -> None:
+    response = await filled.get(path, JSON)
+    assert response.status_code == 200
+    assert len(response.json()) == count
+    assert "warning" not in response.headers
+
+
+@pytest.mark.parametrize(
+    ("path", "present", "absent"),
+    [
+        ("/series", "00100010 0020000E 00080060 00201209", "00080018"),
+        ("/studies/1.2.3/series", "0020000D 0020000E 00201209", "00100010 00201206"),
+        ("/instances", "00100010 0020000E 00080060 00080018 00280010 00280008", "00280002"),
+        ("/studies/1.2.3/instances", "00080060 00080018 0020000D", "00100010"),
+        ("/studies/1.2.3/series/1.2.3.4/instances", "00080018 0020000E 00200013", "00080060 00100010"),
+        ("/studies/1.2.3/series?includefield=PatientName", "00100010", "00100020"),
+        ("/studies/1.2.3/series?includefield=00100010,PatientID", "00100010 00100020", "00100040"),
+        ("/studies?includefield=StudyDescription", "00081030", "00101010"),
+        ("/instances?includefield=all", "00280002 00083002", ""),
+    ],
+)
+async def test_levels_of_the_answer_follow_the_resource(filled, path: str, present: str, absent: str) -> None:
+    response = await filled.get(path, JSON)
+    for each in response.json():
+        assert set(present.split()) <= set(each)
+        assert not set(absent.split()) & set(each)
+
+
+async def test_retrieve_urls_lead_to_what_was_found(filled) -> None:
+    for path in ("/studies", "/series", "/instances"):
+        for each in (await filled.get(path, JSON)).json():
+            url = each["00081190"]["Value"][0]
+            assert url.startswith(filled.base)
+            assert (await filled.get(url.removeprefix(filled.base))).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/studies?PatientID=nobody", "/studies?PatientID=' OR 1=1", "/studies/1.9/series", "/series?limit=0"],
+)
+async def test_nothing_found_is_204_without_a_body(filled, path: str) -> None:
+    response = await filled.get(path, JSON)
+    assert response.status_code == 204
+    assert response.content == b""
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("limit=-1", "limit=x", "limit=", "offset=-1", "offset=1.5", "fuzzymatching=maybe"),
+        *("StudyDate=2024", "StudyDate=20241301", "StudyInstanceUID=1.2.x", "NoSuchKeyword=1"),
+        *("includefield=NoSuchKeyword", "PatientName=%FF", "PatientName=a%00b", "SeriesNumber.=1"),
+    ],
+)
+async def test_bad_parameters_are_400_with_the_reason(filled, query: str) -> None:
+    response = await filled.get(f"/studies?{query}", JSON)
+    assert response.status_code == 400
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("query", "word"),
+    [
+        ("fuzzymatching=true", "fuzzymatching"),
+        ("Modality=CT", "Modality"),
+        ("PixelData=x", "PixelData"),
+        ("includefield=Rows", "Rows"),
+    ],
+)
+async def test_what_is_ignored_is_told(filled, query: str, word: str) -> None:
+    response = await filled.get(f"/studies?{query}", JSON)
+    assert len(response.json()) == 2
+    assert response.headers["warning"].startswith("299 dicomwire ")
+    assert word in response.headers["warning"]
+
+
+@pytest.mark.parametrize(
+    "accept", ["application/dicom+xml", 'multipart/related; type="application/dicom+xml"']
+)
+async def test_xml_alone_is_406(filled, accept: str) -> None:
+    assert (await filled.get("/studies", accept)).status_code == 406
+
+
+async def test_pages_cover_everything_once(filled) -> None:
+    pages = [(await filled.get(f"/instances?limit=1&offset={n}", JSON)).json() for n in range(4)]
+    assert len({page[0]["00080018"]["Value"][0] for page in pages}) == 4
+    assert (await filled.get("/instances?limit=1&offset=99999999999999999999", JSON)).status_code == 204
+
+
+class TestCap:
+    @pytest.fixture
+    def web_options(self):
+        return WebOptions(maximum_results=3)
+
+    @pytest.mark.parametrize(
+        ("query", "told"), [("", True), ("?limit=9", True), ("?limit=3", False), ("?offset=1", False)]
+    )
+    async def test_a_cut_answer_says_so(self, filled, query: str, told: bool) -> None:
+        response = await filled.get("/instances" + query, JSON)
+        assert len(response.json()) == 3
+        assert ("warning" in response.headers) is told
