@@ -81,6 +81,12 @@ class Source(Protocol):
     def open(self) -> Callable[[], AbstractContextManager[DataSet]]: ...
 
 
+def current(archive: Archive) -> Iterator[Stored]:
+    """Every instance in the order of arrival, without conflict versions."""
+    others = {row[0] for row in archive.catalogue.rows("SELECT id FROM instance WHERE current = 0")}
+    return (stored for stored in archive.plan_all() if stored.record_id not in others)
+
+
 def export(archive: Archive, destination: Path, instances: Iterable[Stored]) -> Iterator[Exported]:
     """Write each instance to `<study>/<series>/<instance>.dcm` below a folder, which is made when missing.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dicomwire.archive.archive import Archive
+from dicomwire.archive.archive import Archive, ArchiveOptions
 from dicomwire.errors import ArchiveError, ConfigurationError
 from dicomwire.node.facts import ArchiveFacts
 from dicomwire.node.settings import Settings
@@ -16,7 +16,7 @@ def open_archive(settings: Settings) -> Archive:
     data = settings.node.data
     try:
         data.mkdir(parents=True, exist_ok=True)
-        return Archive.open(data)
+        return Archive.open(data, _options(settings))
     except FileExistsError:
         raise ConfigurationError(f"node.data {data}: a file, not a folder") from None
     except (ArchiveError, OSError) as error:
@@ -26,4 +26,17 @@ def open_archive(settings: Settings) -> Archive:
 
 def held(archive: Archive) -> ArchiveFacts:
     """What is in it now."""
-    return ArchiveFacts(0, 0, 0, 0)
+    stats = archive.stats()
+    return ArchiveFacts(stats.studies, stats.series, stats.instances, stats.bytes_stored)
+
+
+def _options(settings: Settings) -> ArchiveOptions:
+    chosen = settings.archive
+    return ArchiveOptions(
+        duplicates=chosen.duplicates,
+        segment_size=chosen.segment_size,
+        memory=chosen.memory,
+        free_space=chosen.free_space,
+        depth_limit=chosen.depth_limit,
+        inflate_limit=chosen.inflate_limit,
+    )

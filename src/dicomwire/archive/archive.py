@@ -1,0 +1,204 @@
+"""The archive: store, find, open and remove instances; the one core behind both doors.
+
+Once an outcome says STORED the instance survives kill -9 and a power cut, reads back bit for bit, and is
+found by a query.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from dicomwire.archive.catalogue import Catalogue, DatabaseError
+from dicomwire.archive.committer import Committer
+from dicomwire.archive.ingest import Budget, Reception
+from dicomwire.archive.recovery import recover
+from dicomwire.archive.segments import OpenStored, SegmentReader, numbers_in
+from dicomwire.archive.values import ArchiveOptions, Damage, Origin, Outcome, Stats, Stored, Verdict
+from dicomwire.errors import ArchiveError
+
+__all__ = [
+    "Archive",
+    "ArchiveOptions",
+    "Damage",
+    "Origin",
+    "Outcome",
+    "Reception",
+    "Stats",
+    "Stored",
+    "Verdict",
+]
+
+log = structlog.get_logger()
+
+_PAGE: Final = 1000  # rows of one keyset page
+_SPOOLERS: Final = 4  # threads that write large instances
+
+
+class Archive:
+    """Instances in a data folder. Opened by one process at a time."""
+
+    def __init__(self, data: Path, lock: int, catalogue: Catalogue, options: ArchiveOptions) -> None:
+        folder = data / "segments"
+        self.data = data
+        self.options = options
+        self.catalogue = catalogue
+        self._lock = lock
+        self._reader = SegmentReader(folder)
+        newest = max((*numbers_in(folder), *catalogue.segments()), default=0)
+        self._committer = Committer(folder, catalogue, self._reader, options, next_segment=newest + 1)
+        self._budget = Budget(options.memory)
+        self._pool = ThreadPoolExecutor(_SPOOLERS, "spool")
+        self._committer.on_released = self._budget.release
+        self._closed = False
+
+    @classmethod
+    def open(cls, data: Path, options: ArchiveOptions | None = None, *, rebuild: bool = False) -> Archive:
+        """Open a data folder, made when missing, and bring its catalogue up to date.
+
+        rebuild: forget the catalogue first and make it again from the segments.
+        Raises: ArchiveError, when another process has it open; OSError, when it cannot be written.
+        """
+        options = options or ArchiveOptions()
+        folder = data / "segments"
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = _locked(data)
+        try:
+            catalogue = _opened(data / "catalogue.sqlite")
+            if rebuild:
+                with catalogue.transaction():
+                    catalogue.clear()
+            indexed, damage = recover(folder, catalogue, options)
+        except BaseException:
+            os.close(lock)
+            raise
+        for found in damage:
+            log.error("archive.damage", segment=found.segment, offset=found.offset, reason=found.reason)
+        if indexed:
+            log.info("archive.recovered", instances=indexed)
+        return cls(data, lock, catalogue, options)
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Receive in this loop from now on."""
+        self._committer.loop = loop
+
+    async def stop(self) -> None:
+        """Commit what is complete, answer it, and close."""
+        await asyncio.get_running_loop().run_in_executor(None, self.close)
+
+    def close(self) -> None:
+        """Commit what is complete and close; blocking."""
+        if not self._closed:
+            self._closed = True
+            self._pool.shutdown()
+            self._committer.close()
+            self.catalogue.close()
+            os.close(self._lock)
+
+    def receive(
+        self,
+        *,
+        sop_class_uid: str,
+        sop_instance_uid: str,
+        transfer_syntax_uid: str,
+        origin: Origin,
+        study_instance_uid: str | None = None,
+    ) -> Reception:
+        """Begin to take one instance; the loop's thread only.
+
+        The UIDs are what was announced, and must be the data set's own; the study's only where it is given.
+        """
+        if self._closed:
+            raise ArchiveError("The archive is closed")
+        offered = (sop_class_uid, sop_instance_uid, transfer_syntax_uid, study_instance_uid)
+        return Reception(self._committer, self._budget, self._pool, offered, origin)
+
+    def plan(
+        self, *, study: str | None = None, series: str | None = None, instance: str | None = None
+    ) -> list[Stored]:
+        """The current instances of a study, a series or one instance, by series and instance number."""
+        return self.catalogue.plan(study=study, series=series, instance=instance)
+
+    def plan_all(self) -> Iterator[Stored]:
+        """Every version of every instance, in the order of arrival."""
+        after = -1
+        while page := self.catalogue.page(after, _PAGE):
+            yield from page
+            after = page[-1].record_id
+
+    def open_stored(self, stored: Stored) -> OpenStored:
+        """The file of an instance, read in place. Raises: ArchiveError, when it was removed since."""
+        for _ in range(2):
+            try:
+                mapping = self._reader.open(stored.segment, stored.offset + stored.length)
+                return OpenStored(mapping, stored.offset, stored.length)
+            except OSError:  # compaction may have moved it since the plan was made
+                found = self.catalogue.stored(stored.record_id)
+                if found is None:
+                    break
+                stored = found
+        raise ArchiveError("the instance was removed")
+
+    def remove(self, stored: list[Stored]) -> None:
+        """Remove instances, durably; blocking. Raises: ArchiveError, OSError."""
+        record_ids = [one.record_id for one in stored]
+        if record_ids:
+            self._committer.call(lambda: self._committer.remove(record_ids))
+
+    def compact(self, least_waste: float = 0.3) -> int:
+        """Copy what lives out of segments of which at least this share is dead, and unlink them; blocking.
+
+        Returns: bytes given back to the disk.
+        """
+        freed = 0
+        for number in self.catalogue.segments():
+            freed += int(str(self._committer.call(partial(self._compact, number, least_waste))))
+        return freed
+
+    def _compact(self, number: int, least_waste: float) -> int:
+        path = self.data / "segments" / f"{number:010d}.seg"
+        if number == self._committer.writing or not path.exists():
+            return 0
+        living = self.catalogue.in_segment(number)
+        size, live = path.stat().st_size, sum(stored.length for stored in living)
+        if size - live < least_waste * size:
+            return 0
+        self._committer.rewrite(living, number)
+        path.unlink()
+        return size - live
+
+    def stats(self) -> Stats:
+        return self.catalogue.stats()
+
+
+def _locked(data: Path) -> int:
+    descriptor = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise ArchiveError(f"{data} is in use by a running node") from None
+    return descriptor
+
+
+def _opened(path: Path) -> Catalogue:
+    """The catalogue; one that is no database any more is put aside and made again from the segments."""
+    try:
+        return Catalogue(path)
+    except DatabaseError as error:
+        if "not a database" not in str(error) and "malformed" not in str(error):
+            raise ArchiveError(f"{path}: {error}") from None
+        log.error("archive.catalogue_unreadable", error=str(error))
+        for suffix in ("", "-wal", "-shm"):
+            broken = path.with_name(path.name + suffix)
+            if broken.exists():
+                broken.replace(broken.with_name(f"{broken.name}.broken"))
+        return Catalogue(path)

@@ -1,0 +1,296 @@
+"""The catalogue: what the segments hold, in SQLite; derived, so it can always be made again from them.
+
+One connection writes, the committer's; others read. Rows and the durable end of a segment change in one
+transaction. No read stays open across an await.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, TypeVar
+
+from dicomwire.archive.entry import INSTANCE_COLUMNS, Entry
+from dicomwire.archive.values import Stats, Stored
+
+try:
+    import pysqlite3 as sqlite
+except ImportError:  # no wheel for this platform: the interpreter's own, which then must serve alone
+    import sqlite3 as sqlite
+
+HEAD: Final = "0001"  # the newest migration
+_PRAGMAS: Final = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = NORMAL",
+    "PRAGMA busy_timeout = 10000",
+    "PRAGMA cache_size = -16384",
+    "PRAGMA wal_autocheckpoint = 4000",
+    "PRAGMA temp_store = MEMORY",
+)
+_INSERT_INSTANCE: Final = (
+    f"INSERT INTO instance ({', '.join(INSTANCE_COLUMNS)}) VALUES ({', '.join('?' * len(INSTANCE_COLUMNS))})"
+)
+_STORED: Final = (
+    "SELECT instance.id, study_instance_uid, series_instance_uid, sop_instance_uid, sop_class_uid,"
+    " transfer_syntax_uid, length, data_set_offset, segment, offset, rows, columns, bits_allocated,"
+    " samples_per_pixel, coalesce(number_of_frames, 1), pixel_data_offset, pixel_data_length, crc"
+    " FROM instance JOIN series ON series.id = instance.series JOIN study ON study.id = series.study"
+)
+
+Row = tuple[object, ...]
+DatabaseError = sqlite.Error
+
+
+class Catalogue:
+    """The index of one archive."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer = self._connect()
+        self._local = threading.local()
+        self._studies: dict[str, int] = {}
+        self._series: dict[tuple[int, str], int] = {}
+        self._migrate()
+
+    def _connect(self) -> sqlite.Connection:
+        connection = sqlite.connect(str(self._path), isolation_level=None, check_same_thread=False)
+        for pragma in _PRAGMAS:
+            connection.execute(pragma)
+        return connection
+
+    def _migrate(self) -> None:
+        found = self._writer.execute(
+            "SELECT name FROM sqlite_master WHERE name = 'alembic_version'"
+        ).fetchone()
+        if found and self._writer.execute("SELECT version_num FROM alembic_version").fetchone() == (HEAD,):
+            return
+        from dicomwire.archive.migrate import upgrade  # alembic takes half a second to load
+
+        self._writer.close()
+        upgrade(self._path)
+        self._writer = self._connect()
+
+    def close(self) -> None:
+        """Give back everything; the write-ahead log goes into the database."""
+        self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._writer.close()
+
+    # reading
+
+    def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
+        """What a statement finds, read in the calling thread."""
+        connection = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = self._connect()
+        found: list[Row] = connection.execute(sql, parameters).fetchall()
+        return found
+
+    def plan(self, *, study: str | None, series: str | None, instance: str | None) -> list[Stored]:
+        """The current instances of a study, a series or one instance, in the order of their numbers."""
+        wanted = {"study_instance_uid": study, "series_instance_uid": series, "sop_instance_uid": instance}
+        named = {column: uid for column, uid in wanted.items() if uid is not None}
+        where = " AND ".join(f"{column} = ?" for column in named)
+        order = " ORDER BY series_number, series.id, instance_number, instance.id"
+        sql = f"{_STORED} WHERE current = 1{' AND ' + where if where else ''}{order}"
+        return [Stored(*row) for row in self.rows(sql, list(named.values()))]  # type: ignore[arg-type]
+
+    def page(self, after: int, limit: int) -> list[Stored]:
+        """Every version of every instance, by record id, from behind `after` on."""
+        sql = f"{_STORED} WHERE instance.id > ? ORDER BY instance.id LIMIT ?"
+        return [Stored(*row) for row in self.rows(sql, (after, limit))]  # type: ignore[arg-type]
+
+    def versions(self, sop_instance_uid: str) -> list[Stored]:
+        """All versions of an instance as the writer sees them, the current one first."""
+        sql = f"{_STORED} WHERE sop_instance_uid = ? ORDER BY current DESC, instance.id"
+        return [Stored(*row) for row in self._writer.execute(sql, (sop_instance_uid,))]
+
+    def known(self, sop_instance_uid: str) -> bool:
+        """Whether there is any version, as the writer sees it."""
+        sql = "SELECT 1 FROM instance WHERE sop_instance_uid = ?"
+        return self._writer.execute(sql, (sop_instance_uid,)).fetchone() is not None
+
+    def stored(self, record_id: int) -> Stored | None:
+        found = self.rows(f"{_STORED} WHERE instance.id = ?", (record_id,))
+        return Stored(*found[0]) if found else None  # type: ignore[arg-type]
+
+    def segments(self) -> dict[int, int]:
+        """Durable end of each segment that the catalogue knows."""
+        return dict(self._writer.execute("SELECT id, durable FROM segment"))
+
+    def newest(self) -> int:
+        """The highest record id."""
+        found = self._writer.execute("SELECT max(id) FROM instance").fetchone()[0]
+        return found or 0
+
+    def stats(self) -> Stats:
+        one = self.rows(
+            "SELECT (SELECT count(*) FROM study WHERE number_of_instances > 0),"
+            " (SELECT count(*) FROM series WHERE number_of_instances > 0),"
+            " (SELECT coalesce(sum(number_of_instances), 0) FROM study),"
+            " (SELECT count(*) FROM instance WHERE current = 0), (SELECT count(*) FROM segment),"
+            " (SELECT coalesce(sum(durable), 0) FROM segment),"
+            " (SELECT coalesce(sum(length), 0) FROM instance)"
+        )[0]
+        return Stats(*one)  # type: ignore[arg-type]
+
+    # writing: the committer's thread only
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All of what is written inside, or nothing."""
+        self._writer.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._writer.execute("COMMIT")
+        except BaseException:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+            self._studies.clear()
+            self._series.clear()
+            raise
+
+    def reached(self, segment: int, name: str, durable: int) -> None:
+        """A segment's records are known up to `durable`."""
+        self._writer.execute(
+            "INSERT INTO segment (id, name, durable) VALUES (?, ?, ?)"
+            " ON CONFLICT (id) DO UPDATE SET durable = excluded.durable",
+            (segment, name, durable),
+        )
+
+    def add(self, entries: Iterable[tuple[Entry, int]]) -> None:
+        """Index instances, each with 1 when it is the current version and 0 when it is a conflict."""
+        rows, studies, series = [], Counter[int](), Counter[int]()
+        for entry, current in entries:
+            study = self._study(entry)
+            one = self._series_of(study, entry)
+            rows.append(entry.instance_row(one, current))
+            studies[study] += current
+            series[one] += current
+        self._writer.executemany(_INSERT_INSTANCE, rows)
+        self._count("study", studies)
+        self._count("series", series)
+
+    def remove(self, record_id: int) -> None:
+        """Forget one version; the oldest one left becomes the current one."""
+        found = self._writer.execute(
+            "SELECT sop_instance_uid, current, series, study FROM instance"
+            " JOIN series ON series.id = series WHERE instance.id = ?",
+            (record_id,),
+        ).fetchone()
+        if found is None:
+            return
+        uid, current, series, study = found
+        self._writer.execute("DELETE FROM instance WHERE id = ?", (record_id,))
+        if current:
+            self._count("series", Counter({series: -1}))
+            self._count("study", Counter({study: -1}))
+            heir = self._writer.execute(
+                "SELECT instance.id, series, study FROM instance JOIN series ON series.id = series"
+                " WHERE sop_instance_uid = ? ORDER BY instance.id LIMIT 1",
+                (uid,),
+            ).fetchone()
+            if heir is not None:
+                self._writer.execute("UPDATE instance SET current = 1 WHERE id = ?", (heir[0],))
+                self._count("series", Counter({heir[1]: 1}))
+                self._count("study", Counter({heir[2]: 1}))
+        self._sweep(series, study)
+
+    def move(self, record_id: int, segment: int, offset: int) -> None:
+        """A record lies elsewhere now."""
+        self._writer.execute(
+            "UPDATE instance SET segment = ?, offset = ? WHERE id = ?", (segment, offset, record_id)
+        )
+
+    def forget_segment(self, segment: int) -> None:
+        self._writer.execute("DELETE FROM segment WHERE id = ?", (segment,))
+
+    def clear(self) -> None:
+        """Forget everything that the segments can tell."""
+        for table in ("instance", "series", "study", "segment"):
+            self._writer.execute(f"DELETE FROM {table}")
+        self._studies.clear()
+        self._series.clear()
+
+    def in_segment(self, segment: int) -> list[Stored]:
+        """What lives in a segment, as the writer sees it."""
+        sql = f"{_STORED} WHERE segment = ? ORDER BY offset"
+        return [Stored(*row) for row in self._writer.execute(sql, (segment,))]
+
+    def _count(self, table: str, counts: Counter[int]) -> None:
+        sql = f"UPDATE {table} SET number_of_instances = number_of_instances + ? WHERE id = ?"
+        self._writer.executemany(sql, [(count, key) for key, count in counts.items() if count])
+
+    def _study(self, entry: Entry) -> int:
+        key = self._studies.get(entry.study_instance_uid)
+        if key is None:
+            key = self._find("study", "study_instance_uid = ?", (entry.study_instance_uid,))
+            if key is None:
+                row = {**entry.study_row(), "number_of_series": 0, "number_of_instances": 0}
+                row["study_instance_uid"] = entry.study_instance_uid
+                key = self._insert("study", row)
+            _remember(self._studies, entry.study_instance_uid, key)
+        return key
+
+    def _series_of(self, study: int, entry: Entry) -> int:
+        name = (study, entry.series_instance_uid)
+        key = self._series.get(name)
+        if key is None:
+            key = self._find("series", "study = ? AND series_instance_uid = ?", name)
+            if key is None:
+                row = {**entry.series_row(), "study": study, "number_of_instances": 0}
+                row["series_instance_uid"] = entry.series_instance_uid
+                key = self._insert("series", row)
+                self._summarize(study)
+            _remember(self._series, name, key)
+        return key
+
+    def _summarize(self, study: int) -> None:
+        """A study's number of series and its modalities, after its series changed."""
+        found = self._writer.execute(
+            "SELECT modality FROM series WHERE study = ? ORDER BY id", (study,)
+        ).fetchall()
+        modalities = "\\".join(dict.fromkeys(modality for (modality,) in found if modality))
+        self._writer.execute(
+            "UPDATE study SET number_of_series = ?, modalities = ? WHERE id = ?",
+            (len(found), modalities, study),
+        )
+
+    def _sweep(self, series: int, study: int) -> None:
+        """Drop a series and a study that nothing refers to any more."""
+        self._writer.execute(
+            "DELETE FROM series WHERE id = ? AND NOT EXISTS (SELECT 1 FROM instance WHERE series = ?)",
+            (series, series),
+        )
+        self._writer.execute(
+            "DELETE FROM study WHERE id = ? AND NOT EXISTS (SELECT 1 FROM series WHERE study = ?)",
+            (study, study),
+        )
+        self._summarize(study)
+        self._studies.clear()
+        self._series.clear()
+
+    def _find(self, table: str, where: str, parameters: Row) -> int | None:
+        found = self._writer.execute(f"SELECT id FROM {table} WHERE {where}", parameters).fetchone()
+        return found[0] if found else None
+
+    def _insert(self, table: str, row: dict[str, object]) -> int:
+        marks = ", ".join("?" * len(row))
+        cursor = self._writer.execute(
+            f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", list(row.values())
+        )
+        return int(cursor.lastrowid or 0)
+
+
+_REMEMBERED: Final = 4096
+
+
+_Key = TypeVar("_Key")
+
+
+def _remember(known: dict[_Key, int], key: _Key, value: int) -> None:
+    if len(known) >= _REMEMBERED:
+        known.clear()
+    known[key] = value

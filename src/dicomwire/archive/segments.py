@@ -1,0 +1,183 @@
+"""Segment files: written once, at their end, by the committer; read through shared maps.
+
+No path is built from a peer's text: a segment's name is its number. A file is never truncated once it can be
+mapped, and never written behind its durable end.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from dicomwire.archive.records import SEGMENT_HEADER, segment_header
+from dicomwire.dicom.encoding import Buffer
+
+EXTENT: Final = 64 << 20  # bytes that a log segment grows by, so that a commit seldom changes its size
+_MAPS: Final = 64  # maps kept open
+_RESIDENT: Final = 16 << 20  # bytes read through a map before its pages are given back
+_AHEAD: Final = 4 << 20  # bytes that the kernel is asked to read ahead
+_VECTORS: Final = 512  # buffers of one pwritev, below every system's IOV_MAX
+
+
+def name_of(number: int) -> str:
+    return f"{number:010d}.seg"
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_all(descriptor: int, buffers: Sequence[Buffer], offset: int) -> int:
+    """Write all of the buffers from `offset` on; returns the offset behind them."""
+    pending = [memoryview(buffer).cast("B") for buffer in buffers if len(buffer)]
+    while pending:
+        written = os.pwritev(descriptor, pending[:_VECTORS], offset)
+        offset += written
+        done = 0
+        while done < len(pending) and written >= len(pending[done]):
+            written -= len(pending[done])
+            done += 1
+        del pending[:done]
+        if written:
+            pending[0] = pending[0][written:]
+    return offset
+
+
+class SegmentWriter:
+    """A segment that is being written."""
+
+    def __init__(self, folder: Path, number: int, *, preallocate: bool) -> None:
+        self.number = number
+        self.path = folder / name_of(number)
+        self.identity = secrets.randbits(32)
+        self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        self.end = SEGMENT_HEADER.size
+        self._allocated = 0
+        self._preallocate = preallocate
+        try:
+            self.reserve(self.end)
+            write_all(self.descriptor, [segment_header(self.identity, time.time_ns())], 0)
+            if preallocate:
+                os.fsync(self.descriptor)
+                sync_folder(folder)
+        except OSError:
+            self.discard()
+            raise
+
+    def reserve(self, end: int) -> None:
+        """Have the file reach at least to `end`. Raises: OSError, when the disk is full."""
+        if self._preallocate and end > self._allocated:
+            target = -(-end // EXTENT) * EXTENT
+            os.posix_fallocate(self.descriptor, self._allocated, target - self._allocated)
+            self._allocated = target
+
+    def sync(self) -> None:
+        os.fdatasync(self.descriptor)
+
+    def close(self) -> None:
+        """Seal the segment: what was reserved behind its end goes back to the disk."""
+        if self._allocated > self.end:
+            os.ftruncate(self.descriptor, self.end)
+            os.fsync(self.descriptor)
+        os.close(self.descriptor)
+
+    def discard(self) -> None:
+        """The segment was never finished."""
+        os.close(self.descriptor)
+        self.path.unlink(missing_ok=True)
+
+
+class Mapping:
+    """A segment in memory; pages that were read go back to the kernel every few megabytes."""
+
+    __slots__ = ("_map", "_read", "view")
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self.view = memoryview(self._map)
+        self._read = 0
+
+    def __len__(self) -> int:
+        return len(self.view)
+
+    def will_read(self, start: int, length: int) -> None:
+        """Tell the kernel what comes next."""
+        page = start & -mmap.PAGESIZE
+        if (end := min(start + length, len(self.view))) > page:
+            self._map.madvise(mmap.MADV_WILLNEED, page, end - page)
+
+    def was_read(self, length: int) -> None:
+        self._read += length
+        if self._read > _RESIDENT:
+            self._read = 0
+            self._map.madvise(mmap.MADV_DONTNEED)
+
+
+class SegmentReader:
+    """Maps of a folder's segments, the least used one given up first; safe from any thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._maps: OrderedDict[int, Mapping] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def open(self, number: int, end: int) -> Mapping:
+        """The map of a segment that reaches at least to `end`. Raises: OSError, when it is gone."""
+        with self._lock:
+            mapping = self._maps.get(number)
+            if mapping is None or len(mapping) < end:
+                mapping = Mapping(self._folder / name_of(number))
+                self._maps[number] = mapping
+                while len(self._maps) > _MAPS:
+                    self._maps.popitem(last=False)
+            self._maps.move_to_end(number)
+            return mapping
+
+    def forget(self, number: int) -> None:
+        with self._lock:
+            self._maps.pop(number, None)
+
+
+class OpenStored:
+    """The file of one stored instance, read in place. Views stay valid after the context has ended."""
+
+    __slots__ = ("_length", "_mapping", "_offset", "view")
+
+    def __init__(self, mapping: Mapping, offset: int, length: int) -> None:
+        self._mapping = mapping
+        self._offset = offset
+        self._length = length
+        self.view = mapping.view[offset : offset + length]
+
+    def __enter__(self) -> OpenStored:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._mapping.was_read(min(self._length, EXTENT >> 4))
+
+    def slices(self, start: int = 0, end: int | None = None, size: int = 1 << 20) -> Iterator[memoryview]:
+        """Views of the file from byte `start` up to `end`, `size` bytes each; memory stays flat."""
+        end = self._length if end is None else min(end, self._length)
+        for at in range(start, end, size):
+            if (at - start) % _AHEAD == 0:
+                self._mapping.will_read(self._offset + at, _AHEAD)
+            yield self.view[at : min(at + size, end)]
+            self._mapping.was_read(size)
+
+
+def numbers_in(folder: Path) -> list[int]:
+    """The numbers of the segments in a folder, in order."""
+    return sorted(int(path.stem) for path in folder.glob("*.seg") if path.stem.isdecimal())
