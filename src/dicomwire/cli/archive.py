@@ -133,7 +133,7 @@ def export_files(
     failed: list[dict[str, object]] = []
     length = 0
     with _opened(_existing(data, config)) as archive:
-        chosen: Iterable[Stored] = archive.plan_all() if study is None else archive.plan(study=study)
+        chosen: Iterable[Stored] = exchange.current(archive) if study is None else archive.plan(study=study)
         try:
             for each in exchange.export(archive, destination, chosen):
                 counts[each.fate.value] += 1
@@ -177,7 +177,6 @@ def import_files(
     folder = settings.node.data
     if folder.exists() and not folder.is_dir():
         raise Stop(f"{folder}: a file, not a folder", 2)
-    folder.mkdir(parents=True, exist_ok=True)
     intake = Intake(paths, quiet=as_json)
     began = perf_counter()
     with _opened(settings, hint="; a node takes files by `dicomwire send`") as archive:
@@ -199,22 +198,25 @@ def _settings(data: Path | None, config: Path | None) -> Settings:
 
 
 def _existing(data: Path | None, config: Path | None) -> Settings:
-    """Settings whose data folder is there: only serving and importing make one."""
+    """Settings whose data folder is there: only serving and importing make one. Damage is told on stderr."""
+    from dicomwire.node import log
+
     settings = _settings(data, config)
     if not settings.node.data.is_dir():
         raise Stop(f"{settings.node.data}: no such folder", 2)
+    log.configure("error", "human")
     return settings
 
 
 @contextmanager
 def _opened(settings: Settings, hint: str = "") -> Iterator[Archive]:
-    from dicomwire.archive.archive import Archive
-    from dicomwire.errors import ArchiveError
+    from dicomwire.errors import ConfigurationError
+    from dicomwire.node import store
 
     try:
-        archive = Archive.open(settings.node.data)
-    except ArchiveError as error:
-        raise Stop(f"{settings.node.data}: {error}{hint}", 1) from None
+        archive = store.open_archive(settings)
+    except ConfigurationError as error:
+        raise Stop(f"{error}{hint}", 1) from None
     try:
         yield archive
     finally:
