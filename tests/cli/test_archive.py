@@ -201,13 +201,17 @@ def test_rebuild_makes_the_same_catalogue_again(run: Run, files: Path, tmp_path:
     assert run("export", "out").status == 0
 
 
-def test_rebuild_says_what_it_could_not_read(run: Run, files: Path, tmp_path: Path) -> None:
+@pytest.mark.xfail(strict=True, reason="recovery takes a damaged last batch for a torn tail and cuts it off")
+def test_rebuild_leaves_out_what_is_damaged_and_nothing_else(run: Run, files: Path, tmp_path: Path) -> None:
     run("import", files)
-    damage(tmp_path / "dicomwire-data", b"1.5.0")
+    data = tmp_path / "dicomwire-data"
+    damage(data, b"1.5.0")
+    sizes = {path: path.stat().st_size for path in data.rglob("*.seg")}
     command = [sys.executable, "-m", "dicomwire", "archive", "rebuild", "--json"]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert {path: path.stat().st_size for path in data.rglob("*.seg")} == sizes
     assert "damage" in result.stderr
-    assert json.loads(result.stdout)["instances"] < 3
+    assert json.loads(result.stdout)["instances"] == 2
 
 
 def test_import_keeps_to_the_policy_for_duplicates(run: Run, files: Path, tmp_path: Path) -> None:
