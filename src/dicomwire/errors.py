@@ -77,7 +77,7 @@ class NoAcceptedContext(AssociationError):
     """The peer accepted none of the presentation contexts.
 
     Attributes:
-        reasons: words for each context that was refused; empty where the peer rejected the association as a whole.
+        reasons: words for each context refused; empty where the peer rejected the association as a whole.
     """
 
     def __init__(self, message: str, reasons: tuple[str, ...] = ()) -> None:

@@ -193,7 +193,7 @@ def test_a_running_node_keeps_its_folder(run: Run, files: Path, tmp_path: Path, 
 def test_rebuild_makes_the_same_catalogue_again(run: Run, files: Path, tmp_path: Path) -> None:
     run("import", files)
     before = json.loads(run("archive", "stats", "--json").out)
-    assert json.loads(run("archive", "rebuild", "--json").out) == {"instances": 3}
+    assert json.loads(run("archive", "rebuild", "--json").out) == {"instances": 3, "damage": []}
     after = json.loads(run("archive", "stats", "--json").out)
     assert {name: after[name] for name in ("studies", "series", "instances")} == {
         name: before[name] for name in ("studies", "series", "instances")
@@ -201,7 +201,6 @@ def test_rebuild_makes_the_same_catalogue_again(run: Run, files: Path, tmp_path:
     assert run("export", "out").status == 0
 
 
-@pytest.mark.xfail(strict=True, reason="recovery takes a damaged last batch for a torn tail and cuts it off")
 def test_rebuild_leaves_out_what_is_damaged_and_nothing_else(run: Run, files: Path, tmp_path: Path) -> None:
     run("import", files)
     data = tmp_path / "dicomwire-data"

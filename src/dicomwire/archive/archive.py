@@ -46,8 +46,11 @@ _SPOOLERS: Final = 4  # threads that write large instances
 class Archive:
     """Instances in a data folder. Opened by one process at a time."""
 
-    def __init__(self, data: Path, lock: int, catalogue: Catalogue, options: ArchiveOptions) -> None:
+    def __init__(
+        self, data: Path, lock: int, catalogue: Catalogue, options: ArchiveOptions, damage: tuple[Damage, ...]
+    ) -> None:
         folder = data / "segments"
+        self.damage = damage
         self.data = data
         self.options = options
         self.catalogue = catalogue
@@ -76,7 +79,8 @@ class Archive:
             if rebuild:
                 with catalogue.transaction():
                     catalogue.clear()
-            indexed, damage = recover(folder, catalogue, options)
+            lost = not catalogue.segments()
+            indexed, damage = recover(folder, catalogue, options, rebuilding=lost)
         except BaseException:
             os.close(lock)
             raise
@@ -84,7 +88,7 @@ class Archive:
             log.error("archive.damage", segment=found.segment, offset=found.offset, reason=found.reason)
         if indexed:
             log.info("archive.recovered", instances=indexed)
-        return cls(data, lock, catalogue, options)
+        return cls(data, lock, catalogue, options, tuple(damage))
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Receive in this loop from now on."""

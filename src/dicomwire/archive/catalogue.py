@@ -112,6 +112,11 @@ class Catalogue:
         sql = "SELECT 1 FROM instance WHERE sop_instance_uid = ?"
         return self._writer.execute(sql, (sop_instance_uid,)).fetchone() is not None
 
+    def holds(self, record_id: int) -> bool:
+        """Whether a record is indexed, as the writer sees it."""
+        sql = "SELECT 1 FROM instance WHERE id = ?"
+        return self._writer.execute(sql, (record_id,)).fetchone() is not None
+
     def stored(self, record_id: int) -> Stored | None:
         found = self.rows(f"{_STORED} WHERE instance.id = ?", (record_id,))
         return Stored(*found[0]) if found else None  # type: ignore[arg-type]

@@ -63,23 +63,24 @@ def _gaps(reader: SegmentReader, number: int, durable: int) -> Iterator[Damage]:
         yield Damage(name_of(number), 0, "no segment header")
         return
     end = SEGMENT_HEADER.size
-    for _, start, behind in batches(mapping.view[:durable], end, identity):
-        if start != end:
-            yield Damage(name_of(number), end, f"{start - end} bytes are no record")
-        end = behind
+    for batch in batches(mapping.view[:durable], end, identity):
+        if batch.start != end:
+            yield Damage(name_of(number), end, f"{batch.start - end} bytes are no record")
+        end = batch.end
     if end != durable:
         yield Damage(name_of(number), end, f"{durable - end} bytes are no record")
 
 
-def rebuild(data: Path, options: ArchiveOptions | None = None) -> int:
-    """Make the catalogue again from the segments; returns how many instances and versions it holds.
+def rebuild(data: Path, options: ArchiveOptions | None = None) -> tuple[int, tuple[Damage, ...]]:
+    """Make the catalogue again from the segments.
 
+    Returns: how many instances and versions it holds, and what could not be read.
     Raises: ArchiveError, when a node is running.
     """
     archive = Archive.open(data, options, rebuild=True)
     stats = archive.stats()
     archive.close()
-    return stats.instances + stats.conflicts
+    return stats.instances + stats.conflicts, archive.damage
 
 
 def compact(archive: Archive) -> int:

@@ -25,6 +25,7 @@ RECORD_HEADER: Final = Struct(
 RECORD_MAGIC: Final = b"DWR1"
 CHECKSUM: Final = Struct("<I")
 HEADER_LENGTH: Final = RECORD_HEADER.size + CHECKSUM.size
+_BLOCK: Final = 1 << 20  # bytes read at a time
 RECORD_IDS: Final = Struct("<Q")
 
 
@@ -103,47 +104,56 @@ def read_record(data: Buffer, position: int, identity: int) -> Record | None:
     return Record(Kind(kind), record_id, offset, length, data_set_offset, crc, received)
 
 
-def read_batch(data: Buffer, position: int, identity: int) -> tuple[list[Record], int] | None:
-    """The records of the batch that begins at `position`, and where the next begins.
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch with its trailer: records that are whole, and records whose payload is not what was written."""
 
-    Returns: None, when there is no whole batch with right checksums.
-    """
+    records: tuple[Record, ...]
+    rotten: tuple[Record, ...]
+    start: int
+    end: int
+
+
+def read_batch(data: Buffer, start: int, identity: int) -> Batch | None:
+    """The batch that begins at `start`; None when there is none, or its trailer is not there."""
     records: list[Record] = []
-    running = 0
+    rotten: list[Record] = []
+    position, running = start, 0
     while (record := read_record(data, position, identity)) is not None:
         position = record.end
         if record.kind is Kind.TRAILER:
-            whole = record.record_id == len(records) and record.crc == running
-            return (records, position) if whole and records else None
-        with memoryview(data) as view:
-            if crc32(view[record.offset : record.end]) != record.crc:
-                return None
+            count = len(records) + len(rotten)
+            whole = count and record.record_id == count and record.crc == running
+            return Batch(tuple(records), tuple(rotten), start, position) if whole else None
+        (records if _checksum(data, record) == record.crc else rotten).append(record)
         running = crc32(CHECKSUM.pack(record.crc), running)
-        records.append(record)
     return None
 
 
-def batches(data: Buffer, start: int, identity: int) -> Iterator[tuple[list[Record], int, int]]:
-    """Every whole batch from `start` on: its records, where it begins and where it ends.
+def _checksum(data: Buffer, record: Record) -> int:
+    checksum = 0
+    with memoryview(data) as view:
+        for at in range(record.offset, record.end, _BLOCK):
+            checksum = crc32(view[at : min(at + _BLOCK, record.end)], checksum)
+    return checksum
 
-    Bad bytes before a whole batch are stepped over: the caller sees the gap.
-    """
+
+def batches(data: Buffer, start: int, identity: int) -> Iterator[Batch]:
+    """Every batch from `start` on. Bytes that are none are stepped over: the caller sees the gap."""
     position = start
     while position < len(data):
         batch = read_batch(data, position, identity)
         if batch is None:
             position = _next_magic(data, position + 1)
             continue
-        records, end = batch
-        yield records, position, end
-        position = end
+        yield batch
+        position = batch.end
 
 
 def _next_magic(data: Buffer, start: int) -> int:
-    block = 1 << 20
-    for at in range(start, len(data), block):
+    for at in range(start, len(data), _BLOCK):
         with memoryview(data) as view:
-            found = bytes(view[at : at + block + len(RECORD_MAGIC) - 1]).find(RECORD_MAGIC)
+            found = bytes(view[at : at + _BLOCK + len(RECORD_MAGIC) - 1]).find(RECORD_MAGIC)
         if found >= 0:
             return at + found
     return len(data)

@@ -10,95 +10,125 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import structlog
-
 from dicomwire.archive.catalogue import Catalogue
 from dicomwire.archive.entry import Entry, Unindexable, entry_of
-from dicomwire.archive.records import RECORD_IDS, SEGMENT_HEADER, Kind, Record, batches, identity_of
+from dicomwire.archive.records import (
+    HEADER_LENGTH,
+    RECORD_IDS,
+    SEGMENT_HEADER,
+    Batch,
+    Kind,
+    Record,
+    batches,
+    identity_of,
+)
 from dicomwire.archive.segments import Mapping, name_of, numbers_in, sync_folder
 from dicomwire.archive.values import ArchiveOptions, Damage
 from dicomwire.dicom.part10 import read_file_meta
 from dicomwire.errors import DicomwireError
 
-log = structlog.get_logger()
 
+def recover(
+    folder: Path, catalogue: Catalogue, options: ArchiveOptions, *, rebuilding: bool
+) -> tuple[int, list[Damage]]:
+    """Index what the catalogue does not know yet, and cut torn tails.
 
-def recover(folder: Path, catalogue: Catalogue, options: ArchiveOptions) -> tuple[int, list[Damage]]:
-    """Index what the catalogue does not know yet, cut torn tails.
-
+    rebuilding: the catalogue was lost, so nobody knows what was acknowledged: nothing is cut then.
     Returns: how many instances were indexed, and the damage found on the way.
     """
     known = catalogue.segments()
-    indexed, damage, buried = 0, [], set[int]()
-    for number in numbers_in(folder):
+    numbers = numbers_in(folder)
+    recovery = _Recovery(catalogue, options, rebuilding=rebuilding)
+    for number in numbers:
         path = folder / name_of(number)
         durable = known.get(number, SEGMENT_HEADER.size)
-        if path.stat().st_size == durable and number in known:
-            continue
-        count, found, dead = _recover_segment(path, number, durable, catalogue, options)
-        indexed += count
-        damage += found
-        buried |= dead
-    for number in known.keys() - set(numbers_in(folder)):
-        damage.append(Damage(name_of(number), 0, "the segment is gone"))
-    if buried:
+        if number not in known or path.stat().st_size != durable:
+            recovery.segment(path, number, durable)
+    for number in known.keys() - set(numbers):
+        recovery.damage.append(Damage(name_of(number), 0, "the segment is gone"))
+    if recovery.buried:
         with catalogue.transaction():
-            for record_id in buried:
+            for record_id in recovery.buried:
                 catalogue.remove(record_id)
-    return indexed, damage
+    return recovery.indexed, recovery.damage
 
 
-def _recover_segment(
-    path: Path, number: int, durable: int, catalogue: Catalogue, options: ArchiveOptions
-) -> tuple[int, list[Damage], set[int]]:
-    """One segment's batches from `durable` on; a tail without any goes back to the disk."""
-    if path.stat().st_size == 0:
-        path.unlink()
-        return 0, [], set()
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())  # what the page cache shows need not be on disk
-    mapping = Mapping(path)
-    identity = identity_of(mapping.view[: SEGMENT_HEADER.size])
-    if identity is None:
-        if any(mapping.view[: SEGMENT_HEADER.size]):
-            return 0, [Damage(path.name, 0, "no segment header")], set()
-        path.unlink()
-        return 0, [], set()
-    indexed, damage, buried, end = 0, [], set[int](), durable
-    for records, start, behind in batches(mapping.view, durable, identity):
-        if start != end:
-            damage.append(Damage(path.name, end, f"{start - end} bytes are no record"))
-        entries, dead = [], set[int]()
-        for record in records:
+class _Recovery:
+    """One pass over the segments; tombstones count wherever they lie."""
+
+    def __init__(self, catalogue: Catalogue, options: ArchiveOptions, *, rebuilding: bool) -> None:
+        self.indexed = 0
+        self.damage: list[Damage] = []
+        self.buried: set[int] = set()
+        self._catalogue = catalogue
+        self._options = options
+        self._rebuilding = rebuilding
+
+    def segment(self, path: Path, number: int, durable: int) -> None:
+        """Index one segment's batches from `durable` on; deal with what is behind the last."""
+        size = path.stat().st_size
+        if size < SEGMENT_HEADER.size:
+            path.unlink()
+            return
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())  # what the page cache shows need not be on disk
+        mapping = Mapping(path)
+        identity = identity_of(mapping.view[: SEGMENT_HEADER.size])
+        if identity is None:
+            if any(mapping.view[: SEGMENT_HEADER.size]):
+                self.damage.append(Damage(path.name, 0, "no segment header"))
+            else:
+                path.unlink()
+            return
+        end = durable
+        for batch in batches(mapping.view, durable, identity):
+            if batch.start != end:
+                self.damage.append(Damage(path.name, end, f"{batch.start - end} bytes are no record"))
+            self._index(mapping, path.name, number, batch)
+            end = batch.end
+        mapping.was_read(size)
+        rest = mapping.view[end : end + HEADER_LENGTH]
+        if self._rebuilding and any(rest):
+            self.damage.append(Damage(path.name, end, f"{size - end} bytes are no whole batch"))
+            return
+        del rest, mapping
+        _cut(path, end, size)
+
+    def _index(self, mapping: Mapping, name: str, number: int, batch: Batch) -> None:
+        """What a batch holds enters the catalogue as if it had just arrived."""
+        entries: list[Entry] = []
+        dead: set[int] = set()
+        for record in batch.rotten:
+            self.damage.append(Damage(name, record.offset, "the checksum does not match"))
+        for record in batch.records:
             if record.kind is Kind.TOMBSTONE:
                 dead |= set(_record_ids(mapping, record))
                 continue
             try:
-                entries.append(read_entry(mapping, number, record, options))
+                entries.append(read_entry(mapping, number, record, self._options))
             except (DicomwireError, ValueError) as error:
-                damage.append(Damage(path.name, record.offset, str(error)))
+                self.damage.append(Damage(name, record.offset, str(error)))
+        catalogue = self._catalogue
         with catalogue.transaction():
+            catalogue.reached(number, name, batch.end)
             for entry in entries:
-                if catalogue.stored(entry.record_id) is None:
+                if not catalogue.holds(entry.record_id):
                     catalogue.add([(entry, 0 if catalogue.known(entry.sop_instance_uid) else 1)])
             for record_id in dead:
                 catalogue.remove(record_id)
-            catalogue.reached(number, path.name, behind)
-        buried |= dead
-        indexed += len(entries)
-        end = behind
-    mapping.was_read(len(mapping))
-    size = len(mapping)
-    del mapping
+        self.buried |= dead
+        self.indexed += len(entries)
+
+
+def _cut(path: Path, end: int, size: int) -> None:
+    """Give back what was reserved or torn behind the last batch; a segment without any goes."""
     if end == SEGMENT_HEADER.size:
         path.unlink()
         sync_folder(path.parent)
     elif end < size:
-        log.info("archive.tail_cut", segment=path.name, bytes=size - end)
         with path.open("rb+") as file:
             file.truncate(end)
             os.fsync(file.fileno())
-    return indexed, damage, buried
 
 
 def read_entry(mapping: Mapping, number: int, record: Record, options: ArchiveOptions) -> Entry:

@@ -83,14 +83,20 @@ def verify(*, data: Data = None, config: Config = None, as_json: Json = False) -
 def rebuild(*, data: Data = None, config: Config = None, as_json: Json = False) -> None:
     """Make the catalogue again from the segments. No node may run on the data folder."""
     from dicomwire.archive import maintenance
+    from dicomwire.node.store import options_of
 
-    folder = _existing(data, config).node.data
+    settings = _existing(data, config)
+    folder = settings.node.data
     began = perf_counter()
-    count = maintenance.rebuild(folder)
+    count, damage = maintenance.rebuild(folder, options_of(settings))
     if as_json:
-        show_json({"instances": count})
+        show_json({"instances": count, "damage": [asdict(found) for found in damage]})
     else:
         print(f"{folder}: catalogue made again in {perf_counter() - began:.2f} s, {count} instances")
+    for found in damage:
+        typer.echo(f"damage: {found.segment} byte {found.offset}: {found.reason}", err=True)
+    if damage:
+        raise typer.Exit(1)
 
 
 @app.command()

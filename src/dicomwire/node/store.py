@@ -16,7 +16,7 @@ def open_archive(settings: Settings) -> Archive:
     data = settings.node.data
     try:
         data.mkdir(parents=True, exist_ok=True)
-        return Archive.open(data, _options(settings))
+        return Archive.open(data, options_of(settings))
     except FileExistsError:
         raise ConfigurationError(f"node.data {data}: a file, not a folder") from None
     except (ArchiveError, OSError) as error:
@@ -30,7 +30,8 @@ def held(archive: Archive) -> ArchiveFacts:
     return ArchiveFacts(stats.studies, stats.series, stats.instances, stats.bytes_stored)
 
 
-def _options(settings: Settings) -> ArchiveOptions:
+def options_of(settings: Settings) -> ArchiveOptions:
+    """The archive's options, as configured."""
     chosen = settings.archive
     return ArchiveOptions(
         duplicates=chosen.duplicates,
