@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from dicomwire.archive.entry import INSTANCE_COLUMNS, Entry
+from dicomwire.archive.schema import HEAD, STAMP, STATEMENTS
 from dicomwire.archive.values import Stats, Stored
 
 try:
@@ -21,7 +22,6 @@ try:
 except ImportError:  # no wheel for this platform: the interpreter's own, which then must serve alone
     import sqlite3 as sqlite
 
-HEAD: Final = "0001"  # the newest migration
 _PRAGMAS: Final = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = NORMAL",
@@ -62,10 +62,13 @@ class Catalogue:
         return connection
 
     def _migrate(self) -> None:
-        found = self._writer.execute(
-            "SELECT name FROM sqlite_master WHERE name = 'alembic_version'"
-        ).fetchone()
-        if found and self._writer.execute("SELECT version_num FROM alembic_version").fetchone() == (HEAD,):
+        sql = "SELECT name FROM sqlite_master WHERE name IN ('alembic_version', 'study')"
+        if not self._writer.execute(sql).fetchall():
+            with self.transaction():
+                for statement in (*STATEMENTS, *STAMP):
+                    self._writer.execute(statement)
+            return
+        if self._writer.execute("SELECT version_num FROM alembic_version").fetchone() == (HEAD,):
             return
         from dicomwire.archive.migrate import upgrade  # alembic takes half a second to load
 

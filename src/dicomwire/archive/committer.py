@@ -24,7 +24,7 @@ from dicomwire.archive.checksum import crc32
 from dicomwire.archive.comparison import equal
 from dicomwire.archive.entry import Entry
 from dicomwire.archive.records import CHECKSUM, RECORD_IDS, Kind, record_header
-from dicomwire.archive.segments import SegmentReader, SegmentWriter, sync_folder, write_all
+from dicomwire.archive.segments import EXTENT, SegmentReader, SegmentWriter, sync_folder, write_all
 from dicomwire.archive.values import ArchiveOptions, Outcome, Stored, Verdict
 from dicomwire.dicom.encoding import EXPLICIT_LITTLE, Buffer
 from dicomwire.dicom.scan import Scan
@@ -35,6 +35,8 @@ log = structlog.get_logger()
 OUT_OF_SPACE = "Out of disk space"
 _BATCH_BYTES = 32 << 20  # one batch's payload, so that answers do not wait for a whole queue
 _BATCH_RECORDS = 256
+_FRESH = 0.1  # seconds that the free space of the disk is taken as known
+_IDLE = 0.02  # seconds without an arrival before space is prepared
 
 
 @dataclass(slots=True)
@@ -94,6 +96,8 @@ class Committer:
         self._numbers = threading.Lock()
         self._last_id = catalogue.newest()
         self._broken = ""
+        self._asked = -_FRESH
+        self._free = 0
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
         self._thread.start()
 
@@ -119,17 +123,20 @@ class Committer:
         return SegmentWriter(self.folder, number, preallocate=preallocate)
 
     def room(self, size: int) -> str:
-        """Why there is no room for `size` bytes more; "" when there is."""
+        """Why there is no room for `size` bytes more; "" when there is.
+
+        The disk is asked a few times a second only; what comes between is far below the floor.
+        """
         if self._broken:
             return self._broken
-        try:
-            disk = os.statvfs(self.folder)
-        except OSError as error:
-            return f"archive folder: {error.strerror}"
-        free = disk.f_bavail * disk.f_frsize
-        if free - size < self.options.free_space:
-            return OUT_OF_SPACE
-        return ""
+        now = time.monotonic()
+        if now - self._asked > _FRESH:
+            try:
+                disk = os.statvfs(self.folder)
+            except OSError as error:
+                return words_for(error)
+            self._asked, self._free = now, disk.f_bavail * disk.f_frsize
+        return "" if self._free - size >= self.options.free_space else OUT_OF_SPACE
 
     def close(self) -> None:
         """Commit what was submitted, then end."""
@@ -163,7 +170,7 @@ class Committer:
                 item: Arrival | Job | None = again.pop(0)
             else:
                 try:
-                    item = self._queue.get_nowait() if batch or self._held else self._queue.get()
+                    item = self._queue.get_nowait() if batch or self._held else self._next()
                 except Empty:
                     break
             if not isinstance(item, Arrival):
@@ -176,6 +183,22 @@ class Committer:
             size += item.size
         self._held.extend(again)
         return batch, None, False
+
+    def _next(self) -> Arrival | Job | None:
+        """Wait for what comes next; until it does, prepare the space that it will go to."""
+        while not self._broken and (self._writer is None or not self._writer.prepared):
+            try:
+                return self._queue.get(timeout=_IDLE)
+            except Empty:
+                pass
+            try:
+                if self.room(EXTENT):
+                    break
+                self._log().prepare()
+            except OSError as error:
+                log.warning("archive.not_prepared", error=str(error))
+                break
+        return self._queue.get()
 
     def _perform(self, job: Job) -> None:
         try:

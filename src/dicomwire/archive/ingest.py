@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 import structlog
@@ -67,6 +68,12 @@ class Budget:
             await waiter
 
 
+@lru_cache(maxsize=1024)
+def encoded(origin: Origin) -> bytes:
+    """An origin as a record keeps it."""
+    return json.dumps(asdict(origin), separators=(",", ":")).encode()
+
+
 class Reception:
     """The data set of one instance; made by `Archive.receive`."""
 
@@ -97,7 +104,7 @@ class Reception:
         self._budget = budget
         self._pool = pool
         self._offered = offered
-        self._origin = json.dumps(asdict(origin), separators=(",", ":")).encode()[:60_000]
+        self._origin = encoded(origin)
         self._meta = write_file_meta(sop_class, sop_instance, syntax)
         self._buffer = bytearray()
         self._spool: Spool | None = None

@@ -20,8 +20,11 @@ from dicomwire.archive.records import SEGMENT_HEADER, segment_header
 from dicomwire.dicom.encoding import Buffer
 
 EXTENT: Final = 64 << 20  # bytes that a log segment grows by, so that a commit seldom changes its size
+_ZEROS_AHEAD: Final = 32 << 20  # bytes of zeros kept ahead of the end, written while nothing comes
+_ZEROS_STEP: Final = 2 << 20
 _MAPS: Final = 64  # maps kept open
 _RESIDENT: Final = 16 << 20  # bytes read through a map before its pages are given back
+_POPULATE_READ: Final = 22  # MADV_POPULATE_READ, which the mmap module does not name yet
 _AHEAD: Final = 4 << 20  # bytes that the kernel is asked to read ahead
 _VECTORS: Final = 512  # buffers of one pwritev, below every system's IOV_MAX
 
@@ -66,6 +69,7 @@ class SegmentWriter:
         self.end = SEGMENT_HEADER.size
         self._allocated = 0
         self._preallocate = preallocate
+        self._zeroed = 0
         try:
             self.reserve(self.end)
             write_all(self.descriptor, [segment_header(self.identity, time.time_ns())], 0)
@@ -83,11 +87,27 @@ class SegmentWriter:
             os.posix_fallocate(self.descriptor, self._allocated, target - self._allocated)
             self._allocated = target
 
+    @property
+    def prepared(self) -> bool:
+        """Whether enough zeros lie ahead: overwriting them costs a sync less than filling reserved space."""
+        return self._zeroed - self.end >= _ZEROS_AHEAD
+
+    def prepare(self) -> None:
+        """Write the next zeros ahead, one step. Raises: OSError."""
+        start = max(self._zeroed, self.end)
+        self.reserve(start + _ZEROS_STEP)
+        write_all(self.descriptor, [bytes(_ZEROS_STEP)], start)
+        self.sync()
+        self._zeroed = start + _ZEROS_STEP
+
     def sync(self) -> None:
         os.fdatasync(self.descriptor)
 
     def close(self) -> None:
         """Seal the segment: what was reserved behind its end goes back to the disk."""
+        if self.end == SEGMENT_HEADER.size:
+            self.discard()
+            return
         if self._allocated > self.end:
             os.ftruncate(self.descriptor, self.end)
             os.fsync(self.descriptor)
@@ -114,10 +134,13 @@ class Mapping:
         return len(self.view)
 
     def will_read(self, start: int, length: int) -> None:
-        """Tell the kernel what comes next."""
+        """Have the kernel map what comes next in one go, instead of page fault by page fault."""
         page = start & -mmap.PAGESIZE
         if (end := min(start + length, len(self.view))) > page:
-            self._map.madvise(mmap.MADV_WILLNEED, page, end - page)
+            try:
+                self._map.madvise(_POPULATE_READ, page, end - page)
+            except OSError:  # Linux before 5.14
+                self._map.madvise(mmap.MADV_WILLNEED, page, end - page)
 
     def was_read(self, length: int) -> None:
         self._read += length
@@ -173,7 +196,7 @@ class OpenStored:
         end = self._length if end is None else min(end, self._length)
         for at in range(start, end, size):
             if (at - start) % _AHEAD == 0:
-                self._mapping.will_read(self._offset + at, _AHEAD)
+                self._mapping.will_read(self._offset + at, min(_AHEAD, end - at))
             yield self.view[at : min(at + size, end)]
             self._mapping.was_read(size)
 
