@@ -1,0 +1,245 @@
+"""The archive's promise: what is answered is durable, found, and reads back bit for bit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from struct import pack
+
+import pytest
+
+from dicomwire.archive.archive import Archive, ArchiveOptions, Origin, Outcome, Verdict
+from dicomwire.archive.maintenance import rebuild, verify
+from dicomwire.dicom.convert import to_transfer_syntax
+from dicomwire.errors import ArchiveError
+from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
+ORIGIN = Origin("dimse", "127.0.0.1:1", "SCU", "DICOMWIRE")
+
+
+def element(tag: int, vr: bytes, value: bytes) -> bytes:
+    value += b"\0" * (len(value) & 1)
+    head = pack("<HH2s", tag >> 16, tag & 0xFFFF, vr)
+    return head + (pack("<HI", 0, len(value)) if vr == b"OW" else pack("<H", len(value))) + value
+
+
+def data_set(uid: str = "1.2.3", *, patient: str = "P1", study: str = "1.2", pixels: int = 64) -> bytes:
+    return (
+        element(0x00080016, b"UI", CT.encode())
+        + element(0x00080018, b"UI", uid.encode())
+        + element(0x00080060, b"CS", b"CT")
+        + element(0x00100020, b"LO", patient.encode())
+        + (element(0x0020000D, b"UI", study.encode()) if study else b"")
+        + element(0x0020000E, b"UI", b"1.2.1")
+        + element(0x7FE00010, b"OW", bytes(range(256)) * (pixels // 256) + bytes(pixels % 256))
+    )
+
+
+async def offer(
+    archive: Archive,
+    data: bytes,
+    uid: str = "1.2.3",
+    *,
+    syntax: str = EXPLICIT_VR_LITTLE_ENDIAN,
+    sop_class: str = CT,
+    study: str | None = None,
+) -> Outcome:
+    reception = archive.receive(
+        sop_class_uid=sop_class,
+        sop_instance_uid=uid,
+        transfer_syntax_uid=syntax,
+        origin=ORIGIN,
+        study_instance_uid=study,
+    )
+    done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+    for at in range(0, len(data), 65_536):
+        reception.write(memoryview(data)[at : at + 65_536])
+    reception.finish(done.set_result)
+    return await done
+
+
+def read(archive: Archive, uid: str) -> bytes:
+    (stored,) = archive.plan(instance=uid)
+    with archive.open_stored(stored) as opened:
+        return b"".join(bytes(part) for part in opened.slices())[stored.data_set_offset :]
+
+
+def opened(folder: Path, options: ArchiveOptions | None = None) -> Archive:
+    archive = Archive.open(folder, options or ArchiveOptions(free_space=0))
+    archive.start(asyncio.get_running_loop())
+    return archive
+
+
+def lose_catalogue(folder: Path) -> None:
+    for file in folder.glob("catalogue.sqlite*"):
+        file.unlink()
+
+
+@pytest.fixture
+async def archive(tmp_path: Path) -> AsyncIterator[Archive]:
+    archive = opened(tmp_path / "data")
+    yield archive
+    await archive.stop()
+
+
+@pytest.mark.parametrize("pixels", [64, 900_000, 3_000_001 & ~1, 9 << 20])
+async def test_what_is_stored_reads_back_bit_for_bit(archive: Archive, pixels: int) -> None:
+    data = data_set(pixels=pixels)
+    assert (await offer(archive, data)).verdict is Verdict.STORED
+    assert read(archive, "1.2.3") == data
+    assert archive.stats().instances == 1
+
+
+async def test_the_same_instance_again_is_already_stored(archive: Archive) -> None:
+    await offer(archive, data_set())
+    assert (await offer(archive, data_set())).verdict is Verdict.ALREADY_STORED
+    implicit = b"".join(
+        bytes(part)
+        for part in to_transfer_syntax(data_set(), EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
+    )
+    again = await offer(archive, implicit, syntax=IMPLICIT_VR_LITTLE_ENDIAN)
+    assert again.verdict is Verdict.ALREADY_STORED
+    assert archive.stats().conflicts == 0
+
+
+async def test_other_content_is_kept_as_a_conflict_version(archive: Archive) -> None:
+    await offer(archive, data_set())
+    assert (await offer(archive, data_set(patient="P2"))).verdict is Verdict.CONFLICT
+    assert read(archive, "1.2.3") == data_set()
+    assert (archive.stats().instances, archive.stats().conflicts) == (1, 1)
+
+
+@pytest.mark.parametrize("pixels", [64, 2 << 20])
+async def test_replace_takes_the_newer_and_survives_a_rebuild(tmp_path: Path, pixels: int) -> None:
+    archive = opened(tmp_path, ArchiveOptions("replace", free_space=0))
+    await offer(archive, data_set(pixels=pixels))
+    outcome = await offer(archive, data_set(patient="P2", pixels=pixels))
+    assert outcome.verdict is Verdict.REPLACED
+    await archive.stop()
+    assert rebuild(tmp_path) == (1, ())
+    archive = opened(tmp_path)
+    assert read(archive, "1.2.3") == data_set(patient="P2", pixels=pixels)
+    await archive.stop()
+
+
+async def test_reject_keeps_the_first(tmp_path: Path) -> None:
+    archive = opened(tmp_path, ArchiveOptions("reject", free_space=0))
+    await offer(archive, data_set())
+    assert (await offer(archive, data_set(patient="P2"))).verdict is Verdict.DUPLICATE_REJECTED
+    assert (archive.stats().instances, archive.stats().conflicts) == (1, 0)
+    await archive.stop()
+
+
+REFUSED = {
+    "another SOP class": (data_set(), "1.2.3", {"sop_class": "1.2.840.10008.5.1.4.1.1.4"}, Verdict.MISMATCH),
+    "another SOP instance": (data_set(), "1.2.4", {}, Verdict.MISMATCH),
+    "another study": (data_set(), "1.2.3", {"study": "1.9"}, Verdict.MISMATCH),
+    "no study": (data_set(study=""), "1.2.3", {}, Verdict.NOT_UNDERSTOOD),
+    "a path": (data_set(study="../../etc"), "1.2.3", {}, Verdict.NOT_UNDERSTOOD),
+    "cut": (data_set()[:-3], "1.2.3", {}, Verdict.NOT_UNDERSTOOD),
+    "cut and large": (data_set(pixels=3 << 20)[:-3], "1.2.3", {}, Verdict.NOT_UNDERSTOOD),
+    "empty": (b"", "1.2.3", {}, Verdict.NOT_UNDERSTOOD),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+async def test_refused_leaves_nothing_behind(archive: Archive, name: str) -> None:
+    data, uid, more, verdict = REFUSED[name]
+    outcome = await offer(archive, data, uid, **more)  # type: ignore[arg-type]
+    assert outcome.verdict is verdict
+    assert outcome.comment
+    assert archive.stats().instances == 0
+    assert (await offer(archive, data_set("1.2.9"), "1.2.9")).verdict is Verdict.STORED
+
+
+@pytest.mark.parametrize("size", [100, 3 << 20])
+async def test_aborted_leaves_nothing_behind(archive: Archive, size: int) -> None:
+    reception = archive.receive(
+        sop_class_uid=CT,
+        sop_instance_uid="1.2.3",
+        transfer_syntax_uid=EXPLICIT_VR_LITTLE_ENDIAN,
+        origin=ORIGIN,
+    )
+    reception.write(bytes(size))
+    reception.abort()
+    assert (await offer(archive, data_set())).verdict is Verdict.STORED
+    assert read(archive, "1.2.3") == data_set()
+
+
+async def test_a_batch_of_duplicates_is_stored_once(archive: Archive) -> None:
+    outcomes = await asyncio.gather(*(offer(archive, data_set()) for _ in range(20)))
+    verdicts = [outcome.verdict for outcome in outcomes]
+    assert verdicts.count(Verdict.STORED) == 1
+    assert verdicts.count(Verdict.ALREADY_STORED) == 19
+
+
+async def test_no_room_is_out_of_resources_and_goes_on_when_there_is(tmp_path: Path) -> None:
+    archive = opened(tmp_path, ArchiveOptions(free_space=1 << 60))
+    assert (await offer(archive, data_set())).verdict is Verdict.OUT_OF_RESOURCES
+    await archive.stop()
+    archive = opened(tmp_path)
+    assert (await offer(archive, data_set())).verdict is Verdict.STORED
+    await archive.stop()
+
+
+async def test_a_second_process_is_refused(archive: Archive) -> None:
+    with pytest.raises(ArchiveError, match="in use"):
+        Archive.open(archive.data)
+
+
+async def test_removed_is_gone_also_after_a_rebuild(tmp_path: Path) -> None:
+    archive = opened(tmp_path)
+    await offer(archive, data_set())
+    await offer(archive, data_set("1.2.4"), "1.2.4")
+    archive.remove(archive.plan(instance="1.2.3"))
+    assert archive.plan(instance="1.2.3") == []
+    await archive.stop()
+    assert rebuild(tmp_path) == (1, ())
+
+
+async def test_compaction_keeps_what_lives_and_frees_the_rest(tmp_path: Path) -> None:
+    archive = opened(tmp_path)
+    for number in range(10):
+        await offer(archive, data_set(f"1.2.{number}", pixels=10_000), f"1.2.{number}")
+    await archive.stop()
+    archive = opened(tmp_path)
+    for number in range(9):
+        archive.remove(archive.plan(instance=f"1.2.{number}"))
+    plan = archive.plan(instance="1.2.9")
+    assert archive.compact() > 80_000
+    assert read(archive, "1.2.9") == data_set("1.2.9", pixels=10_000)
+    with archive.open_stored(plan[0]) as still:
+        assert len(still.view) == plan[0].length
+    await archive.stop()
+    assert list(verify(tmp_path)) == []
+    assert rebuild(tmp_path) == (1, ())
+
+
+async def test_an_unfinished_batch_is_cut_and_a_lost_catalogue_made_again(tmp_path: Path) -> None:
+    archive = opened(tmp_path)
+    await offer(archive, data_set())
+    await archive.stop()
+    (segment,) = (tmp_path / "segments").glob("*.seg")
+    whole = segment.read_bytes()
+    segment.write_bytes(whole + b"DWR1" + bytes(1000))
+    archive = opened(tmp_path)
+    assert read(archive, "1.2.3") == data_set()
+    await archive.stop()
+    assert segment.read_bytes() == whole
+    lose_catalogue(tmp_path)
+    archive = opened(tmp_path)
+    assert read(archive, "1.2.3") == data_set()
+    await archive.stop()
+
+
+async def test_verify_names_the_instance_that_rotted(tmp_path: Path) -> None:
+    archive = opened(tmp_path)
+    await offer(archive, data_set(pixels=4096))
+    await archive.stop()
+    (segment,) = (tmp_path / "segments").glob("*.seg")
+    content = bytearray(segment.read_bytes())
+    content[-1000] ^= 1
+    segment.write_bytes(content)
+    assert [damage.sop_instance_uid for damage in verify(tmp_path)][:1] == ["1.2.3"]
