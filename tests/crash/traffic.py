@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import random
 import threading
@@ -83,14 +84,14 @@ class Traffic:
                 abstract_syntax=first.sop_class_uid,
                 timeout=PATIENCE,
             )
-            for number in range(1 << 20):
-                instance = self._next() if number else first
-                for piece in load.message(association.fragment, number, instance):
-                    association.socket.sendall(piece)
-                self._done(instance, status=association.receive_status())
-                if self._over.is_set():
-                    association.socket.close()
-                    return
+            with association.socket:
+                for number in range(1 << 16):
+                    instance = self._next() if number else first
+                    for piece in load.message(association.fragment, number, instance):
+                        association.socket.sendall(piece)
+                    self._done(instance, status=association.receive_status())
+                    if self._over.is_set():
+                        return
         except (OSError, wire.PeerError):
             return
 
@@ -116,8 +117,8 @@ class Traffic:
                 error.close()
                 self._done(status=error.code)
                 continue
-            except (OSError, ValueError):
-                return
+            except (OSError, http.client.HTTPException, ValueError):
+                return  # killed before or within its answer
             stored = {each["00081155"]["Value"][0] for each in said[REFERENCED_SOP_SEQUENCE]["Value"]}
             self._done(*(each for each in batch if each.sop_instance_uid in stored))
 

@@ -63,13 +63,14 @@ def test_sigterm_in_the_middle_of_a_transfer_loses_nothing_acknowledged(node: No
             association = wire.associate(
                 node.dimse_port, called_ae_title=node.ae_title, abstract_syntax=share[0].sop_class_uid
             )
-            for number, each in enumerate(share):
-                for piece in load.message(association.fragment, number, each):
-                    association.socket.sendall(piece)
-                if association.receive_status() == 0x0000:
-                    acknowledged.append(each.sop_instance_uid)
-                if len(acknowledged) >= 60:
-                    some.set()
+            with association.socket:
+                for number, each in enumerate(share):
+                    for piece in load.message(association.fragment, number, each):
+                        association.socket.sendall(piece)
+                    if association.receive_status() == 0x0000:
+                        acknowledged.append(each.sop_instance_uid)
+                    if len(acknowledged) >= 60:
+                        some.set()
         except (OSError, wire.PeerError):
             return
 
