@@ -289,8 +289,18 @@ def _differences(expected: pydicom.Dataset, found: pydicom.Dataset, path: str) -
                 different.append(f"{where} {len(ours.value)} items, {len(theirs.value)} found")
             for number, pair in enumerate(zip(ours.value, theirs.value, strict=False)):
                 different += _differences(*pair, f"{where}[{number}]")
-        elif (ours.value or None) != (theirs.value or None):
+        elif (_words(expected, tag) or None) != (_words(found, tag) or None):
             different.append(
                 f"{where} {ours.VR} {str(ours.value)[:60]!r}, {theirs.VR} {str(theirs.value)[:60]!r}"
             )
     return different
+
+
+def _words(data: pydicom.Dataset, tag: pydicom.tag.BaseTag) -> object:
+    """An element's value; OW, which pydicom keeps in the file's byte order (PS3.5 7.3), as little endian."""
+    element = data[tag]
+    big_endian = data.original_encoding[1] is False
+    if element.VR != "OW" or not big_endian or not isinstance(element.value, bytes):
+        return element.value
+    size = 4 if data.get("BitsAllocated") == 32 else 2
+    return b"".join(element.value[at : at + size][::-1] for at in range(0, len(element.value), size))

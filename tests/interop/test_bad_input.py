@@ -128,7 +128,8 @@ def test_other_first_bytes_on_the_dimse_port_are_answered_or_closed_and_leave_it
     """After a reject or an abort the peer has ARTIM's time to close by itself (PS3.8 9.2, Sta13)."""
     with socket.create_connection(("127.0.0.1", node.dimse_port), 10.0) as connected:
         connected.sendall(greeting)
-        assert connected.recv(4096)[:1] in (b"", A_ASSOCIATE_RJ, A_ABORT)
+        while connected.recv(4096)[:1] not in (b"", A_ASSOCIATE_RJ, A_ABORT):
+            pass  # HTTP and TLS are answered in kind before the close
     assert node.c_store(_ct()) == 0x0000
 
 
