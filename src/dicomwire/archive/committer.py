@@ -242,8 +242,7 @@ class Committer:
                 keep.append(arrival)
                 continue
             outcomes[position] = verdict
-            if arrival.own is not None:
-                arrival.own.discard()
+            self._discard((arrival,))
         if keep:
             refusal = self._write(keep)
             for position, arrival in enumerate(batch):
