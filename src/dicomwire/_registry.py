@@ -3,7 +3,6 @@
 Do not edit: change the tables in tools/registry and run it again.
 """
 
-# ruff: noqa: E501
 from __future__ import annotations
 
 from typing import Final

@@ -130,3 +130,7 @@ class QueryError(DicomwireError):
 
 class ConfigurationError(DicomwireError):
     """A setting that is unknown or cannot be."""
+
+
+class TokenRefused(DicomwireError):
+    """A token that proves nothing; the words say why without any part of it but names of claims."""

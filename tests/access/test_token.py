@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from joserfc import jwt
 from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 
-from dicomwire.access.token import TokenPolicy, TokenRefused, public_keys, secret_key
-from dicomwire.errors import ConfigurationError
+from dicomwire.access.token import TokenPolicy, public_keys, secret_key
+from dicomwire.errors import ConfigurationError, TokenRefused
 
 NOW = 1_700_000_000.0
 SECRET = "0123456789abcdef0123456789abcdef"

@@ -16,15 +16,25 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Protocol
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from dicomwire.access.permission import Permission
-from dicomwire.access.token import TokenPolicy, TokenRefused
+from dicomwire.errors import TokenRefused
 
 CONCURRENT_HASHES = 2  # verified at once: by default each takes some 120 ms on four threads and 64 MiB
 REMEMBERED = 256  # proved passcodes, so that not every association and request costs a hash
+
+
+class Tokens(Protocol):
+    """How tokens are verified; `token.TokenPolicy`, which is loaded only where there are keys."""
+
+    @property
+    def permission(self) -> Permission: ...
+
+    def verify(self, token: bytes, *, now: float) -> str: ...
 
 
 class IdentityType(IntEnum):
@@ -123,7 +133,7 @@ class IdentityPolicy:
 
     required: bool = False
     users: Mapping[str, User] = field(default_factory=dict)
-    tokens: TokenPolicy | None = None
+    tokens: Tokens | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +226,7 @@ class Verifier:
         message = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
         return hmac.digest(self._key, message, hashlib.sha256)
 
-    def _token(self, credentials: Credentials, tokens: TokenPolicy, now: float) -> Accepted | Refused:
+    def _token(self, credentials: Credentials, tokens: Tokens, now: float) -> Accepted | Refused:
         try:
             name = tokens.verify(credentials.primary.rstrip(b"\0 "), now=now)
         except TokenRefused as error:

@@ -16,7 +16,7 @@ from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, Key, KeySet, OctKey, OKPKey, RSAKey
 
 from dicomwire.access.permission import Permission
-from dicomwire.errors import ConfigurationError, DicomwireError
+from dicomwire.errors import ConfigurationError, TokenRefused
 
 SHORTEST_SECRET = 16  # bytes; RFC 7518 3.2 asks for 32, secrets that people type are shorter
 LONGEST_TOKEN = 16_384  # bytes
@@ -28,10 +28,6 @@ ALGORITHMS: dict[str, tuple[str, ...]] = {  # by key type (RFC 7518 3.1, RFC 803
     "EC": ("ES256", "ES384", "ES512"),
     "OKP": ("Ed25519", "EdDSA"),
 }
-
-
-class TokenRefused(DicomwireError):
-    """A token that proves nothing; the words say why without any part of it but names of claims."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dicomwire.access.identity import IdentityPolicy, User
+from dicomwire.access.identity import IdentityPolicy, Tokens, User
 from dicomwire.access.permission import Permission, Permissions
-from dicomwire.access.token import TokenPolicy, public_keys, secret_key
 from dicomwire.errors import ConfigurationError
 from dicomwire.node.settings import IdentitySettings, JWTSettings, Settings
 
@@ -26,7 +25,11 @@ def permissions(settings: Settings) -> Permissions:
     return Permissions({peer.ae_title: Permission.of(peer.allow) for peer in settings.peers})
 
 
-def _tokens(settings: JWTSettings) -> TokenPolicy | None:
+def _tokens(settings: JWTSettings) -> Tokens | None:
+    if settings.keys is None and settings.secret is None:
+        return None
+    from dicomwire.access.token import TokenPolicy, public_keys, secret_key  # slow to load
+
     if settings.keys is not None:
         try:
             keys = public_keys(settings.keys.read_text(encoding="utf-8"))
