@@ -8,6 +8,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+
+from dicomwire.access.identity import IdentityPolicy, User, Verifier, hash_password
+from dicomwire.association import identity
+from dicomwire.association.options import Check, Limits, LocalEntity, PeerRules, Timeouts
+from dicomwire.association.requestor import Context, RequestorOptions, connect
+from dicomwire.dimse.command import CEchoRq, CStoreRq
+from dicomwire.errors import Aborted, NoAcceptedContext, Rejected
+from dicomwire.uids import IMPLICIT_VR_LITTLE_ENDIAN, VERIFICATION
+from dicomwire.upper_layer.items import UserIdentityAc, UserIdentityRq
+from dicomwire.upper_layer.pdu import Abort, AssociateAc, AssociateRj, ReleaseRp, ReleaseRq
 from tests.association.support import (
     CONTEXTS,
     CT,
@@ -23,16 +33,6 @@ from tests.association.support import (
     raw,
     store_rq,
 )
-
-from dicomwire.access.identity import IdentityPolicy, User, Verifier, hash_password
-from dicomwire.association import identity
-from dicomwire.association.options import Check, Limits, LocalEntity, PeerRules, Timeouts
-from dicomwire.association.requestor import Context, RequestorOptions, connect
-from dicomwire.dimse.command import CEchoRq, CStoreRq
-from dicomwire.errors import Aborted, NoAcceptedContext, Rejected
-from dicomwire.uids import IMPLICIT_VR_LITTLE_ENDIAN, VERIFICATION
-from dicomwire.upper_layer.items import UserIdentityAc, UserIdentityRq
-from dicomwire.upper_layer.pdu import Abort, AssociateAc, AssociateRj, ReleaseRp, ReleaseRq
 
 Log = list[MutableMapping[str, Any]]
 

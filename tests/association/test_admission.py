@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from tests.association.support import POLICY, associate_rq
 
 from dicomwire.association.admission import Admission, Refusal, admit, is_loopback
 from dicomwire.association.memo import Memo
@@ -12,6 +11,7 @@ from dicomwire.association.words import printable
 from dicomwire.upper_layer import codec
 from dicomwire.upper_layer.items import UserIdentityRq
 from dicomwire.upper_layer.pdu import AssociateRj
+from tests.association.support import POLICY, associate_rq
 
 OFF = LocalEntity("OPEN", POLICY, Check.OFF)
 AUTO = LocalEntity(

@@ -9,6 +9,17 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import pytest
+
+from dicomwire.association.connection import Connection, receive_buffer
+from dicomwire.association.options import RequestorOptions, Timeouts
+from dicomwire.association.requestor import connect
+from dicomwire.dimse.command import CEchoRq, CStoreRq
+from dicomwire.errors import AssociationEnded
+from dicomwire.uids import VERIFICATION
+from dicomwire.upper_layer import codec
+from dicomwire.upper_layer.events import Event
+from dicomwire.upper_layer.pdu import Abort, AssociateAc, ReleaseRp, ReleaseRq
+from dicomwire.upper_layer.protocol import Role, UpperLayer
 from tests.association.support import (
     CONTEXTS,
     CT,
@@ -24,17 +35,6 @@ from tests.association.support import (
     raw,
     store_rq,
 )
-
-from dicomwire.association.connection import Connection, receive_buffer
-from dicomwire.association.options import RequestorOptions, Timeouts
-from dicomwire.association.requestor import connect
-from dicomwire.dimse.command import CEchoRq, CStoreRq
-from dicomwire.errors import AssociationEnded
-from dicomwire.uids import VERIFICATION
-from dicomwire.upper_layer import codec
-from dicomwire.upper_layer.events import Event
-from dicomwire.upper_layer.pdu import Abort, AssociateAc, ReleaseRp, ReleaseRq
-from dicomwire.upper_layer.protocol import Role, UpperLayer
 
 Log = list[MutableMapping[str, Any]]
 SERVICES = {(VERIFICATION, CEchoRq): echo}

@@ -8,7 +8,6 @@ import ssl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.association.support import POLICY, SOON, associate_rq, listening, raw
 
 from dicomwire.association.greeting import (
     SIGNS,
@@ -22,6 +21,7 @@ from dicomwire.association.greeting import (
 from dicomwire.association.options import Check, LocalEntity, ProxyProtocol, Timeouts
 from dicomwire.errors import DecodeError
 from dicomwire.upper_layer.pdu import Abort, AssociateAc
+from tests.association.support import POLICY, SOON, associate_rq, listening, raw
 
 # proxy-protocol.txt 2.1: TCP4, TCP6, the shortest; 2.2: PROXY over IPv4 and IPv6, LOCAL, with a TLV behind.
 VERSION_1 = {

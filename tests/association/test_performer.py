@@ -8,6 +8,25 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+
+from dicomwire.association.options import Limits
+from dicomwire.association.performer import Request, Sink
+from dicomwire.association.requestor import connect
+from dicomwire.dimse.command import (
+    CCancelRq,
+    CEchoRq,
+    CEchoRsp,
+    CFindRq,
+    CFindRsp,
+    CStoreRq,
+    CStoreRsp,
+    NGetRq,
+    Response,
+)
+from dicomwire.errors import AssociationError, LocalProtocolError
+from dicomwire.uids import VERIFICATION
+from dicomwire.upper_layer.items import AsynchronousOperationsWindow
+from dicomwire.upper_layer.pdu import Abort, AssociateAc, PData, PresentationDataValue, ReleaseRp, ReleaseRq
 from tests.association.support import (
     CONTEXTS,
     CT,
@@ -29,25 +48,6 @@ from tests.association.support import (
     raw,
     store_rq,
 )
-
-from dicomwire.association.options import Limits
-from dicomwire.association.performer import Request, Sink
-from dicomwire.association.requestor import connect
-from dicomwire.dimse.command import (
-    CCancelRq,
-    CEchoRq,
-    CEchoRsp,
-    CFindRq,
-    CFindRsp,
-    CStoreRq,
-    CStoreRsp,
-    NGetRq,
-    Response,
-)
-from dicomwire.errors import AssociationError, LocalProtocolError
-from dicomwire.uids import VERIFICATION
-from dicomwire.upper_layer.items import AsynchronousOperationsWindow
-from dicomwire.upper_layer.pdu import Abort, AssociateAc, PData, PresentationDataValue, ReleaseRp, ReleaseRq
 
 Log = list[MutableMapping[str, Any]]
 ASYNCHRONOUS = entity(

@@ -10,21 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.association.support import (
-    CONTEXTS,
-    CT,
-    CT_ID,
-    ECHO_ID,
-    FIND,
-    FIND_ID,
-    POLICY,
-    SOON,
-    Raw,
-    echo,
-    entity,
-    listening,
-    message,
-)
 
 from dicomwire.association import identity
 from dicomwire.association.options import Limits, RequestorOptions, Timeouts
@@ -71,6 +56,21 @@ from dicomwire.upper_layer.pdu import (
     Pdu,
     ReleaseRp,
     ReleaseRq,
+)
+from tests.association.support import (
+    CONTEXTS,
+    CT,
+    CT_ID,
+    ECHO_ID,
+    FIND,
+    FIND_ID,
+    POLICY,
+    SOON,
+    Raw,
+    echo,
+    entity,
+    listening,
+    message,
 )
 
 Log = list[MutableMapping[str, Any]]

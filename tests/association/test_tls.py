@@ -10,6 +10,13 @@ from typing import Any
 
 import pytest
 import trustme
+
+from dicomwire.association.options import ProxyProtocol, RequestorOptions, Timeouts
+from dicomwire.association.requestor import connect
+from dicomwire.association.tls import Stream, client_context, server_context
+from dicomwire.dimse.command import CEchoRq, CStoreRq
+from dicomwire.errors import AssociationError, ConfigurationError, TLSFailed
+from dicomwire.uids import VERIFICATION
 from tests.association.support import (
     CONTEXTS,
     CT,
@@ -22,13 +29,6 @@ from tests.association.support import (
     listening,
     raw,
 )
-
-from dicomwire.association.options import ProxyProtocol, RequestorOptions, Timeouts
-from dicomwire.association.requestor import connect
-from dicomwire.association.tls import Stream, client_context, server_context
-from dicomwire.dimse.command import CEchoRq, CStoreRq
-from dicomwire.errors import AssociationError, ConfigurationError, TLSFailed
-from dicomwire.uids import VERIFICATION
 
 Log = list[MutableMapping[str, Any]]
 

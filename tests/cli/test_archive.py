@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.archive.test_exchange import dicomdir, written
-from tests.cli.conftest import Run
 
 from dicomwire.archive.archive import Archive
+from tests.archive.test_exchange import dicomdir, written
+from tests.cli.conftest import Run
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import typer.main
-from tests.cli.conftest import Run
 
 from dicomwire import __version__
 from dicomwire.cli.main import app
+from tests.cli.conftest import Run
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "cli.md"
 SERVE_FLAGS = (

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.crash.disk import Disk
 from tests.interop.conftest import require
 from tests.interop.support import Node

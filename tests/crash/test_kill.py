@@ -6,6 +6,7 @@ import random
 import signal
 
 import pytest
+
 from tests.crash.traffic import Traffic, instances, lost
 from tests.interop.support import Node, run
 

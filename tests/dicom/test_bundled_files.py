@@ -15,7 +15,6 @@ from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
-from tests.dicom.data_sets import normal
 
 from dicomwire.dicom.convert import converted_length, to_explicit_vr_little_endian, to_transfer_syntax
 from dicomwire.dicom.deflate import inflate
@@ -33,6 +32,7 @@ from dicomwire.uids import (
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
 )
+from tests.dicom.data_sets import normal
 
 CUT = {"rtplan_truncated.dcm", "MR_truncated.dcm", "DICOMDIR-nooffset"}
 # pydicom cannot render these itself: an IS of "1A", and UN sequences whose items it reads otherwise

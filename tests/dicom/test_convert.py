@@ -6,7 +6,6 @@ import tracemalloc
 from struct import pack
 
 import pytest
-from tests.dicom.data_sets import Element, element, sequence, write
 
 from dicomwire.dicom.convert import BLOCK, to_explicit_vr_little_endian, to_transfer_syntax
 from dicomwire.dicom.dictionary import TAGS
@@ -20,6 +19,7 @@ from dicomwire.uids import (
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
 )
+from tests.dicom.data_sets import Element, element, sequence, write
 
 
 def vrs(data: bytes) -> dict[int, str]:

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
-from tests.dicom.data_sets import SYNTAXES, Element, data_sets, normal, write
 
 from dicomwire.dicom.bulk_data import BulkData, locate
 from dicomwire.dicom.convert import converted_length, to_transfer_syntax
@@ -31,6 +30,7 @@ from dicomwire.uids import (
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
 )
+from tests.dicom.data_sets import SYNTAXES, Element, data_sets, normal, write
 
 settings.register_profile("dicom", max_examples=60, deadline=None)
 settings.load_profile("dicom")

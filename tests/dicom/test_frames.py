@@ -7,11 +7,11 @@ from struct import pack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.dicom.data_sets import Element, element, write
 
 from dicomwire.dicom.frames import FrameError, frame_spans, image_of, read_frame
 from dicomwire.dicom.scan import scan
 from dicomwire.uids import EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN
+from tests.dicom.data_sets import Element, element, write
 
 JPEG = "1.2.840.10008.1.2.4.50"
 

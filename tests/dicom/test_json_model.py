@@ -6,7 +6,6 @@ import json
 from struct import pack
 
 import pytest
-from tests.dicom.data_sets import SYNTAXES, Element, element, sequence, write
 
 from dicomwire.dicom.bulk_data import BulkData, format_path, locate, parse_path
 from dicomwire.dicom.dictionary import TAGS
@@ -15,6 +14,7 @@ from dicomwire.dicom.json_model import element as element_json
 from dicomwire.dicom.scan import scan
 from dicomwire.errors import DataSetError
 from dicomwire.uids import EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
+from tests.dicom.data_sets import SYNTAXES, Element, element, sequence, write
 
 
 def uri(bulk: BulkData) -> str:

@@ -6,7 +6,6 @@ import zlib
 from struct import pack
 
 import pytest
-from tests.dicom.data_sets import SYNTAXES, Element, element, sequence, write
 
 from dicomwire.dicom.dictionary import TAGS
 from dicomwire.dicom.scan import INDEXED, PixelData, scan
@@ -17,6 +16,7 @@ from dicomwire.uids import (
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
 )
+from tests.dicom.data_sets import SYNTAXES, Element, element, sequence, write
 
 JPEG = "1.2.840.10008.1.2.4.50"
 UID = element("SOPInstanceUID", "UI", "1.2.3")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+
 from benchmarks.receivers import DcmQRSCP, Orthanc, Receiver, StoreSCP
 from tests.interop.support import Node
 

@@ -15,9 +15,10 @@ from functools import cache
 from pathlib import Path
 
 import pydicom
+from pydicom.data import get_testdata_files
+
 from benchmarks import wire
 from benchmarks.receivers import Dicomwire, system_program
-from pydicom.data import get_testdata_files
 
 AS_STORED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 EXPLICIT_LE = "1.2.840.10008.1.2.1"

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+
 from tests.interop.support import (
     DEFLATED,
     IMPLICIT_LE,

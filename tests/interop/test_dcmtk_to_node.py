@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from benchmarks.receivers import system_program
 from tests.interop.conftest import BitPreservingStoreSCP, StartNode
 from tests.interop.support import (

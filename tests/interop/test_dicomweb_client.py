@@ -8,6 +8,7 @@ import warnings
 import pydicom
 import pytest
 from dicomweb_client import DICOMwebClient
+
 from tests.interop.support import (
     BundledFile,
     Node,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.interop.conftest import StartNode
 from tests.interop.support import (
     EXPLICIT_LE,

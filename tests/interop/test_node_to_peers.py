@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from benchmarks.receivers import DcmQRSCP, Orthanc, Receiver, free_port
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+
+from benchmarks.receivers import DcmQRSCP, Orthanc, Receiver, free_port
 from tests.interop.conftest import BitPreservingStoreSCP, StartNode
 from tests.interop.support import (
     TRUNCATED,

@@ -17,6 +17,7 @@ from pynetdicom.pdu_primitives import (
     UserIdentityNegotiation,
 )
 from pynetdicom.sop_class import CTImageStorage, Verification  # type: ignore[attr-defined]
+
 from tests.interop.support import BundledFile, Node, bundled_files, data_set_of, read
 
 Negotiation = (

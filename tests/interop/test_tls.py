@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+
 from benchmarks import receivers
 from benchmarks.receivers import free_port
 from tests.interop.conftest import require

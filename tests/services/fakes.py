@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 
-from dicomwire.archive.archive import Outcome, Verdict
-
 from dicomwire.access.identity import Identity
+from dicomwire.archive.archive import Outcome, Verdict
 from dicomwire.association.invoker import Response
 from dicomwire.dimse.command import COMMANDS, Command, CStoreRq, CStoreRsp
 from dicomwire.errors import AssociationError

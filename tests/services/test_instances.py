@@ -8,12 +8,12 @@ from pathlib import Path
 import pydicom
 import pytest
 from pydicom.data import get_testdata_file
-from tests.services.fakes import CT
 
 from dicomwire.dicom.part10 import write_file_meta
 from dicomwire.services import instances
 from dicomwire.services.instances import Instance, Skipped, read_file, walk
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN
+from tests.services.fakes import CT
 
 UIDS = {0x00080016: CT, 0x00080018: "1.2.3", 0x0020000D: "1.2.4", 0x0020000E: "1.2.5"}
 

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import pydicom
 import pytest
 from pydicom.data import get_testdata_file
-from tests.services.fakes import CT, ReadyArchive
 
 from dicomwire.association.acceptor import Acceptor
 from dicomwire.association.association import Association
@@ -29,6 +28,7 @@ from dicomwire.uids import (
 )
 from dicomwire.upper_layer.items import AsynchronousOperationsWindow
 from dicomwire.upper_layer.negotiation import AcceptorPolicy
+from tests.services.fakes import CT, ReadyArchive
 
 NAMES = (
     "CT_small.dcm",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from tests.services.fakes import FakeAssociation, FakeRequest, context
 
 from dicomwire.access.identity import Identity
 from dicomwire.access.permission import Permission, Permissions
@@ -11,6 +10,7 @@ from dicomwire.dimse.command import CEchoRq, CEchoRsp, NGetRq, NGetRsp
 from dicomwire.services.permission import permitted
 from dicomwire.services.verification import SERVICES
 from dicomwire.uids import VERIFICATION
+from tests.services.fakes import FakeAssociation, FakeRequest, context
 
 CONTEXT = context(VERIFICATION)
 ECHO = CEchoRq(7, VERIFICATION)

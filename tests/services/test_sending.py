@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
 import pytest
-from tests.services.fakes import CT, MR, FakeAssociation, context
 
 from dicomwire.association.invoker import Response
 from dicomwire.association.requestor import Context
@@ -23,6 +22,7 @@ from dicomwire.uids import (
     STORAGE_TRANSFER_SYNTAXES,
     storage_sop_classes,
 )
+from tests.services.fakes import CT, MR, FakeAssociation, context
 
 JPEG2000 = "1.2.840.10008.1.2.4.90"
 JPEG_LS = "1.2.840.10008.1.2.4.80"

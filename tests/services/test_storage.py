@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from dicomwire.archive.archive import Origin, Verdict
-from tests.services.fakes import CT, MR, FakeArchive, FakeAssociation, FakeRequest, context, outcome
 
+from dicomwire.archive.archive import Origin, Verdict
 from dicomwire.dimse.command import CStoreRq, CStoreRsp
 from dicomwire.errors import ArchiveError
 from dicomwire.services.storage import STATUS_OF, Incoming, services
 from dicomwire.uids import VERIFICATION
 from dicomwire.upper_layer.negotiation import AcceptedContext
+from tests.services.fakes import CT, MR, FakeArchive, FakeAssociation, FakeRequest, context, outcome
 
 STORE = CStoreRq(7, CT, "1.2.3")
 

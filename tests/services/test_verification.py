@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from tests.services.fakes import FakeAssociation, FakeRequest, context
 
 from dicomwire.dimse.command import CEchoRq, CEchoRsp
 from dicomwire.errors import NoAcceptedContext
 from dicomwire.services.verification import SERVICES, verify
 from dicomwire.uids import VERIFICATION
+from tests.services.fakes import FakeAssociation, FakeRequest, context
 
 CONTEXT = context(VERIFICATION, number=3)
 

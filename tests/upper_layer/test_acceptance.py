@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given, settings
-from tests.upper_layer.strategies import answers, requests
 
 from dicomwire.uids import (
     EXPLICIT_VR_LITTLE_ENDIAN,
@@ -30,6 +29,7 @@ from dicomwire.upper_layer.negotiation import (
     negotiate,
 )
 from dicomwire.upper_layer.pdu import AssociateAc, AssociateRq
+from tests.upper_layer.strategies import answers, requests
 
 IMPLICIT, EXPLICIT = IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN
 CT = "1.2.840.10008.5.1.4.1.1.2"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.upper_layer.strategies import pdus
-from tests.upper_layer.vectors import ECHO_RQ, PADDED, VECTORS, associate
 
 from dicomwire.errors import DecodeError, LocalProtocolError
 from dicomwire.upper_layer.codec import decode, encode
@@ -18,6 +16,8 @@ from dicomwire.upper_layer.items import (
     UserIdentityRq,
 )
 from dicomwire.upper_layer.pdu import AssociateAc, AssociateRq, Pdu, PresentationDataValue
+from tests.upper_layer.strategies import pdus
+from tests.upper_layer.vectors import ECHO_RQ, PADDED, VECTORS, associate
 
 vectors = pytest.mark.parametrize(("data", "pdu"), VECTORS.values(), ids=VECTORS)
 

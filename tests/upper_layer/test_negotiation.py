@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given, settings
-from tests.upper_layer.strategies import requests
 
 from dicomwire.uids import (
     EXPLICIT_VR_LITTLE_ENDIAN,
@@ -31,6 +30,7 @@ from dicomwire.upper_layer.items import (
 )
 from dicomwire.upper_layer.negotiation import AcceptorPolicy, Negotiation, RolePolicy, negotiate
 from dicomwire.upper_layer.pdu import AssociateAc, AssociateRj, AssociateRq
+from tests.upper_layer.strategies import requests
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 FIND = "1.2.840.10008.5.1.4.1.2.1.1"

@@ -5,9 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.upper_layer.ends import ACCEPTANCE, DATA, REJECTION, REQUEST, carry, in_state, linked, written
-from tests.upper_layer.strategies import pdus
-from tests.upper_layer.vectors import ECHO_RQ, VECTORS
 
 from dicomwire.errors import LocalProtocolError
 from dicomwire.upper_layer.codec import encode
@@ -40,6 +37,9 @@ from dicomwire.upper_layer.protocol import (
     UpperLayer,
     Violation,
 )
+from tests.upper_layer.ends import ACCEPTANCE, DATA, REJECTION, REQUEST, carry, in_state, linked, written
+from tests.upper_layer.strategies import pdus
+from tests.upper_layer.vectors import ECHO_RQ, VECTORS
 
 
 def receive_cut(end: UpperLayer, data: bytes, cuts: list[int], now: float = 0.0) -> list[Event]:

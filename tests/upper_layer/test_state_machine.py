@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from tests.upper_layer.ends import ACCEPTANCE, DATA, REJECTION, REQUEST, in_state, written
-from tests.upper_layer.test_tables import NEXT, expected
 
 from dicomwire.errors import LocalProtocolError
 from dicomwire.upper_layer.codec import encode
@@ -28,6 +26,8 @@ from dicomwire.upper_layer.protocol import (
     Violation,
 )
 from dicomwire.upper_layer.tables import Evt
+from tests.upper_layer.ends import ACCEPTANCE, DATA, REJECTION, REQUEST, in_state, written
+from tests.upper_layer.test_tables import NEXT, expected
 
 NOW = 7.0
 ARTIM = Policy().artim

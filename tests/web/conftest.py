@@ -12,10 +12,10 @@ from struct import pack
 import httpx
 import pydicom
 import pytest
-from dicomwire.archive.archive import Archive
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from dicomwire.archive.archive import Archive
 from dicomwire.dicom.part10 import write_file_meta
 from dicomwire.uids import EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 from dicomwire.web.app import build

@@ -7,9 +7,9 @@ import json
 from collections.abc import Callable
 
 import pytest
-from dicomwire.archive.archive import Outcome, Verdict
 from starlette.requests import Request
 
+from dicomwire.archive.archive import Outcome, Verdict
 from dicomwire.web.options import WebOptions
 from dicomwire.web.problems import Problem
 from dicomwire.web.store import Store
