@@ -34,6 +34,7 @@ def test_echo(node: Node) -> None:
         assert association.send_c_echo().Status == 0x0000
 
 
+@pytest.mark.filterwarnings("ignore:Expected explicit VR:UserWarning")  # pydicom, of a file that says so
 def test_store_of_files_is_bit_for_bit(node: Node) -> None:
     files = {each.sop_instance_uid: each for each in bundled_files() if each.leaves_the_web_door_as_stored}
     contexts = sorted({(each.sop_class_uid, each.transfer_syntax_uid) for each in files.values()})

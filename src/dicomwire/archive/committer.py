@@ -130,7 +130,7 @@ class Committer:
         if self._broken:
             return self._broken
         now = time.monotonic()
-        if now - self._asked > _FRESH:
+        if now - self._asked > _FRESH or self._free - size < self.options.free_space:
             try:
                 disk = os.statvfs(self.folder)
             except OSError as error:
