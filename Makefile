@@ -13,10 +13,10 @@ help:  ## Show what can be made
 
 # The package is installed in editable form: only a change of what it needs installs again.
 $(VENV)/.serve: pyproject.toml constraints.txt tools/make_venv.py
-	@$(PYTHON) tools/make_venv.py $(VENV) .serve
+	@$(PYTHON) tools/make_venv.py $(VENV) .serve codecs
 
 $(VENV)/.develop: pyproject.toml constraints.txt tools/make_venv.py
-	@$(PYTHON) tools/make_venv.py $(VENV) .develop test,lint
+	@$(PYTHON) tools/make_venv.py $(VENV) .develop codecs,test,lint
 
 serve: $(VENV)/.serve  ## Start a node: DIMSE on 127.0.0.1:11112, HTTP on 127.0.0.1:8080
 	@exec $(BIN)/dicomwire serve $(ARGS)
