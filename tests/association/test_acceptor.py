@@ -12,6 +12,7 @@ import pytest
 from dicomwire.access.identity import IdentityPolicy, User, Verifier, hash_password
 from dicomwire.association import identity
 from dicomwire.association.options import Check, Limits, LocalEntity, PeerRules, Timeouts
+from dicomwire.association.performer import Request
 from dicomwire.association.requestor import Context, RequestorOptions, connect
 from dicomwire.dimse.command import CEchoRq, CStoreRq
 from dicomwire.errors import Aborted, NoAcceptedContext, Rejected
@@ -116,6 +117,23 @@ async def test_peer_has_its_own_rules_in_place_of_the_local_ae_titles() -> None:
                 "127.0.0.1", acceptor.port, called_ae_title="A", calling_ae_title=calling, contexts=CONTEXTS
             ) as association:
                 assert association.agreement.maximum_length == length
+
+
+async def test_service_learns_the_character_set_configured_for_its_peer() -> None:
+    learnt: list[str | None] = []
+
+    def asked(request: Request) -> None:
+        learnt.append(request.association.character_set)
+        echo(request)
+
+    entities = [LocalEntity("DICOMWIRE", POLICY, peers={"OLD": PeerRules(character_set="ISO_IR 100")})]
+    async with listening({(VERIFICATION, CEchoRq): asked}, entities=entities) as acceptor:
+        for calling in ("OLD", "OTHER"):
+            async with connect(
+                "127.0.0.1", acceptor.port, called_ae_title="A", calling_ae_title=calling, contexts=CONTEXTS
+            ) as association:
+                await association.request(ECHO_ID, CEchoRq(0, VERIFICATION))
+    assert learnt == ["ISO_IR 100", None]
 
 
 async def test_no_accepted_context_is_rejected_or_accepted_and_one_outcome_for_the_requestor(

@@ -76,6 +76,7 @@ def test_a_peer_has_its_own_rules() -> None:
         "timeouts": {"idle": 5},
         "associations": 4,
         "require_tls": True,
+        "character_set": "ISO_IR 100",
     }
     rules = made(peers=[peer]).entities[0].peers["CT1"]
     assert rules.policy is not None
@@ -89,6 +90,7 @@ def test_a_peer_has_its_own_rules() -> None:
     assert (window.invoked, window.performed) == (2, 3)
     assert (rules.timeouts.idle, rules.timeouts.dimse) == (5, 60)
     assert (rules.associations, rules.tls) == (4, True)
+    assert rules.character_set == "ISO_IR 100"
 
 
 def test_each_ae_title_has_its_own_rules() -> None:

@@ -73,6 +73,7 @@ def test_ae_titles_lose_their_padding() -> None:
         ({"ae_titles": [{"ae_title": "DICOMWIRE"}]}, "two [[ae_titles]]"),
         ({"ae_titles": [{"ae_title": "B", "peers": ["NOBODY"]}]}, "no [[peers]]"),
         ({"peers": [{"ae_title": "A", "addresses": ["not-an-address"]}]}, "not-an-address"),
+        ({"peers": [{"ae_title": "A", "character_set": "klingon"}]}, "no Specific Character Set"),
         ({"archive": {"catalogue": "mysql://x"}}, "postgresql://"),
         ({"archive": {"segments": "tape"}}, "s3://"),
         ({"web": {"public_url": "example.org"}}, "http"),

@@ -423,6 +423,7 @@ class Arrival:
             implementation_version_name=name.name if name is not None else "",
             identity=verdict.identity,
             refused=tuple(refused),
+            character_set=admitted.peer.character_set if admitted.peer is not None else None,
         )
         return Association(
             self.connection,

@@ -67,6 +67,8 @@ class Agreement:
         refused: words for each context that was not accepted.
         extended_negotiation: the acceptor's item 56H per SOP class, as requestor.
         user_identity: the acceptor's item 59H, as requestor.
+        character_set: Specific Character Set (0008,0005) of what the peer asks, where that names none; by our
+            configuration, not negotiated.
     """
 
     called_ae_title: str
@@ -81,6 +83,7 @@ class Agreement:
     refused: tuple[str, ...] = ()
     extended_negotiation: Mapping[str, bytes] = field(default_factory=dict)
     user_identity: UserIdentityAc | None = None
+    character_set: str | None = None
 
 
 class Release:
@@ -203,6 +206,11 @@ class Association:
     def identity(self) -> Identity | None:
         """The verified user, if one was named."""
         return self.agreement.identity
+
+    @property
+    def character_set(self) -> str | None:
+        """Specific Character Set configured for the peer, for a request that names none."""
+        return self.agreement.character_set
 
     @property
     def peer(self) -> str:

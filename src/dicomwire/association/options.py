@@ -96,6 +96,7 @@ class PeerRules:
         timeouts: None for the acceptor's.
         associations: at most so many at once; 0 for no limit of its own.
         tls: it must come over TLS.
+        character_set: Specific Character Set (0008,0005) of what it asks, where that names none.
     """
 
     hosts: frozenset[str] = frozenset()
@@ -103,6 +104,7 @@ class PeerRules:
     timeouts: Timeouts | None = None
     associations: int = 0
     tls: bool = False
+    character_set: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,7 @@ def _peer_rules(peer: PeerSettings, entry: AETitleSettings, dimse: DimseSettings
         timeouts=timed(timeouts(dimse), peer.timeouts),
         associations=peer.associations,
         tls=peer.require_tls,
+        character_set=peer.character_set,
     )
 
 

@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from dicomwire.node.values import (
     UID,
     AETitle,
+    CharacterSet,
     Host,
     MaximumLength,
     PeerPort,
@@ -337,7 +338,9 @@ class PeerSettings(Section):
     transfer_syntaxes: tuple[UID, ...] | None = Field(
         None, description="The only transfer syntaxes it gets along with."
     )
-    character_set: str | None = Field(None, description="Its Specific Character Set where it names none.")
+    character_set: CharacterSet | None = Field(
+        None, description="Specific Character Set of its queries where they name none."
+    )
     maximum_length: MaximumLength | None = Field(
         None, description="Maximum length announced to it, in bytes."
     )

@@ -8,6 +8,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from dicomwire.dicom.charset import character_set
+
 _SIZES = {"b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 _SIZE = re.compile(r"\s*(\d+)\s*([a-zA-Z]+)\s*")
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
@@ -61,6 +63,14 @@ def _uid_or_any(value: str) -> str:
     return value if value == "*" else _uid(value)
 
 
+def _character_set(value: str) -> str:
+    """A value of Specific Character Set (0008,0005): defined terms, with backslashes between them."""
+    unknown = character_set(value.encode("ascii", "replace")).unknown
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is no Specific Character Set (PS3.3 C.12.1.1.2)")
+    return value.strip()
+
+
 def _host(value: str) -> str:
     host = value.strip()
     return host[1:-1] if host.startswith("[") and host.endswith("]") else host
@@ -70,6 +80,7 @@ Size = Annotated[int, BeforeValidator(_size), Field(ge=0)]
 AETitle = Annotated[str, AfterValidator(_ae_title)]
 UID = Annotated[str, AfterValidator(_uid)]
 UIDOrAny = Annotated[str, AfterValidator(_uid_or_any)]
+CharacterSet = Annotated[str, AfterValidator(_character_set)]
 Host = Annotated[str, AfterValidator(_host), Field(min_length=1)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 PeerPort = Annotated[int, Field(ge=1, le=65535)]
