@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sqlite3
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dicomwire.archive.query import Level, Match, Query, folded, level_of, statement
+from dicomwire.archive.schema import STATEMENTS
 from dicomwire.dicom.dictionary import TAGS
 from dicomwire.errors import QueryError
-
-SCHEMA = Path(__file__).parents[2] / "src/dicomwire/archive/migrations/versions/0001_first.py"
 
 #          uid      patient id  name                           date        time          accession  modalities
 STUDIES = [
@@ -26,21 +23,11 @@ STUDIES = [
 ]
 
 
-def statements() -> tuple[str, ...]:
-    spec = importlib.util.spec_from_file_location("first", SCHEMA)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found: tuple[str, ...] = module.STATEMENTS
-    return found
-
-
 @pytest.fixture(scope="module")
 def catalogue() -> Iterator[sqlite3.Connection]:
     """Four studies of one series with one current instance and one conflict version each."""
     connection = sqlite3.connect(":memory:")
-    for text in statements():
+    for text in STATEMENTS:
         connection.execute(text)
     connection.execute("INSERT INTO segment VALUES (1, 's', 0)")
     for n, (uid, patient, name, date, time, accession, modalities) in enumerate(STUDIES, 1):

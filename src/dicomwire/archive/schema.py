@@ -1,4 +1,18 @@
-"""The schema of a new catalogue, as the newest migration leaves it."""
+"""The schema of a new catalogue, as the newest migration leaves it.
+
+A new catalogue is made from STATEMENTS and stamped with HEAD, without alembic, which takes half a second to
+load. An older one is brought here by the revisions in `migrations/versions`. To change the schema:
+
+1. Add `migrations/versions/000N_what.py` with `revision = "000N"`, `down_revision` the one before, and an
+   `upgrade()` of `op.execute` statements in literal SQL. It imports nothing from this module: a revision that
+   has been released never changes. New columns need a default (`NOT NULL DEFAULT ''`), and come last in
+   their table here too.
+2. Change STATEMENTS to the outcome, and HEAD to "000N".
+3. Where a new column's values come from the data sets, `upgrade()` ends with `DELETE FROM` instance, series,
+   study and segment: the archive indexes all segments again when it opens, as `archive rebuild` does.
+
+`tests/archive/test_migrations.py` holds both ways to a schema against each other.
+"""
 
 from typing import Final
 
