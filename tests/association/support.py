@@ -13,7 +13,8 @@ from dicomwire.association.acceptor import Acceptor
 from dicomwire.association.options import AcceptorOptions, LocalEntity
 from dicomwire.association.performer import Request, Services
 from dicomwire.association.requestor import Context
-from dicomwire.dimse.command import CEchoRq, CEchoRsp, Command, CStoreRq, CStoreRsp, decode, encode
+from dicomwire.dimse.codec import decode, encode
+from dicomwire.dimse.command import CEchoRq, CEchoRsp, Command, CStoreRq, CStoreRsp
 from dicomwire.dimse.message import values
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, VERIFICATION
 from dicomwire.upper_layer import codec
@@ -114,6 +115,10 @@ class Raw:
 
     async def message(self) -> Command:
         """The next command, which has no data set."""
+        return decode(await self.command_set()).command
+
+    async def command_set(self) -> bytes:
+        """The bytes of the next command."""
         data = bytearray()
         while True:
             pdu = await self.receive()
@@ -121,7 +126,7 @@ class Raw:
             for value in pdu.values:
                 data += value.data
                 if value.control & 2:
-                    return decode(bytes(data)).command
+                    return bytes(data)
 
     async def closed(self) -> bytes:
         """What comes until the peer closes."""

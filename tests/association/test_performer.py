@@ -22,6 +22,8 @@ from dicomwire.dimse.command import (
     CStoreRsp,
     NGetRq,
     Response,
+    UnrecognizedRq,
+    UnrecognizedRsp,
 )
 from dicomwire.errors import AssociationError, LocalProtocolError
 from dicomwire.uids import VERIFICATION
@@ -84,6 +86,32 @@ class Gate:
     def answer(self, index: int) -> None:
         request = self.requests[index]
         request.respond(CEchoRsp(request.command.message_id, 0))
+
+
+@pytest.mark.parametrize("data", [None, b"a data set"])
+async def test_unknown_command_field_is_answered_0211_and_the_association_goes_on(
+    data: bytes | None, log: Log
+) -> None:
+    async with listening() as acceptor, raw(acceptor.port) as peer:
+        await peer.associate()
+        unknown = UnrecognizedRq(9, 0x0ABC, data_set=data is not None)
+        peer.send(message(ECHO_ID, unknown, data), echo_rq(10))
+        answer = await peer.command_set()
+        assert bytes.fromhex("00000001 02000000 bc8a") in answer
+        assert bytes.fromhex("00002001 02000000 0900") in answer
+        assert bytes.fromhex("00000009 02000000 1102") in answer
+        assert await status(peer) == 0
+    assert "0ABCH" in next(event["reason"] for event in log if event["event"] == "request refused")
+
+
+async def test_response_of_an_unknown_command_field_is_aborted(log: Log) -> None:
+    async with listening() as acceptor, raw(acceptor.port) as peer:
+        await peer.associate()
+        peer.send(message(ECHO_ID, UnrecognizedRsp(9, 0, unrecognized_field=0x8ABC)))
+        assert await peer.receive() == Abort(0, 0)
+    assert "8ABCH is no message" in next(
+        event["how"] for event in log if event["event"] == "association ended"
+    )
 
 
 async def test_command_without_a_service_is_answered_and_the_association_goes_on() -> None:

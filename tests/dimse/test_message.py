@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dicomwire.dimse.command import CEchoRq, CStoreRq, encode
+from dicomwire.dimse.codec import encode
+from dicomwire.dimse.command import CEchoRq, CStoreRq
 from dicomwire.dimse.message import (
     COMMAND_SET_LIMIT,
     OWN_MAXIMUM_LENGTH,

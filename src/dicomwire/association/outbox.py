@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from dicomwire.association.connection import Connection
-from dicomwire.dimse.command import Command, encode
+from dicomwire.dimse.codec import encode
+from dicomwire.dimse.command import Command
 from dicomwire.dimse.message import values
 from dicomwire.errors import AssociationError, LocalProtocolError
 from dicomwire.upper_layer.pdu import Buffer, PresentationDataValue

@@ -102,9 +102,7 @@ class Request:
 
     def response(self, status: int, error_comment: str | None = None) -> dimse.Response:
         """The response message that belongs to this request, with nothing but a status and a comment."""
-        kind = dimse.COMMANDS[self.command.command_field | 0x8000]
-        assert issubclass(kind, dimse.Response)
-        return kind(self.command.message_id, status, error_comment=error_comment)
+        return dimse.response(self.command, status, error_comment)
 
     def refuse(self, status: int, error_comment: str) -> None:
         """Answer with a failure; Error Comment (0000,0902) has 64 characters."""
@@ -285,14 +283,21 @@ class Performer:
         service = self._services.get((abstract_syntax, kind)) or self._services.get(("*", kind))
         if service is not None:
             return service
+        if isinstance(request.command, dimse.UnrecognizedRq):
+            what = f"Command Field {request.command.unrecognized_field:04X}H is no operation"
+            self._refuse(request, UNRECOGNIZED_OPERATION, what)
+            return None
         name = request.command.name.removesuffix("-RQ")
         if any(uid == abstract_syntax for uid, _ in self._services):
             status, comment = UNRECOGNIZED_OPERATION, f"{name} is not performed for this SOP class"
         else:
             status, comment = SOP_CLASS_NOT_SUPPORTED, f"No {name} for {name_of(abstract_syntax)}"
+        self._refuse(request, status, comment)
+        return None
+
+    def _refuse(self, request: Request, status: int, comment: str) -> None:
         log.info("request refused", **self._association.facts(), message=request.command.name, reason=comment)
         request.refuse(status, comment)
-        return None
 
     def _write(self, request: Request, sink: Sink, data: memoryview) -> None:
         try:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from dicomwire.dimse.command import Command, decode
+from dicomwire.dimse.codec import decode
+from dicomwire.dimse.command import Command
 from dicomwire.errors import DecodeError, LocalProtocolError, MessageError
 from dicomwire.upper_layer.events import DataFragment, Violation
 from dicomwire.upper_layer.pdu import Buffer, PresentationDataValue
