@@ -21,8 +21,8 @@ $(VENV)/.develop: pyproject.toml constraints.txt tools/make_venv.py
 serve: $(VENV)/.serve  ## Start a node: DIMSE on 127.0.0.1:11112, HTTP on 127.0.0.1:8080
 	@exec $(BIN)/dicomwire serve $(ARGS)
 
-test: $(VENV)/.develop  ## Run the tests; ARGS="-k words" runs some
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.develop  ## Run the tests on all cores; ARGS="-k words" runs some
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 lint: $(VENV)/.develop  ## Check style, types and layers
 	$(BIN)/ruff check .
