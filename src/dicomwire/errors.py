@@ -35,6 +35,10 @@ class DataSetError(DecodeError):
     """A data set that cannot be read to its end (PS3.5 7)."""
 
 
+class InvalidAttribute(DicomwireError):
+    """An attribute as a value, or in DICOM JSON, that cannot be; the message begins with its tag."""
+
+
 class Part10Error(DecodeError):
     """A file that is not a DICOM file (PS3.10 7)."""
 

@@ -117,3 +117,18 @@ def character_set(specific_character_set: bytes) -> CharacterSet:
         if term and codec is None:
             unknown.append(term)
     return CharacterSet(codecs[0], tuple(unknown))
+
+
+def encodable(specific_character_set: str) -> str | None:
+    """Python's codec that writes text for a Specific Character Set, its values joined by backslashes.
+
+    Returns: None where code extensions would be needed, or the term is unknown (PS3.3 C.12.1.1.2).
+    """
+    terms = [term.strip() for term in specific_character_set.split("\\")]
+    if len(terms) > 1:
+        return None
+    if not terms[0]:
+        return "ascii"
+    match = _TERM.fullmatch(terms[0].upper())
+    codec = _CODECS.get(match[1]) if match is not None else None
+    return None if codec in ("iso2022_jp", "iso2022_jp_2", "euc_kr", "gb2312") else codec
