@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import MutableMapping
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from dicomwire.association.requestor import Context, RequestorOptions, connect
 from dicomwire.dimse.command import CEchoRq, CStoreRq
 from dicomwire.errors import Aborted, NoAcceptedContext, Rejected
 from dicomwire.uids import IMPLICIT_VR_LITTLE_ENDIAN, VERIFICATION
+from dicomwire.upper_layer import codec
 from dicomwire.upper_layer.items import UserIdentityAc, UserIdentityRq
 from dicomwire.upper_layer.pdu import Abort, AssociateAc, AssociateRj, ReleaseRp, ReleaseRq
 from tests.association.support import (
@@ -233,6 +235,37 @@ async def test_established_associations_do_not_count_as_half_open() -> None:
             assert isinstance(await second.associate(), AssociateAc)
             first.send(echo_rq())
             assert (await first.message()).message_id_being_responded_to == 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "first",
+    [b"\x42\0\0\0\0\0", b"GET / HTTP/1.1\r\n\r\n", codec.encode(associate_rq(contexts=0))],
+    ids=["unknown PDU", "another protocol", "rejected"],
+)
+async def test_peers_that_were_turned_away_take_no_place_of_those_to_come(first: bytes) -> None:
+    async with (
+        listening(limits=Limits(half_open=2)) as acceptor,
+        raw(acceptor.port) as patient,
+        raw(acceptor.port) as one,
+        AsyncExitStack() as others,
+    ):
+        one.send(first)
+        assert await one.reader.read(1)
+        for _ in range(5):
+            other = await others.enter_async_context(raw(acceptor.port))
+            other.send(first)
+            assert await other.reader.read(1)
+        assert isinstance(await patient.associate(), AssociateAc)
+
+
+async def test_peer_that_sends_garbage_without_end_is_logged_once(log: Log) -> None:
+    async with listening() as acceptor, raw(acceptor.port) as peer:
+        peer.send(b"\x42\0\0\0\0\0" * 1000)
+        assert await peer.receive() == Abort(0, 0)
+        assert await peer.receive() == Abort(2, 1)
+        peer.send(b"\x43\0\0\0\0\0" * 1000, Abort())
+        assert await peer.closed() == b""
+    assert [event["event"] for event in log] == ["peer breaks the protocol"]
 
 
 async def test_request_that_comes_too_slowly_is_cut_off_by_artim() -> None:

@@ -313,11 +313,19 @@ def test_refused_pdu_is_skipped_by_its_length() -> None:
     assert end.receive(encode(Abort()), 0.0) == [TransportClose()]
 
 
-def test_peer_that_goes_on_after_the_end_gets_few_answers() -> None:
+def test_peer_that_goes_on_after_the_end_gets_one_answer_and_is_reported_once() -> None:
     end = in_state(State.STA13)
     events = end.receive(encode(REQUEST) * 1000, 0.0)
     assert written(end) == encode(Abort(2, 2)) * ABORT_ANSWERS
-    assert len(events) == ABORT_ANSWERS
+    assert [type(event) for event in events] == [Violation]
+
+
+def test_what_follows_the_pdu_that_was_refused_is_not_reported_again() -> None:
+    end = in_state(State.STA6)
+    (refusal, _) = end.receive(bytes.fromhex("4200 00000000"), 0.0)
+    assert isinstance(refusal, Violation)
+    assert end.receive(bytes.fromhex("4300 00000000") * 1000 + encode(REQUEST), 0.0) == []
+    assert written(end) == encode(Abort(2, 1)) * (1 + ABORT_ANSWERS)
 
 
 def test_p_data_above_our_maximum_is_taken_and_reported_once() -> None:

@@ -42,7 +42,7 @@ from dicomwire.upper_layer.items import (
 )
 from dicomwire.upper_layer.negotiation import Negotiation, negotiate, user_item
 from dicomwire.upper_layer.pdu import AssociateRj, AssociateRq
-from dicomwire.upper_layer.protocol import Policy, Role, TraceStep, UpperLayer
+from dicomwire.upper_layer.protocol import Policy, Role, State, TraceStep, UpperLayer
 from dicomwire.upper_layer.reasons import (
     AbortSource,
     AcseReason,
@@ -214,7 +214,13 @@ class Acceptor:
     def ended(self, connection: Connection, association: Association) -> None:
         """An association is over; its connection lasts until the peer closes it."""
         self.census.ended(association)
-        self._evict(self.census.closing(connection, self.options.limits.half_open))
+        self.turned_away(connection)
+
+    def turned_away(self, connection: Connection) -> None:
+        """A connection waits only for its end: it takes no place of those that may become associations."""
+        victim = self.census.closing(connection, self.options.limits.half_open)
+        if victim is not None:
+            victim.abort()
 
     def failed(self, arrival: Arrival) -> None:
         """A connection has gone without an association."""
@@ -265,6 +271,8 @@ class Arrival:
                 case AssociateIndication():
                     self._indication(event)
                 case Violation():
+                    if self.connection.core.state is State.STA13:
+                        self._turned_away()
                     self._log(
                         "peer breaks the protocol",
                         reason=event.message,
@@ -288,7 +296,7 @@ class Arrival:
 
     def foreign(self, words: str) -> None:
         """A client of another protocol, or a TLS handshake that failed."""
-        self._settled = True
+        self._turned_away()
         self._log("connection refused", reason=words)
 
     def lost(self, error: Exception | None) -> None:
@@ -441,8 +449,14 @@ class Arrival:
             closed=partial(acceptor.ended, self.connection),
         )
 
+    def _turned_away(self) -> None:
+        """The answer is given, what is left is to wait for the peer to close."""
+        if not self._settled:
+            self._settled = True
+            self._acceptor.turned_away(self.connection)
+
     def _reject(self, request: AssociateRq, refusal: Refusal) -> None:
-        self._settled = True
+        self._turned_away()
         if self.connection.closing:
             return
         self.connection.core.send(refusal.answer, asyncio.get_running_loop().time())
@@ -461,12 +475,13 @@ class Arrival:
 
     def dismiss(self, why: str) -> None:
         """Close a connection that has no association yet."""
+        if not self._settled:
+            self._log("connection closed", reason=why)
         self._settled = True
-        self._log("connection closed", reason=why)
         self.connection.abort()
 
     def _aborted(self, event: AbortIndication) -> None:
-        self._settled = True
+        self._turned_away()
         if self._task is not None:
             self._task.cancel()
         words = reasons.abort_words(event.source, event.reason)

@@ -155,7 +155,11 @@ class Census:
         return victim
 
     def closing(self, connection: Connection, limit: int) -> Connection | None:
-        """Count a connection in whose association is over, until the peer closes it; which one gives way."""
+        """Count a connection in whose association is over or will not be, until the peer closes it.
+
+        Returns: the one that has to give way, the oldest of these.
+        """
+        self.left(connection)
         self._closing[connection] = None
         if len(self._closing) <= limit:
             return None

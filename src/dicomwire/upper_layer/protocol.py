@@ -8,7 +8,8 @@ Decided here, beyond the standard:
 - P-DATA above our announced maximum length is streamed like any other and needs no memory of ours; peers that
   do not heed item 51H exist: a `Violation` once an association, no abort.
 - A P-DATA-TF without any value is a `Violation`, no abort.
-- In Sta13 a peer that goes on sending refused PDUs gets `ABORT_ANSWERS` A-ABORTs (AA-7) and then no more.
+- In Sta13 a peer that goes on sending refused PDUs gets one A-ABORT (AA-7), and what follows is discarded in
+  silence; a `Violation` tells of it only where none told why before.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ __all__ = [
     "Violation",
 ]
 
-ABORT_ANSWERS: Final = 4  # A-ABORT PDUs for a peer that sends on after the end: it must not fill our memory
+ABORT_ANSWERS: Final = 1  # A-ABORT PDUs for a peer that sends on after the end: it must not fill our memory
 NO_LIMIT: Final = 1 << 32  # one more than a PDU-length can say
 
 _VALUE_HEADER: Final = VALUE.size  # bytes
@@ -204,6 +205,7 @@ class UpperLayer:
         self._send_limit = NO_LIMIT  # of the variable field of what we send
         self._receive_limit = policy.maximum_length or NO_LIMIT
         self._aborts = 0  # answers given by AA-7
+        self._refused = False  # a violation has told why the association, or what came after it, was refused
         self._framing = Framing(policy.pdu_limit)
 
     def connected(self, now: float) -> None:
@@ -398,12 +400,18 @@ class UpperLayer:
         offset = self._framing.pdu_start + error.offset
         events.append(Violation(str(error), offset, error.field, error.section))
 
+    def _refusal(self, error: DecodeError, events: list[Event]) -> None:
+        """A violation that ends the association, or came after its end."""
+        if self.state is not State.STA13 or not self._refused:
+            self._refused = True
+            self._violation(error, events)
+
     def _unexpected(self, evt: Evt, events: list[Event]) -> None:
         """Reports a PDU that the state does not allow."""
-        if TRANSITIONS[evt][self.state] in _REFUSALS and self._aborts < ABORT_ANSWERS:
+        if TRANSITIONS[evt][self.state] in _REFUSALS:
             name = PDU_NAMES[_PDU_TYPES[evt]]
             what = f"not expected in Sta{int(self.state)} ({STATE_WORDS[self.state]})"
-            self._violation(PduError(name, what, 0, field="PDU-type", section="PS3.8 Table 9-10"), events)
+            self._refusal(PduError(name, what, 0, field="PDU-type", section="PS3.8 Table 9-10"), events)
 
     # -- what Framing finds
 
@@ -427,8 +435,7 @@ class UpperLayer:
 
     def invalid_pdu(self, error: PduError, reason: AbortReason, now: float, events: list[Event]) -> None:
         """Evt19."""
-        if self._aborts < ABORT_ANSWERS:
-            self._violation(error, events)
+        self._refusal(error, events)
         self._remote(Evt.INVALID_PDU, now, events, None, reason=reason)
 
     def whole_pdu(self, pdu_type: int, body: memoryview, now: float, events: list[Event]) -> bool:
