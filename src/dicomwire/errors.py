@@ -128,6 +128,10 @@ class ArchiveError(DicomwireError):
     """The archive cannot do what was asked."""
 
 
+class WorkError(DicomwireError):
+    """The store of work cannot do what was asked."""
+
+
 class QueryError(DicomwireError):
     """A query that cannot be answered: an unknown key, a value that is none of its kind."""
 
