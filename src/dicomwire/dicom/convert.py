@@ -99,7 +99,7 @@ def _convert(data: Buffer, read: Encoding, write: Encoding, source: str) -> Iter
                 contexts[-1].observe(tag, bytes(view[start:end]), encoding)
             vr = _vr(step, contexts[-1])
             size = contexts[-1].unit_size(tag, vr) if encoding.little_endian != write.little_endian else 0
-            gathered += _header(tag, vr, UNDEFINED if kind is Kind.ENCAPSULATED else end - start, write)
+            gathered += header(tag, vr, UNDEFINED if kind is Kind.ENCAPSULATED else end - start, write)
             if end - start <= _GATHER:
                 gathered += swapped(view[start:end], size) if size else view[start:end]
             else:
@@ -109,7 +109,7 @@ def _convert(data: Buffer, read: Encoding, write: Encoding, source: str) -> Iter
                     piece = view[block : min(block + BLOCK, end)]
                     yield swapped(piece, size) if size else piece
         elif kind is Kind.SEQUENCE:
-            gathered += _header(tag, "SQ", UNDEFINED, write)
+            gathered += header(tag, "SQ", UNDEFINED, write)
         elif kind is Kind.ITEM:
             contexts.append(contexts[-1].item())
             gathered += item
@@ -131,7 +131,13 @@ def _vr(step: Element, context: Context) -> str:
     return vr if vr in _SHORT or vr in _LONG else "UN"
 
 
-def _header(tag: int, vr: str, length: int, write: Encoding) -> bytes:
+def header(tag: int, vr: str, length: int, write: Encoding) -> bytes:
+    """The header of one data element.
+
+    vr: not looked at where the encoding is implicit.
+    length: bytes of the value, UNDEFINED for a sequence or fragments that end with a delimitation item.
+    Source: PS3.5 7.1.
+    """
     group, element = tag >> 16, tag & 0xFFFF
     if not write.explicit:
         return pack(write.order + "HHI", group, element, length)
