@@ -31,6 +31,10 @@ class DecodeError(DicomwireError):
         self.section = section
 
 
+class CredentialsError(DecodeError):
+    """A Kerberos ticket, SAML assertion or token that cannot be read (PS3.7 D.3.3.7)."""
+
+
 class DataSetError(DecodeError):
     """A data set that cannot be read to its end (PS3.5 7)."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from argon2 import PasswordHasher
@@ -23,6 +24,7 @@ from dicomwire.access.identity import (
 )
 from dicomwire.access.permission import Permission
 from dicomwire.access.token import TokenPolicy, secret_key
+from tests.access.vectors import ASSERTION
 
 NOW = 1_700_000_000.0
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -173,7 +175,11 @@ async def test_what_cannot_be_verified_is_a_claim_where_no_identity_is_required(
 ) -> None:
     accepted = await verdict(POLICY, credentials)
     assert isinstance(accepted, Accepted)
-    assert accepted.identity == Identity(credentials.user_name or "", credentials.type, False)
+    identity = accepted.identity
+    assert identity is not None
+    assert replace(identity, facts={}) == Identity(credentials.user_name or "", credentials.type, False)
+    readable = credentials.type not in (IdentityType.KERBEROS, IdentityType.SAML)
+    assert ("unreadable" in identity.facts) is not readable
     assert accepted.server_response is None
 
 
@@ -184,6 +190,26 @@ async def test_what_cannot_be_verified_is_refused_where_an_identity_is_required(
     refused = await verdict(REQUIRED, credentials)
     assert isinstance(refused, Refused)
     assert "cannot be verified" in refused.reason
+
+
+async def test_reason_of_a_refusal_says_what_the_credentials_say() -> None:
+    refused = await verdict(REQUIRED, Credentials(IdentityType.SAML, ASSERTION))
+    assert isinstance(refused, Refused)
+    assert "SAML assertion cannot be verified here: issuer https://idp.example.org" in refused.reason
+    assert "subject carla" in refused.reason
+
+
+async def test_subject_of_an_assertion_is_a_claim() -> None:
+    accepted = await verdict(POLICY, Credentials(IdentityType.SAML, ASSERTION))
+    assert isinstance(accepted, Accepted)
+    assert accepted.identity is not None
+    assert (accepted.identity.name, accepted.identity.verified) == ("carla", False)
+    assert accepted.identity.facts["not on or after"] == "2026-01-02T03:14:05Z"
+
+
+async def test_unproved_name_of_a_user_with_a_passcode_is_no_claim() -> None:
+    claimed = ASSERTION.replace(b"carla", b"anna")
+    assert isinstance(await verdict(POLICY, Credentials(IdentityType.SAML, claimed)), Refused)
 
 
 async def test_name_of_a_user_with_a_passcode_is_no_claim_without_it() -> None:

@@ -21,6 +21,7 @@ from dicomwire.uids import IMPLICIT_VR_LITTLE_ENDIAN, VERIFICATION
 from dicomwire.upper_layer import codec
 from dicomwire.upper_layer.items import UserIdentityAc, UserIdentityRq
 from dicomwire.upper_layer.pdu import Abort, AssociateAc, AssociateRj, ReleaseRp, ReleaseRq
+from tests.access.vectors import AP_REQ, ASSERTION
 from tests.association.support import (
     CONTEXTS,
     CT,
@@ -311,6 +312,69 @@ async def test_good_identity_is_accepted_and_answered_where_asked_for() -> None:
                 assert association.identity.name == "ann"
                 peer.send(ReleaseRq())
                 assert isinstance(await peer.receive(), ReleaseRp)
+
+
+async def test_ticket_is_refused_with_what_it_says_where_a_verified_identity_is_required(log: Log) -> None:
+    async with listening(verifier=users()) as acceptor:
+        options = RequestorOptions(identity=identity.kerberos(AP_REQ))
+        with pytest.raises(Rejected) as rejected:
+            async with connect(
+                "127.0.0.1", acceptor.port, called_ae_title="A", contexts=CONTEXTS, options=options
+            ):
+                pass
+    assert (rejected.value.result, rejected.value.source, rejected.value.reason) == (1, 2, 1)
+    reason = events(log, "association rejected")[0]["reason"]
+    assert "Kerberos service ticket cannot be verified here: realm EXAMPLE.ORG" in reason
+
+
+@pytest.mark.parametrize(
+    ("item", "facts"),
+    [
+        (
+            identity.kerberos(AP_REQ),
+            {
+                "kind": "Kerberos service ticket",
+                "verified": "no",
+                "realm": "EXAMPLE.ORG",
+                "service": "dicom/pacs.example.org",
+                "encryption": "aes256-cts-hmac-sha1-96",
+                "key version": "3",
+            },
+        ),
+        (
+            identity.saml(ASSERTION),
+            {
+                "kind": "SAML assertion",
+                "verified": "no",
+                "issuer": "https://idp.example.org",
+                "subject": "carla",
+                "not before": "2026-01-02T03:04:05Z",
+                "not on or after": "2026-01-02T03:14:05Z",
+                "audience": "urn:pacs urn:ris",
+                "signature": "none",
+            },
+        ),
+    ],
+    ids=["kerberos", "saml"],
+)
+async def test_what_unproved_credentials_say_is_known_and_logged_where_none_is_required(
+    item: UserIdentityRq, facts: dict[str, str], log: Log
+) -> None:
+    async with (
+        listening(verifier=Verifier(IdentityPolicy())) as acceptor,
+        connect(
+            "127.0.0.1",
+            acceptor.port,
+            called_ae_title="A",
+            contexts=CONTEXTS,
+            options=RequestorOptions(identity=item),
+        ),
+    ):
+        (association,) = acceptor.associations.values()
+        assert association.identity is not None
+        assert dict(association.identity.facts).items() <= facts.items()
+    accepted = [event for event in events(log, "association accepted") if "identity" in event]
+    assert accepted[0]["identity"] == facts
 
 
 async def test_peer_that_leaves_while_its_identity_is_verified_leaves_nothing_behind() -> None:

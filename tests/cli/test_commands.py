@@ -166,7 +166,10 @@ def test_echo_to_no_address_is_wrong_use(run: Run) -> None:
     ("arguments", "words"),
     [
         (("--password", "x"), "--password needs --user"),
-        (("--user", "ann", "--token-file", "f"), "two logins"),
+        (("--user", "ann", "--token-file", "f"), "--user and --token-file are 2 logins"),
+        (("--kerberos-file", "f", "--saml-file", "g"), "2 logins"),
+        (("--kerberos-file", "absent"), "absent: No such file"),
+        (("--saml-file", "/dev/null"), "0 bytes"),
         (("--tls-ca", "absent.pem"), "absent.pem"),
         (("--token-file", "absent"), "absent"),
     ],

@@ -36,7 +36,9 @@ FACTS = Facts(
     performed={"C-ECHO": 1},
     web_requests={"2xx": 1},
     associations=(
-        AssociationFacts("a1", "<script>", "PACS", "10.0.0.1:4000", "EVIL&CO", 5.0, {"C-STORE": 2}, 10, 20),
+        AssociationFacts(
+            "a1", "<script>", "PACS", "10.0.0.1:4000", "EVIL&CO", 5.0, {"C-STORE": 2}, 10, 20, "", {}
+        ),
     ),
     peers=(PeerFacts("CT1", "10.0.0.5:104", ("echo", "store")),),
 )

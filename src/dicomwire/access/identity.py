@@ -21,6 +21,7 @@ from typing import Protocol
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from dicomwire.access.claims import Claims, claims
 from dicomwire.access.permission import Permission
 from dicomwire.errors import TokenRefused
 
@@ -96,16 +97,27 @@ class Identity:
     """Who somebody is.
 
     Attributes:
-        name: the user; "" where the credentials do not say it in a way we read.
+        name: the user; "" where the credentials do not say it in the open.
         type: User-Identity-Type of the credentials.
         verified: it was proved; else it is a claim.
         permission: what the user may do.
+        facts: what unproved credentials say beside the name, see `claims`.
     """
 
     name: str
     type: int
     verified: bool
     permission: Permission = Permission.USUAL
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """The credentials' type in words."""
+        return KINDS.get(self.type, f"identity of type {self.type}")
+
+    def described(self) -> dict[str, str]:
+        """How it was presented, whether it was proved, and what it says; as the peer wrote it."""
+        return {"kind": self.kind, "verified": "yes" if self.verified else "no", **self.facts}
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,10 +246,18 @@ class Verifier:
         return Accepted(Identity(name, credentials.type, verified=True, permission=tokens.permission), b"")
 
     def _claim(self, credentials: Credentials) -> Accepted | Refused:
+        said = claims(credentials.type, credentials.primary)
+        identity = Identity(
+            credentials.user_name or said.name, credentials.type, verified=False, facts=said.facts
+        )
         if self.policy.required:
-            kind = KINDS.get(credentials.type, f"identity of type {credentials.type}")
-            return Refused(f"{kind} cannot be verified here")
-        name = credentials.user_name or ""
-        if name in self.policy.users:
-            return Refused(f"user {name!r} has a passcode and did not present it")
-        return Accepted(Identity(name, credentials.type, verified=False))
+            return Refused(_unverifiable(identity.kind, said))
+        if identity.name in self.policy.users:
+            return Refused(f"user {identity.name!r} has a passcode and did not present it")
+        return Accepted(identity)
+
+
+def _unverifiable(kind: str, said: Claims) -> str:
+    if "unreadable" in said.facts:
+        return f"{kind} cannot be verified here, nor read: {said.facts['unreadable']}"
+    return f"{kind} cannot be verified here{f': {said.words()}' if said.facts else ''}"

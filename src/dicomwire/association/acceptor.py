@@ -14,7 +14,7 @@ from math import inf
 
 import structlog
 
-from dicomwire.access.identity import Accepted, Credentials, Refused, Verifier
+from dicomwire.access.identity import Accepted, Credentials, Identity, Refused, Verifier
 from dicomwire.association import admission
 from dicomwire.association.admission import Admission, Census, Refusal
 from dicomwire.association.association import Agreement, Association
@@ -405,6 +405,7 @@ class Arrival:
             ),
             maximum_length=negotiation.maximum_length_to_send,
             user=printable(verdict.identity.name) if verdict.identity is not None else None,
+            identity=_described(verdict.identity),
             tls=connection.tls.describe() if connection.tls is not None else None,
         )
         connection.flush()
@@ -494,3 +495,10 @@ class Arrival:
 
     def _log(self, event: str, *, reason: str, **facts: str | int) -> None:
         log.info(event, **self._facts(), reason=printable(reason), **facts)
+
+
+def _described(identity: Identity | None) -> dict[str, str] | None:
+    """An identity, fit for the log."""
+    if identity is None:
+        return None
+    return {name: printable(value) for name, value in identity.described().items()}

@@ -42,6 +42,12 @@ Password = Annotated[
 TokenFile = Annotated[
     Path | None, typer.Option(metavar="F", help="File with a JSON Web Token to log in with; - is stdin.")
 ]
+TicketFile = Annotated[
+    Path | None, typer.Option("--kerberos-file", metavar="F", help="File with a Kerberos AP-REQ to present.")
+]
+AssertionFile = Annotated[
+    Path | None, typer.Option("--saml-file", metavar="F", help="File with a SAML assertion to present.")
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,8 @@ class Access:
     user: str | None = None
     password: str | None = None
     token_file: Path | None = None
+    ticket_file: Path | None = None
+    assertion_file: Path | None = None
 
     def context(self) -> ssl.SSLContext | None:
         """A client context; None where no flag asks for TLS.
@@ -95,8 +103,15 @@ class Access:
         """Refuse flags that contradict each other."""
         if self.password is not None and self.user is None:
             raise Stop("--password needs --user", 2)
-        if self.user is not None and self.token_file is not None:
-            raise Stop("--user and --token-file are two logins: give one", 2)
+        logins = {
+            "--user": self.user,
+            "--token-file": self.token_file,
+            "--kerberos-file": self.ticket_file,
+            "--saml-file": self.assertion_file,
+        }
+        given = [flag for flag, value in logins.items() if value is not None]
+        if len(given) > 1:
+            raise Stop(f"{' and '.join(given)} are {len(given)} logins: give one", 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +168,24 @@ def _identity(access: Access) -> UserIdentityRq | None:
     token = access.token()
     if token is not None:
         return identity.jwt(token)
+    if access.ticket_file is not None:
+        return identity.kerberos(_credentials("--kerberos-file", access.ticket_file))
+    if access.assertion_file is not None:
+        return identity.saml(_credentials("--saml-file", access.assertion_file))
     if access.user is None:
         return None
     password = access.secret()
     if password is None:
         return identity.username(access.user)
     return identity.username_and_passcode(access.user, password)
+
+
+def _credentials(flag: str, file: Path) -> bytes:
+    """The bytes of a file; item 58H counts them with two bytes."""
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise Stop(f"{flag} {file}: {error.strerror or error}", 2) from None
+    if not 1 <= len(data) <= 0xFFFF:
+        raise Stop(f"{flag} {file} has {len(data)} bytes, an A-ASSOCIATE-RQ takes 1 to 65535", 2)
+    return data

@@ -53,12 +53,25 @@ def echo(
     user: connection.User = None,
     password: connection.Password = None,
     token_file: connection.TokenFile = None,
+    kerberos_file: connection.TicketFile = None,
+    saml_file: connection.AssertionFile = None,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
     """Ask a peer whether it is there: C-ECHO. Exit status 0: it is; 1: it is not, or it refuses."""
     log_to_stderr(verbose=verbose)
-    access = Access(tls, tls_ca, tls_certificate, tls_key, tls_insecure, user, password, token_file)
+    access = Access(
+        tls,
+        tls_ca,
+        tls_certificate,
+        tls_key,
+        tls_insecure,
+        user,
+        password,
+        token_file,
+        kerberos_file,
+        saml_file,
+    )
     asked = connection.peer(peer, access, calling_ae_title=calling_ae_title, timeout=timeout)
     echoed = asyncio.run(_echo(asked, count))
     failed = next((code for code in echoed.statuses if code != status.SUCCESS), None)

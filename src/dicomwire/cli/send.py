@@ -56,6 +56,8 @@ def send(
     user: connection.User = None,
     password: connection.Password = None,
     token_file: connection.TokenFile = None,
+    kerberos_file: connection.TicketFile = None,
+    saml_file: connection.AssertionFile = None,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
@@ -63,7 +65,18 @@ def send(
 
     Exit status 0: all are stored; 1: some are not. What is no DICOM file is passed over in folders.
     """
-    access = Access(tls, tls_ca, tls_certificate, tls_key, tls_insecure, user, password, token_file)
+    access = Access(
+        tls,
+        tls_ca,
+        tls_certificate,
+        tls_key,
+        tls_insecure,
+        user,
+        password,
+        token_file,
+        kerberos_file,
+        saml_file,
+    )
     target: str | Peer = destination
     if not is_url(destination):
         target = connection.peer(destination, access, calling_ae_title=calling_ae_title, timeout=timeout)
@@ -100,6 +113,8 @@ def _deliverer(target: str | Peer, access: Access, timeout: float | None) -> Del
     from dicomwire.cli import stow
 
     access.check()
+    if access.ticket_file is not None or access.assertion_file is not None:
+        raise Stop("--kerberos-file and --saml-file are for DIMSE peers, not for a URL", 2)
     return partial(stow.deliver, target, access, timeout)
 
 

@@ -36,6 +36,8 @@ class AssociationFacts:
     Attributes:
         seconds: since it was accepted.
         performed: requests so far, by message.
+        user: who is behind it, "" where nobody was named.
+        identity: how that was presented, whether it was proved, what it says.
     """
 
     id: str
@@ -47,6 +49,8 @@ class AssociationFacts:
     performed: dict[str, int]
     bytes_received: int
     bytes_sent: int
+    user: str
+    identity: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,6 +139,7 @@ def _door(sockets: list[socket.socket], scheme: str) -> Door:
 
 
 def _association(association: Association) -> AssociationFacts:
+    identity = association.identity
     return AssociationFacts(
         id=association.id,
         calling_ae_title=association.calling_ae_title,
@@ -149,6 +150,8 @@ def _association(association: Association) -> AssociationFacts:
         performed=dict(association.performed),
         bytes_received=association.bytes_received,
         bytes_sent=association.bytes_sent,
+        user=identity.name if identity is not None else "",
+        identity=identity.described() if identity is not None else {},
     )
 
 
