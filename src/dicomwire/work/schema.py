@@ -27,7 +27,7 @@ _FIRST: Final = (
         changed REAL NOT NULL,
         reason TEXT NOT NULL
     )""",
-    "CREATE INDEX job_state ON job (state, due)",
+    "CREATE INDEX job_state ON job (state, due, destination)",
     "CREATE INDEX job_lane ON job (destination, lane, id) WHERE lane <> ''",
     "CREATE INDEX job_changed ON job (changed)",
     # How far a reader of something that only grows has come, such as the router in the archive's records.
