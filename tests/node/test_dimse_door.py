@@ -11,6 +11,8 @@ from dicomwire.association.options import AcceptorOptions, Check
 from dicomwire.errors import ConfigurationError
 from dicomwire.node.dimse_door import acceptor_options
 from dicomwire.node.settings import Settings
+from dicomwire.services.selection import STUDY_ROOT_GET, STUDY_ROOT_MOVE
+from dicomwire.upper_layer.negotiation import RolePolicy
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 JPEG = "1.2.840.10008.1.2.4.50"
@@ -84,7 +86,11 @@ def test_a_peer_has_its_own_rules() -> None:
     assert rules.hosts == {"10.0.0.5"}
     assert rules.policy.supported[CT] == (uids.IMPLICIT_VR_LITTLE_ENDIAN,)
     assert rules.policy.maximum_length == 16_384
-    assert rules.policy.refused == {uids.VERIFICATION: "peer CT1 may not echo"}
+    assert rules.policy.refused[uids.VERIFICATION] == "peer CT1 may not echo"
+    assert rules.policy.refused[STUDY_ROOT_MOVE] == "peer CT1 may not move"
+    assert rules.policy.refused[STUDY_ROOT_GET] == "peer CT1 may not get"
+    assert CT not in rules.policy.refused
+    assert rules.policy.roles[CT] == RolePolicy(scu=True, scp=False)
     window = rules.policy.asynchronous_operations_window
     assert window is not None
     assert (window.invoked, window.performed) == (2, 3)

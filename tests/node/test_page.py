@@ -34,6 +34,7 @@ FACTS = Facts(
     login_required=False,
     archive=ArchiveFacts(1, 2, 3_000, 525_300),
     performed={"C-ECHO": 1},
+    sent={"stored": 2},
     web_requests={"2xx": 1},
     associations=(
         AssociationFacts(

@@ -32,6 +32,7 @@ class FakeAssociation:
         calling_ae_title: str = "MODALITY",
     ) -> None:
         self.id = "fake"
+        self.requestor = True
         self.peer = "192.0.2.1:104"
         self.called_ae_title = "DICOMWIRE"
         self.calling_ae_title = calling_ae_title

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -130,6 +130,27 @@ class Archive:
     ) -> list[Stored]:
         """The current instances of a study, a series or one instance, by series and instance number."""
         return self.catalogue.plan(study=study, series=series, instance=instance)
+
+    def select(
+        self,
+        *,
+        patient_ids: Sequence[str] = (),
+        studies: Sequence[str] = (),
+        series: Sequence[str] = (),
+        instances: Sequence[str] = (),
+        issuer_of_patient_id: str = "",
+    ) -> list[Stored]:
+        """The current instances that have one of the values of each list that is not empty; any thread.
+
+        Lists of any length; nothing is a wild card.
+        """
+        return self.catalogue.select(
+            patient_id=patient_ids,
+            study_instance_uid=studies,
+            series_instance_uid=series,
+            sop_instance_uid=instances,
+            issuer_of_patient_id=(issuer_of_patient_id,) if issuer_of_patient_id else (),
+        )
 
     def plan_all(self) -> Iterator[Stored]:
         """Every version of every instance, in the order of arrival."""

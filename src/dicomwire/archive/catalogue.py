@@ -6,6 +6,7 @@ transaction. No read stays open across an await.
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -39,6 +40,7 @@ _STORED: Final = (
     " samples_per_pixel, coalesce(number_of_frames, 1), pixel_data_offset, pixel_data_length, crc"
     " FROM instance JOIN series ON series.id = instance.series JOIN study ON study.id = series.study"
 )
+_ORDER: Final = " ORDER BY study.id, series_number, series.id, instance_number, instance.id"
 
 Row = tuple[object, ...]
 DatabaseError = sqlite.Error
@@ -96,9 +98,19 @@ class Catalogue:
         wanted = {"study_instance_uid": study, "series_instance_uid": series, "sop_instance_uid": instance}
         named = {column: uid for column, uid in wanted.items() if uid is not None}
         where = " AND ".join(f"{column} = ?" for column in named)
-        order = " ORDER BY series_number, series.id, instance_number, instance.id"
-        sql = f"{_STORED} WHERE current = 1{' AND ' + where if where else ''}{order}"
+        sql = f"{_STORED} WHERE current = 1{' AND ' + where if where else ''}{_ORDER}"
         return [Stored(*row) for row in self.rows(sql, list(named.values()))]  # type: ignore[arg-type]
+
+    def select(self, **wanted: Sequence[str]) -> list[Stored]:
+        """The current instances with one of the values of each list that is not empty, ordered as a plan."""
+        asked = {column: values for column, values in wanted.items() if values}
+        where = " AND ".join(
+            f"{column} = ?" if len(values) == 1 else f"{column} IN (SELECT value FROM json_each(?))"
+            for column, values in asked.items()
+        )
+        parameters = [values[0] if len(values) == 1 else json.dumps(values) for values in asked.values()]
+        sql = f"{_STORED} WHERE current = 1{' AND ' + where if where else ''}{_ORDER}"
+        return [Stored(*row) for row in self.rows(sql, parameters)]  # type: ignore[arg-type]
 
     def page(self, after: int, limit: int) -> list[Stored]:
         """Every version of every instance, by record id, from behind `after` on."""

@@ -433,6 +433,7 @@ class Arrival:
             identity=verdict.identity,
             refused=tuple(refused),
             character_set=admitted.peer.character_set if admitted.peer is not None else None,
+            extended_negotiation=negotiation.extended_negotiation,
         )
         return Association(
             self.connection,

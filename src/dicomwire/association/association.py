@@ -65,7 +65,7 @@ class Agreement:
         implementation_class_uid, implementation_version_name: the peer's, "" where it gave none.
         identity: the verified user behind it.
         refused: words for each context that was not accepted.
-        extended_negotiation: the acceptor's item 56H per SOP class, as requestor.
+        extended_negotiation: the acceptor's item 56H per SOP class.
         user_identity: the acceptor's item 59H, as requestor.
         character_set: Specific Character Set (0008,0005) of what the peer asks, where that names none; by our
             configuration, not negotiated.

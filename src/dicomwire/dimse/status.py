@@ -29,6 +29,12 @@ OUT_OF_RESOURCES: Final = 0xA700  # this and the next three: PS3.4 Table B.2-1
 DOES_NOT_MATCH_SOP_CLASS: Final = 0xA900
 COERCION_OF_DATA_ELEMENTS: Final = 0xB000
 CANNOT_UNDERSTAND: Final = 0xC000
+CANNOT_CALCULATE_MATCHES: Final = 0xA701  # this and the next four: PS3.4 Tables C.4-2 and C.4-3
+CANNOT_PERFORM_SUB_OPERATIONS: Final = 0xA702
+MOVE_DESTINATION_UNKNOWN: Final = 0xA801
+IDENTIFIER_DOES_NOT_MATCH: Final = 0xA900
+SUB_OPERATIONS_FAILED: Final = 0xB000  # one or more of them
+UNABLE_TO_PROCESS: Final = 0xC000
 
 # Services as `STATUS_CODES` names them; these have names of their own because code asks for them.
 GENERAL: Final = "general (PS3.7 Annex C)"

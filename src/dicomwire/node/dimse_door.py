@@ -21,12 +21,15 @@ from dicomwire.association.tls import server_context
 from dicomwire.node.settings import (
     AETitleSettings,
     DimseSettings,
+    Operation,
     PeerSettings,
     PeerTimeoutSettings,
     Settings,
     TimeoutSettings,
     TLSSettings,
 )
+from dicomwire.services import selection
+from dicomwire.services.retrieval import levels_are_free
 from dicomwire.uids import (
     PRIVATE_STORAGE_SOP_CLASSES,
     STORAGE_SERVICE_CLASS,
@@ -36,9 +39,19 @@ from dicomwire.uids import (
     storage_sop_classes,
 )
 from dicomwire.upper_layer.items import AsynchronousOperationsWindow
-from dicomwire.upper_layer.negotiation import AcceptorPolicy
+from dicomwire.upper_layer.negotiation import AcceptorPolicy, RolePolicy
 
 ANY_SOP_CLASS = "*"  # in extra_sop_classes: every SOP class that the registry does not know
+
+SOP_CLASSES_OF = {
+    "echo": (VERIFICATION,),
+    "move": tuple(sorted(selection.MOVE)),
+    "get": tuple(sorted(selection.GET)),
+}
+"""SOP classes that are there for one operation each; in uncompressed transfer syntaxes."""
+
+EXTENDED_NEGOTIATION = MappingProxyType(dict.fromkeys(selection.RELATIONAL, levels_are_free))
+"""What item 56H is answered with, per SOP class."""
 
 
 def acceptor_options(settings: Settings) -> AcceptorOptions:
@@ -135,6 +148,8 @@ def _policy(entry: AETitleSettings, dimse: DimseSettings, peer: PeerSettings | N
         on_no_accepted_context=entry.on_no_accepted_context or dimse.on_no_accepted_context,
         maximum_length=next(length for length in lengths if length is not None),
         asynchronous_operations_window=AsynchronousOperationsWindow(window.invoked, window.performed),
+        roles=_roles(extra, _allows("store", entry, peer), _allows("get", entry, peer)),
+        extended_negotiation=EXTENDED_NEGOTIATION,
         refused=_refused(entry, dimse, peer, extra),
         service_classes={STORAGE_SERVICE_CLASS: syntaxes},
         unregistered=syntaxes if ANY_SOP_CLASS in extra else (),
@@ -146,9 +161,24 @@ def _supported(
     storage: tuple[str, ...], others: tuple[str, ...], extra: tuple[str, ...]
 ) -> Mapping[str, tuple[str, ...]]:
     """Transfer syntaxes per abstract syntax; one table for all policies that are alike."""
+    table = {uid: others for classes in SOP_CLASSES_OF.values() for uid in classes}
+    return MappingProxyType(table | dict.fromkeys(_storage(extra), storage))
+
+
+@cache
+def _storage(extra: tuple[str, ...]) -> tuple[str, ...]:
     classes = (*storage_sop_classes(), *PRIVATE_STORAGE_SOP_CLASSES, *extra)
-    table = {uid: storage for uid in classes if uid != ANY_SOP_CLASS}
-    return MappingProxyType({VERIFICATION: others, **table})
+    return tuple(uid for uid in classes if uid != ANY_SOP_CLASS)
+
+
+@cache
+def _roles(extra: tuple[str, ...], store: bool, get: bool) -> Mapping[str, RolePolicy]:
+    """Who gets instances back by C-GET is the SCP of their storage SOP classes (PS3.7 D.3.3.4)."""
+    return MappingProxyType(dict.fromkeys(_storage(extra), RolePolicy(scu=store, scp=get)))
+
+
+def _allows(operation: Operation, entry: AETitleSettings, peer: PeerSettings | None) -> bool:
+    return operation in entry.allow and (peer is None or operation in peer.allow)
 
 
 def _ordered(
@@ -171,11 +201,11 @@ def _refused(
     if peer is not None:
         who.append((f"peer {peer.ae_title}", peer.allow))
     for name, allow in who:
-        if "echo" not in allow:
-            refused[VERIFICATION] = f"{name} may not echo"
-        if "store" not in allow:
-            classes = (*storage_sop_classes(), *PRIVATE_STORAGE_SOP_CLASSES, *extra)
-            refused |= dict.fromkeys(classes, f"{name} may not store")
+        for operation, classes in SOP_CLASSES_OF.items():
+            if operation not in allow:
+                refused |= dict.fromkeys(classes, f"{name} may not {operation}")
+        if "store" not in allow and "get" not in allow:
+            refused |= dict.fromkeys(_storage(extra), f"{name} may not store")
     return refused
 
 

@@ -82,6 +82,7 @@ class Facts:
         dicomweb: URL of the DICOMweb service.
         started: when it became ready, ISO 8601, UTC.
         performed: DIMSE requests since then, by message.
+        sent: instances sent in C-MOVE and C-GET since then, by how it ended.
         web_requests: HTTP requests since then, by class of status.
     """
 
@@ -99,6 +100,7 @@ class Facts:
     login_required: bool
     archive: ArchiveFacts
     performed: dict[str, int]
+    sent: dict[str, int]
     web_requests: dict[str, int]
     associations: tuple[AssociationFacts, ...]
     peers: tuple[PeerFacts, ...]

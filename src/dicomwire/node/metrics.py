@@ -56,6 +56,12 @@ class Metrics:
         for message, count in facts.performed.items():
             requests.add_metric([message], count)
         yield requests
+        sent = CounterMetricFamily(
+            "dicomwire_retrieved_instances", "Sub-operations of C-MOVE and C-GET", labels=["outcome"]
+        )
+        for outcome, count in facts.sent.items():
+            sent.add_metric([outcome], count)
+        yield sent
         answered = CounterMetricFamily("dicomwire_web_requests", "HTTP requests answered", labels=["status"])
         for status, count in facts.web_requests.items():
             answered.add_metric([status], count)

@@ -18,13 +18,14 @@ from dicomwire.association.acceptor import Acceptor
 from dicomwire.association.association import Association
 from dicomwire.association.performer import Services
 from dicomwire.errors import ConfigurationError
-from dicomwire.node import identity, store, web_door
+from dicomwire.node import identity, peers, store, web_door
 from dicomwire.node.dimse_door import acceptor_options
 from dicomwire.node.facts import AssociationFacts, Door, Facts, PeerFacts, State, location, reachable
 from dicomwire.node.metrics import counted
 from dicomwire.node.settings import DimseSettings, PeerSettings, Settings, WebSettings
-from dicomwire.services import storage, verification
+from dicomwire.services import get, move, storage, verification
 from dicomwire.services.permission import permitted
+from dicomwire.services.retrieval import Retriever
 from dicomwire.web.server import Server, bind
 
 log = structlog.get_logger()
@@ -43,6 +44,8 @@ class Node:
         self._started = time()
         self._performed: Counter[str] = Counter()
         self._answered: Counter[str] = Counter()
+        self._sent: Counter[str] = Counter()
+        self._destinations = peers.destinations(settings)
         options = acceptor_options(settings)
         server_options = web_door.server_options(settings)
         verifier = Verifier(identity.policy(settings.identity))
@@ -94,13 +97,20 @@ class Node:
             login_required=settings.identity.required,
             archive=store.held(self._archive),
             performed=dict(self._performed),
+            sent=dict(self._sent),
             web_requests=dict(self._answered),
             associations=tuple(map(_association, self._acceptor.associations.values())),
             peers=tuple(map(_peer, settings.peers)),
         )
 
     def _services(self) -> Services:
-        services = {**verification.SERVICES, **storage.services(self._archive)}
+        retriever = Retriever(self._archive, self._sent)
+        services = {
+            **verification.SERVICES,
+            **storage.services(self._archive),
+            **move.services(retriever, self._destinations),
+            **get.services(retriever),
+        }
         return counted(permitted(services, identity.permissions(self._settings)), self._performed)
 
 

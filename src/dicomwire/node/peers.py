@@ -3,19 +3,54 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 from dicomwire.association import identity
+from dicomwire.association.association import Association
 from dicomwire.association.options import RequestorOptions
+from dicomwire.association.requestor import Context, connect
 from dicomwire.association.tls import client_context
 from dicomwire.node.dimse_door import timed, timeouts
 from dicomwire.node.settings import PeerSettings, PeerTLSSettings, Settings
+from dicomwire.services.move import Destination, Destinations
 from dicomwire.upper_layer.items import UserIdentityRq
 
 
 def find(settings: Settings, ae_title: str) -> PeerSettings | None:
     """The peer of an AE title, if it is known."""
     return next((peer for peer in settings.peers if peer.ae_title == ae_title), None)
+
+
+def destinations(settings: Settings) -> Destinations:
+    """Where C-MOVE can send to, by AE title.
+
+    Raises: ConfigurationError, when a certificate or key cannot be read.
+    """
+    return {peer.ae_title: _destination(peer, settings) for peer in settings.peers}
+
+
+def _destination(peer: PeerSettings, settings: Settings) -> Destination | None:
+    host, port = peer.host, peer.port
+    if host is None or port is None:
+        return None
+    options = requestor_options(peer, settings)
+    own = {settings.node.ae_title, *(entry.ae_title for entry in settings.ae_titles)}
+
+    def open_association(
+        contexts: Sequence[Context], called_as: str
+    ) -> AbstractAsyncContextManager[Association]:
+        return connect(
+            host,
+            port,
+            called_ae_title=peer.ae_title,
+            calling_ae_title=called_as if called_as in own else settings.node.ae_title,
+            contexts=contexts,
+            options=options,
+        )
+
+    return Destination(peer.ae_title, open_association, peer.transfer_syntaxes)
 
 
 def requestor_options(peer: PeerSettings, settings: Settings) -> RequestorOptions:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import Enum
@@ -63,6 +63,7 @@ class Delivery:
         reason: words why it was not simply stored; "" where it was.
         status: of the C-STORE-RSP; None where there was none.
         transfer_syntax_uid: in which it was sent; "" where it was not.
+        error: what came in place of an answer.
     """
 
     instance: Instance
@@ -70,6 +71,7 @@ class Delivery:
     reason: str = ""
     status: int | None = None
     transfer_syntax_uid: str = ""
+    error: Exception | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +94,12 @@ OpenAssociation: TypeAlias = Callable[[Sequence[Context]], AbstractAsyncContextM
 Report: TypeAlias = Callable[[Delivery], None]
 
 
-def plan(instances: Iterable[Instance]) -> list[Load]:
-    """Spread instances over associations of at most 128 contexts; a SOP class stays in one."""
+def plan(instances: Iterable[Instance], syntaxes: Collection[str] | None = None) -> list[Load]:
+    """Spread instances over associations of at most 128 contexts; a SOP class stays in one.
+
+    Args:
+        syntaxes: the only ones to propose; None for any.
+    """
     by_class: dict[str, list[Instance]] = {}
     for instance in instances:
         by_class.setdefault(instance.sop_class_uid, []).append(instance)
@@ -101,7 +107,7 @@ def plan(instances: Iterable[Instance]) -> list[Load]:
     contexts: list[Context] = []
     carried: list[Instance] = []
     for sop_class_uid, members in by_class.items():
-        wanted = _contexts(sop_class_uid, members)
+        wanted = _contexts(sop_class_uid, members, syntaxes)
         if len(contexts) + len(wanted) > MOST_CONTEXTS:
             loads.append(Load(tuple(contexts), tuple(carried)))
             contexts, carried = [], []
@@ -112,10 +118,15 @@ def plan(instances: Iterable[Instance]) -> list[Load]:
     return loads
 
 
-def _contexts(sop_class_uid: str, instances: Iterable[Instance]) -> list[Context]:
+def _contexts(
+    sop_class_uid: str, instances: Iterable[Instance], syntaxes: Collection[str] | None
+) -> list[Context]:
     stored = dict.fromkeys(instance.transfer_syntax_uid for instance in instances)
-    own = [Context(sop_class_uid, (transfer_syntax_uid,)) for transfer_syntax_uid in stored]
-    return [*own, Context(sop_class_uid, UNCOMPRESSED)]
+    if syntaxes is None:
+        own = [Context(sop_class_uid, (transfer_syntax_uid,)) for transfer_syntax_uid in stored]
+        return [*own, Context(sop_class_uid, UNCOMPRESSED)]
+    wanted = [*(uid for uid in stored if uid in syntaxes), *(uid for uid in syntaxes if uid not in stored)]
+    return [Context(sop_class_uid, (transfer_syntax_uid,)) for transfer_syntax_uid in wanted]
 
 
 async def deliver(
@@ -125,6 +136,7 @@ async def deliver(
     *,
     priority: int = Priority.MEDIUM,
     move_originator: MoveOriginator | None = None,
+    syntaxes: Collection[str] | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> None:
     """Send instances over as many associations as it takes.
@@ -135,16 +147,16 @@ async def deliver(
     Args:
         open_association: requests an association with these contexts, released behind its `async with`.
         report: told of each instance, in the order in which they end.
+        syntaxes: the only ones to propose; None for any.
         stopped: asked before each instance; once it is true no other is begun, nor reported.
 
     Source: PS3.4 B, PS3.7 9.1.1.
     """
-    for load in plan(instances):
+    for load in plan(instances, syntaxes):
         rest = deque(load.instances)
         while rest and not stopped():
             answered = 0
-            reason = "the association ended before it was sent"
-            outcome = Outcome.FAILED
+            error: AssociationError | None = None
             try:
                 async with open_association(load.contexts) as association:
                     answered = await send(
@@ -155,13 +167,13 @@ async def deliver(
                         move_originator=move_originator,
                         stopped=stopped,
                     )
-            except NoAcceptedContext as error:
-                outcome, reason = Outcome.NO_CONTEXT, str(error)
-            except AssociationError as error:
-                reason = str(error)
+            except AssociationError as raised:
+                error = raised
             if not answered and not stopped():
+                outcome = Outcome.NO_CONTEXT if isinstance(error, NoAcceptedContext) else Outcome.FAILED
+                reason = str(error or "the association ended before it was sent")
                 while rest:
-                    report(Delivery(rest.popleft(), outcome, reason))
+                    report(Delivery(rest.popleft(), outcome, reason, error=error))
 
 
 async def send(
@@ -183,11 +195,12 @@ async def send(
     Returns: how many instances were answered.
     """
     answered = 0
+    routes = Routes(association)
 
     async def work() -> None:
         nonlocal answered
         while instances and association.ended is None and not stopped():
-            delivery = await store(association, instances.popleft(), priority, move_originator)
+            delivery = await store(association, instances.popleft(), priority, move_originator, routes=routes)
             answered += delivery.status is not None
             report(delivery)
 
@@ -203,11 +216,18 @@ async def store(
     instance: Instance,
     priority: int = Priority.MEDIUM,
     move_originator: MoveOriginator | None = None,
+    *,
+    routes: Routes | None = None,
 ) -> Delivery:
-    """Send one instance and wait for its answer; never raises for what is wrong with either side."""
-    context = choose(association.contexts_for(instance.sop_class_uid), instance.transfer_syntax_uid)
+    """Send one instance and wait for its answer; never raises for what is wrong with either side.
+
+    Args:
+        routes: those of the association, where several are sent over it.
+    """
+    routes = routes or Routes(association)
+    context = routes.context(instance)
     if context is None:
-        return Delivery(instance, Outcome.NO_CONTEXT, _no_context(association, instance))
+        return Delivery(instance, Outcome.NO_CONTEXT, routes.missing(instance))
     command = CStoreRq(
         0,
         instance.sop_class_uid,
@@ -229,7 +249,7 @@ async def store(
                 pieces = chain(pieces, (b"\0",))
             response = await association.request(context.presentation_context_id, command, pieces)
     except (DicomwireError, OSError) as error:
-        return Delivery(instance, Outcome.FAILED, str(error), transfer_syntax_uid=target)
+        return Delivery(instance, Outcome.FAILED, str(error), transfer_syntax_uid=target, error=error)
     code = response.status
     outcome = _OUTCOMES.get(status.status_class(status.STORE, code), Outcome.REFUSED)
     words = (status.words(status.STORE, code), response.command.error_comment)
@@ -241,10 +261,12 @@ def choose(contexts: Iterable[AcceptedContext], transfer_syntax_uid: str) -> Acc
     """The context to send an instance in: its stored syntax, else an uncompressed one if it is uncompressed.
 
     Args:
-        contexts: the accepted ones of the instance's SOP class.
+        contexts: those of the instance's SOP class that may be used.
         transfer_syntax_uid: in which the instance is stored.
     """
-    by_syntax = {context.transfer_syntax: context for context in contexts if context.scu_role}
+    by_syntax: dict[str, AcceptedContext] = {}
+    for context in contexts:
+        by_syntax.setdefault(context.transfer_syntax, context)
     if transfer_syntax_uid in by_syntax:
         return by_syntax[transfer_syntax_uid]
     stored = TRANSFER_SYNTAXES.get(transfer_syntax_uid)
@@ -253,10 +275,30 @@ def choose(contexts: Iterable[AcceptedContext], transfer_syntax_uid: str) -> Acc
     return next((by_syntax[target] for target in CONVERTIBLE if target in by_syntax), None)
 
 
-def _no_context(association: Association, instance: Instance) -> str:
-    taken = [context.transfer_syntax for context in association.contexts_for(instance.sop_class_uid)]
-    name = name_of(instance.sop_class_uid)
-    if not taken:
-        return f"the peer does not take {name}"
-    syntaxes = ", ".join(name_of(uid) for uid in dict.fromkeys(taken))
-    return f"stored as {name_of(instance.transfer_syntax_uid)}; the peer takes {name} only as {syntaxes}"
+class Routes:
+    """In which presentation context each kind of instance goes over one association."""
+
+    def __init__(self, association: Association) -> None:
+        self._by_class: dict[str, list[AcceptedContext]] = {}
+        self._known: dict[tuple[str, str], AcceptedContext | None] = {}
+        for context in association.contexts.values():
+            # The Storage SCU is us: the association's requestor, or its acceptor in a C-GET (PS3.7 D.3.3.4).
+            if context.scu_role if association.requestor else context.scp_role:
+                self._by_class.setdefault(context.abstract_syntax, []).append(context)
+
+    def context(self, instance: Instance) -> AcceptedContext | None:
+        """Where to send an instance, None where nothing was accepted that it can be sent in."""
+        kind = (instance.sop_class_uid, instance.transfer_syntax_uid)
+        if kind not in self._known:
+            self._known[kind] = choose(self._by_class.get(kind[0], ()), kind[1])
+        return self._known[kind]
+
+    def missing(self, instance: Instance) -> str:
+        """Why there is no context for an instance."""
+        taken = [context.transfer_syntax for context in self._by_class.get(instance.sop_class_uid, ())]
+        name = name_of(instance.sop_class_uid)
+        if not taken:
+            return f"the peer does not take {name}"
+        syntaxes = ", ".join(name_of(uid) for uid in dict.fromkeys(taken))
+        stored = name_of(instance.transfer_syntax_uid)
+        return f"stored as {stored}; the peer takes {name} only as {syntaxes}"

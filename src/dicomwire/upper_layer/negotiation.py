@@ -129,6 +129,17 @@ class Negotiation:
     window: AsynchronousOperationsWindow
     violations: tuple[str, ...]
 
+    @property
+    def extended_negotiation(self) -> Mapping[str, bytes]:
+        """What item 56H was answered with, per SOP class."""
+        if isinstance(self.answer, AssociateRj):
+            return {}
+        return {
+            item.sop_class_uid: item.information
+            for item in self.answer.user_information
+            if isinstance(item, SOPClassExtendedNegotiation)
+        }
+
 
 def negotiate(
     request: AssociateRq, policy: AcceptorPolicy, *, user_identity: UserIdentityAc | None = None

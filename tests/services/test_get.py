@@ -1,0 +1,172 @@
+"""C-GET over the wire: instances come back where the requestor took a context for them as SCP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from dicomwire.association.requestor import Context
+from dicomwire.dimse.command import CGetRq
+from dicomwire.services.selection import (
+    COMPOSITE_INSTANCE_ROOT_GET,
+    PATIENT_ROOT_GET,
+    PATIENT_STUDY_ONLY_GET,
+    STUDY_ROOT_GET,
+)
+from dicomwire.uids import (
+    EXPLICIT_VR_BIG_ENDIAN,
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+)
+from tests.services.retrieving import (
+    CT,
+    MR,
+    SERIES,
+    STUDY,
+    Node,
+    Receiver,
+    answers,
+    counters,
+    decoded,
+    encoded,
+    image,
+    keep,
+    responses,
+    serving,
+)
+
+WHOLE_STUDY = {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": STUDY}
+AS_CT = Context(CT, (EXPLICIT_VR_LITTLE_ENDIAN,))
+
+
+@pytest.fixture
+async def node(tmp_path: Path) -> AsyncIterator[Node]:
+    async with serving(tmp_path) as there:
+        yield there
+
+
+async def test_study_comes_back_bit_for_bit_with_exact_counters(node: Node) -> None:
+    for number in (1, 2):
+        await keep(node.archive, image(number, size=300_001))
+    receiver = Receiver()
+    async with node.association(STUDY_ROOT_GET, storage_contexts=[AS_CT], receiver=receiver) as association:
+        told = await answers(association, STUDY_ROOT_GET, WHOLE_STUDY, None)
+    assert [(one.status, counters(one)) for one in told] == [
+        (0xFF00, (2, 0, 0, 0)),
+        (0xFF00, (1, 1, 0, 0)),
+        (0x0000, (None, 2, 0, 0)),
+    ]
+    assert receiver.data_sets == {
+        f"{SERIES}.{number}": encoded(image(number, size=300_001), implicit=False) for number in (1, 2)
+    }
+    assert {one.move_originator_message_id for one in receiver.commands} == {None}
+
+
+@pytest.mark.parametrize(
+    ("model", "asked"),
+    [
+        (PATIENT_ROOT_GET, {"QueryRetrieveLevel": "PATIENT", "PatientID": "P1"}),
+        (PATIENT_STUDY_ONLY_GET, {"QueryRetrieveLevel": "PATIENT", "PatientID": "P1"}),
+        (COMPOSITE_INSTANCE_ROOT_GET, {"QueryRetrieveLevel": "IMAGE", "SOPInstanceUID": f"{SERIES}.1"}),
+    ],
+)
+async def test_each_model_is_served(node: Node, model: str, asked: dict[str, object]) -> None:
+    await keep(node.archive, image(1))
+    receiver = Receiver()
+    async with node.association(model, storage_contexts=[AS_CT], receiver=receiver) as association:
+        told = await answers(association, model, asked, None)
+    assert (told[-1].status, list(receiver.data_sets)) == (0, [f"{SERIES}.1"])
+
+
+@pytest.mark.parametrize(
+    ("stored", "wanted"),
+    [
+        (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN),
+        (IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN),
+        (IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN),
+    ],
+)
+async def test_uncompressed_is_converted_to_what_was_accepted(node: Node, stored: str, wanted: str) -> None:
+    await keep(node.archive, image(1), stored)
+    receiver = Receiver()
+    async with node.association(
+        STUDY_ROOT_GET, storage_contexts=[Context(CT, (wanted,))], receiver=receiver
+    ) as association:
+        told = (await answers(association, STUDY_ROOT_GET, WHOLE_STUDY, None))[-1]
+    assert (told.status, receiver.syntaxes) == (0, {f"{SERIES}.1": wanted})
+
+
+async def test_class_without_a_context_fails_with_its_name(node: Node) -> None:
+    await keep(node.archive, image(1))
+    await keep(node.archive, image(2, sop_class=MR))
+    receiver = Receiver()
+    async with node.association(STUDY_ROOT_GET, storage_contexts=[AS_CT], receiver=receiver) as association:
+        *_, last = await responses(association, STUDY_ROOT_GET, WHOLE_STUDY, None)
+    assert (last.status, counters(last.command)) == (0xB000, (None, 1, 1, 0))
+    assert last.command.error_comment == "No context: the peer does not take MR Image Storage"
+    assert decoded(last.data).FailedSOPInstanceUIDList == f"{SERIES}.2"
+
+
+async def test_context_without_the_scp_role_is_none(node: Node) -> None:
+    await keep(node.archive, image(1))
+    async with node.association(STUDY_ROOT_GET, storage_contexts=[AS_CT], scp=False) as association:
+        *_, last = await responses(association, STUDY_ROOT_GET, WHOLE_STUDY, None)
+        assert association.ended is None
+    assert (last.status, counters(last.command)) == (0xA702, (None, 0, 1, 0))
+    assert decoded(last.data).FailedSOPInstanceUIDList == f"{SERIES}.1"
+
+
+@pytest.mark.parametrize(
+    ("statuses", "code", "expected"),
+    [
+        ([0xB000, 0], 0xB000, (None, 1, 0, 1)),
+        ([0xA700, 0], 0xB000, (None, 1, 1, 0)),
+        ([0xA700, 0xA700], 0xA702, (None, 0, 2, 0)),
+    ],
+)
+async def test_answers_of_the_requestor_decide(
+    node: Node, statuses: list[int], code: int, expected: tuple[int | None, ...]
+) -> None:
+    for number in (1, 2):
+        await keep(node.archive, image(number))
+    left = iter(statuses)
+    receiver = Receiver(answer=lambda command: next(left))
+    async with node.association(STUDY_ROOT_GET, storage_contexts=[AS_CT], receiver=receiver) as association:
+        told = (await answers(association, STUDY_ROOT_GET, WHOLE_STUDY, None))[-1]
+    assert (told.status, counters(told)) == (code, expected)
+
+
+async def test_cancel_stops_within_one_sub_operation(node: Node) -> None:
+    for number in range(5):
+        await keep(node.archive, image(number))
+    receiver = Receiver(waiting=asyncio.Event())
+    async with node.association(STUDY_ROOT_GET, storage_contexts=[AS_CT], receiver=receiver) as association:
+        (context,) = association.contexts_for(STUDY_ROOT_GET)
+        message_id = association.next_message_id()
+        invoked = association.requests(
+            context.presentation_context_id, CGetRq(message_id, STUDY_ROOT_GET), [encoded(WHOLE_STUDY)]
+        )
+        await anext(invoked)
+        association.cancel(message_id)
+        receiver.waiting.set()
+        told = [response.command async for response in invoked]
+        assert association.ended is None
+    sent = len(receiver.data_sets)
+    assert (told[-1].status, counters(told[-1])) == (0xFE00, (5 - sent, sent, 0, 0))
+    assert sent <= 1
+
+
+async def test_nothing_that_matches_is_a_success_with_zero_counts(node: Node) -> None:
+    async with node.association(STUDY_ROOT_GET, storage_contexts=[AS_CT]) as association:
+        (told,) = await answers(association, STUDY_ROOT_GET, WHOLE_STUDY, None)
+    assert (told.status, counters(told)) == (0, (None, 0, 0, 0))
+
+
+async def test_bad_identifier_gets_a_status_with_words(node: Node) -> None:
+    async with node.association(STUDY_ROOT_GET, storage_contexts=[AS_CT]) as association:
+        (told,) = await answers(association, STUDY_ROOT_GET, b"\xff" * 64, None)
+        assert (told.status, (told.error_comment or "")[:11]) == (0xC000, "Identifier:")
+        assert association.ended is None
