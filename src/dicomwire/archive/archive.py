@@ -11,7 +11,6 @@ import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +18,7 @@ import structlog
 
 from dicomwire.archive.catalogue import Catalogue, DatabaseError
 from dicomwire.archive.committer import Committer
+from dicomwire.archive.compaction import compact
 from dicomwire.archive.ingest import Budget, Reception
 from dicomwire.archive.recovery import recover
 from dicomwire.archive.segments import OpenStored, SegmentReader, numbers_in
@@ -39,6 +39,7 @@ __all__ = [
 
 log = structlog.get_logger()
 
+_MOVES: Final = 4  # times that compaction may move an instance between plan and reading
 _PAGE: Final = 1000  # rows of one keyset page
 _SPOOLERS: Final = 4  # threads that write large instances
 
@@ -76,11 +77,7 @@ class Archive:
         lock = _locked(data)
         try:
             catalogue = _opened(data / "catalogue.sqlite")
-            if rebuild:
-                with catalogue.transaction():
-                    catalogue.clear()
-            lost = not catalogue.segments()
-            indexed, damage = recover(folder, catalogue, options, rebuilding=lost)
+            indexed, damage = recover(folder, catalogue, options, rebuild=rebuild)
         except BaseException:
             os.close(lock)
             raise
@@ -160,16 +157,21 @@ class Archive:
             after = page[-1].record_id
 
     def open_stored(self, stored: Stored) -> OpenStored:
-        """The file of an instance, read in place. Raises: ArchiveError, when it was removed since."""
-        for _ in range(2):
+        """The file of an instance, read in place. Raises: ArchiveError, when it was removed or damaged."""
+        for _ in range(_MOVES):
             try:
                 mapping = self._reader.open(stored.segment, stored.offset + stored.length)
-                return OpenStored(mapping, stored.offset, stored.length)
-            except OSError:  # compaction may have moved it since the plan was made
+            except OSError as error:  # compaction may have moved it since the plan was made
                 found = self.catalogue.stored(stored.record_id)
                 if found is None:
                     break
+                if found == stored:
+                    raise ArchiveError(f"segment {stored.segment}: {error.strerror}") from None
                 stored = found
+                continue
+            if len(mapping) < stored.offset + stored.length:
+                raise ArchiveError(f"segment {stored.segment} is cut: {len(mapping)} bytes")
+            return OpenStored(mapping, stored.offset, stored.length)
         raise ArchiveError("the instance was removed")
 
     def remove(self, stored: list[Stored]) -> None:
@@ -183,22 +185,7 @@ class Archive:
 
         Returns: bytes given back to the disk.
         """
-        freed = 0
-        for number in self.catalogue.segments():
-            freed += int(str(self._committer.call(partial(self._compact, number, least_waste))))
-        return freed
-
-    def _compact(self, number: int, least_waste: float) -> int:
-        path = self.data / "segments" / f"{number:010d}.seg"
-        if number == self._committer.writing or not path.exists():
-            return 0
-        living = self.catalogue.in_segment(number)
-        size, live = path.stat().st_size, sum(stored.length for stored in living)
-        if size - live < least_waste * size:
-            return 0
-        self._committer.rewrite(living, number)
-        path.unlink()
-        return size - live
+        return sum(compact(self._committer, number, least_waste) for number in self.catalogue.segments())
 
     def stats(self) -> Stats:
         return self.catalogue.stats()

@@ -127,10 +127,11 @@ class Catalogue:
         sql = "SELECT 1 FROM instance WHERE sop_instance_uid = ?"
         return self._writer.execute(sql, (sop_instance_uid,)).fetchone() is not None
 
-    def holds(self, record_id: int) -> bool:
-        """Whether a record is indexed, as the writer sees it."""
-        sql = "SELECT 1 FROM instance WHERE id = ?"
-        return self._writer.execute(sql, (record_id,)).fetchone() is not None
+    def segment_of(self, record_id: int) -> int | None:
+        """Where a record lies, as the writer sees it; None when it is not indexed."""
+        sql = "SELECT segment FROM instance WHERE id = ?"
+        found = self._writer.execute(sql, (record_id,)).fetchone()
+        return found[0] if found else None
 
     def stored(self, record_id: int) -> Stored | None:
         found = self.rows(f"{_STORED} WHERE instance.id = ?", (record_id,))
@@ -159,8 +160,19 @@ class Catalogue:
     # writing: the committer's thread only
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All of what is written inside, or nothing."""
+    def transaction(self, *, durable: bool = False) -> Iterator[None]:
+        """All of what is written inside, or nothing.
+
+        durable: what was committed is on the disk afterwards; else a crash may undo it, for recovery to redo.
+        """
+        if durable:
+            self._writer.execute("PRAGMA synchronous = FULL")
+            try:
+                with self.transaction():
+                    yield
+            finally:
+                self._writer.execute("PRAGMA synchronous = NORMAL")
+            return
         self._writer.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -192,6 +204,20 @@ class Catalogue:
         self._writer.executemany(_INSERT_INSTANCE, rows)
         self._count("study", studies)
         self._count("series", series)
+
+    def recover(self, entry: Entry) -> None:
+        """Index an instance in whatever order it is found: of several versions the oldest is current."""
+        sql = (
+            "SELECT instance.id, series, study FROM instance JOIN series ON series.id = instance.series"
+            " WHERE sop_instance_uid = ? AND current = 1"
+        )
+        found = self._writer.execute(sql, (entry.sop_instance_uid,)).fetchone()
+        if found is not None and found[0] > entry.record_id:
+            self._writer.execute("UPDATE instance SET current = 0 WHERE id = ?", (found[0],))
+            self._count("series", Counter({found[1]: -1}))
+            self._count("study", Counter({found[2]: -1}))
+            found = None
+        self.add([(entry, int(found is None))])
 
     def remove(self, record_id: int) -> None:
         """Forget one version; the oldest one left becomes the current one."""

@@ -12,61 +12,46 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import TypeAlias, TypeVar
 
 import structlog
 
+from dicomwire.archive.arrival import CONFLICT, REJECTED, Arrival, accepted, outcome, refused, seal
 from dicomwire.archive.catalogue import Catalogue, DatabaseError
-from dicomwire.archive.checksum import crc32
 from dicomwire.archive.comparison import equal
-from dicomwire.archive.entry import Entry
-from dicomwire.archive.records import CHECKSUM, RECORD_IDS, Kind, record_header
-from dicomwire.archive.segments import EXTENT, SegmentReader, SegmentWriter, sync_folder, write_all
+from dicomwire.archive.records import Unwritten, encode_batch, tombstone
+from dicomwire.archive.segments import EXTENT, SegmentReader, SegmentWriter, write_all
 from dicomwire.archive.values import ArchiveOptions, Outcome, Stored, Verdict
-from dicomwire.dicom.encoding import EXPLICIT_LITTLE, Buffer
-from dicomwire.dicom.scan import Scan
 from dicomwire.errors import ArchiveError
 
 log = structlog.get_logger()
 
 OUT_OF_SPACE = "Out of disk space"
+_CLOSED = "The archive is closed"
 _BATCH_BYTES = 32 << 20  # one batch's payload, so that answers do not wait for a whole queue
 _BATCH_RECORDS = 256
 _FRESH = 0.1  # seconds that the free space of the disk is taken as known
 _IDLE = 0.02  # seconds without an arrival before space is prepared
 
 
-@dataclass(slots=True)
-class Arrival:
-    """An instance that is complete and waits to be made durable.
+_Result = TypeVar("_Result")
 
-    Attributes:
-        payload: the Part 10 file in pieces; empty when `own` holds it already.
-        own: the segment of its own that a large instance came into.
-        replaces: record ids that this one supersedes.
-    """
 
-    entry: Entry
-    origin: bytes
-    received: int
-    done: Callable[[Outcome], None]
-    payload: tuple[Buffer, ...] = ()
-    own: SegmentWriter | None = None
-    size: int = 0
-    current: int = 1
-    replaces: tuple[int, ...] = field(default=())
+Place: TypeAlias = tuple[int, str, int]
+"""A segment's number and name, and how far its records are durable."""
 
 
 @dataclass(slots=True)
 class Job:
     """Work that must run in the committer's thread, between batches."""
 
-    run: Callable[[], object]
+    run: Callable[[], None]
     finished: threading.Event = field(default_factory=threading.Event)
-    result: object = None
     error: BaseException | None = None
 
 
@@ -94,8 +79,10 @@ class Committer:
         self._writer: SegmentWriter | None = None
         self._next_segment = next_segment
         self._numbers = threading.Lock()
+        self._entrance = threading.Lock()  # nothing enters the queue behind the end
         self._last_id = catalogue.newest()
         self._broken = ""
+        self._ended = False
         self._asked = -_FRESH
         self._free = 0
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
@@ -104,16 +91,26 @@ class Committer:
     # any thread
 
     def submit(self, arrival: Arrival) -> None:
-        self._queue.put(arrival)
+        """Have an instance made durable, indexed and answered."""
+        with self._entrance:
+            if not self._ended:
+                self._queue.put(arrival)
+                return
+        self._discard((arrival,))
+        self._reply((arrival,), [refused(arrival, _CLOSED)])
 
-    def call(self, run: Callable[[], object]) -> object:
-        """Run something between two batches and wait for its result."""
-        job = Job(run)
-        self._queue.put(job)
+    def call(self, run: Callable[[], _Result]) -> _Result:
+        """Run something between two batches and wait for its result. Raises: ArchiveError, when closed."""
+        results: list[_Result] = []
+        job = Job(lambda: results.append(run()))
+        with self._entrance:
+            if self._ended:
+                raise ArchiveError(_CLOSED)
+            self._queue.put(job)
         job.finished.wait()
         if job.error is not None:
             raise job.error
-        return job.result
+        return results[0]
 
     def new_segment(self, *, preallocate: bool = True) -> SegmentWriter:
         """A new segment file, durable by name."""
@@ -140,26 +137,26 @@ class Committer:
 
     def close(self) -> None:
         """Commit what was submitted, then end."""
-        self._queue.put(None)
+        with self._entrance:
+            self._ended = True
+            self._queue.put(None)
         self._thread.join()
 
     # the committer's thread
 
     def _run(self) -> None:
         ending = False
-        while not ending:
-            batch, job, ending = self._drain()
+        while not ending or self._held:
+            batch, job, ended = self._drain(wait=not ending)
+            ending = ending or ended
             if batch:
                 self._attempt(batch)
             if job is not None:
                 self._perform(job)
-        while self._held:
-            batch, self._held = self._held, []
-            self._attempt(batch)
         if self._writer is not None:
             self._writer.close()
 
-    def _drain(self) -> tuple[list[Arrival], Job | None, bool]:
+    def _drain(self, *, wait: bool) -> tuple[list[Arrival], Job | None, bool]:
         """What waits: instances of distinct UIDs, up to a job or the end."""
         batch: list[Arrival] = []
         uids: set[str] = set()
@@ -170,7 +167,7 @@ class Committer:
                 item: Arrival | Job | None = again.pop(0)
             else:
                 try:
-                    item = self._queue.get_nowait() if batch or self._held else self._next()
+                    item = self._next() if wait and not batch and not self._held else self._queue.get_nowait()
                 except Empty:
                     break
             if not isinstance(item, Arrival):
@@ -202,7 +199,7 @@ class Committer:
 
     def _perform(self, job: Job) -> None:
         try:
-            job.result = job.run()
+            job.run()
         except BaseException as error:
             job.error = error
         job.finished.set()
@@ -213,27 +210,34 @@ class Committer:
             outcomes = self._commit(batch)
         except Exception:
             log.exception("archive.commit_failed", instances=len(batch))
-            outcomes = [_refused(arrival, "The archive failed; its log says why") for arrival in batch]
+            outcomes = [refused(arrival, "The archive failed; its log says why") for arrival in batch]
+        self._reply(batch, outcomes)
+
+    def _reply(self, batch: Sequence[Arrival], outcomes: Sequence[Outcome]) -> None:
         released = sum(arrival.size for arrival in batch)
         loop = self.loop
         if loop is None or loop.is_closed():
             return
-        answers = [(arrival.done, outcome) for arrival, outcome in zip(batch, outcomes, strict=True)]
+        answers = [(arrival.done, said) for arrival, said in zip(batch, outcomes, strict=True)]
         try:
             loop.call_soon_threadsafe(self._answer, answers, released)
         except RuntimeError:  # the loop closed in between: nobody is left to be told
             log.warning("archive.unanswered", instances=len(batch))
 
     def _answer(self, answers: list[tuple[Callable[[Outcome], None], Outcome]], released: int) -> None:
-        for done, outcome in answers:
+        for done, said in answers:
             try:
-                done(outcome)
+                done(said)
             except Exception:
                 log.exception("archive.answer_failed")
         self.on_released(released)
 
     def _commit(self, batch: Sequence[Arrival]) -> list[Outcome]:
-        self._index_late()
+        try:
+            self._index_late()
+        except DatabaseError as error:
+            self._discard(batch)
+            return [refused(arrival, f"Catalogue: {error}") for arrival in batch]
         outcomes: dict[int, Outcome] = {}
         keep: list[Arrival] = []
         for position, arrival in enumerate(batch):
@@ -247,7 +251,7 @@ class Committer:
             refusal = self._write(keep)
             for position, arrival in enumerate(batch):
                 if position not in outcomes:
-                    outcomes[position] = _refused(arrival, refusal) if refusal else _accepted(arrival)
+                    outcomes[position] = refused(arrival, refusal) if refusal else accepted(arrival)
         return [outcomes[position] for position in range(len(batch))]
 
     def _verdict(self, arrival: Arrival) -> Outcome | None:
@@ -256,23 +260,42 @@ class Committer:
         if not self.catalogue.known(entry.sop_instance_uid):
             return None
         versions = self.catalogue.versions(entry.sop_instance_uid)
-        for version in versions:
-            if self._same(arrival, version):
-                current = version is versions[0]
-                verdict = Verdict.ALREADY_STORED if current else Verdict.CONFLICT
-                return _outcome(entry, verdict, "" if current else _CONFLICT, version.record_id)
+        try:
+            for version in versions:
+                if self._same(arrival, version):
+                    current = version is versions[0]
+                    verdict = Verdict.ALREADY_STORED if current else Verdict.CONFLICT
+                    return outcome(entry, verdict, "" if current else CONFLICT, version.record_id)
+            lost = [version for version in versions if not self._whole(version)]
+        except OSError as error:  # such as too many open files: what is stored is not to be judged by that
+            log.error("archive.unreadable", error=str(error))
+            return refused(arrival, words_for(error))
+        if lost:
+            log.error("archive.stored_anew", records=[version.record_id for version in lost])
+        arrival.replaces = tuple(version.record_id for version in lost)
+        if len(lost) == len(versions):
+            return None
         if self.options.duplicates == "reject":
-            return _outcome(
-                entry, Verdict.DUPLICATE_REJECTED, "SOP instance is stored with other content", None
-            )
+            return outcome(entry, Verdict.DUPLICATE_REJECTED, REJECTED)
         if self.options.duplicates == "replace":
             arrival.replaces = tuple(version.record_id for version in versions)
         else:
             arrival.current = 0
         return None
 
+    def _whole(self, version: Stored) -> bool:
+        """Whether a stored version still is what was stored; what is not gives way to a new one."""
+        try:
+            held = self.reader.open(version.segment, version.offset + version.length)
+        except FileNotFoundError:
+            return False
+        return held.checksum(version.offset, version.length) == version.crc
+
     def _same(self, arrival: Arrival, version: Stored) -> bool:
-        held = self.reader.open(version.segment, version.offset + version.length)
+        try:
+            held = self.reader.open(version.segment, version.offset + version.length)
+        except FileNotFoundError:
+            return False
         stored = held.view[version.offset + version.data_set_offset : version.offset + version.length]
         try:
             if arrival.own is None:
@@ -296,9 +319,11 @@ class Committer:
             arrival.entry.record_id = self._last_id
         try:
             reached = [seal(arrival) for arrival in arrivals if arrival.own is not None]
-            tombs = [record_id for arrival in arrivals for record_id in arrival.replaces]
-            if small or tombs:
-                reached.append(self._append(small, tombs))
+            if logged := self._logged(small, arrivals):
+                place, offsets = self.append(logged)
+                reached.append(place)
+                for arrival, offset in zip(small, offsets, strict=False):  # a tombstone may follow
+                    arrival.entry.segment, arrival.entry.offset = place[0], offset
         except OSError as error:
             log.error("archive.write_failed", error=str(error))
             self._discard(arrivals)
@@ -306,20 +331,33 @@ class Committer:
 
         def index() -> None:
             with self.catalogue.transaction():
-                for segment, name, end in reached:
-                    self.catalogue.reached(segment, name, end)
+                for place in reached:
+                    self.catalogue.reached(*place)
                 for arrival in arrivals:
                     for record_id in arrival.replaces:
                         self.catalogue.remove(record_id)
                 self.catalogue.add((arrival.entry, arrival.current) for arrival in arrivals)
 
         try:
-            index()
+            self._index(index)
         except DatabaseError as error:
-            log.error("archive.catalogue_failed", error=str(error), instances=len(arrivals))
-            self._unindexed.append(index)
             return f"Catalogue: {error}"
         return ""
+
+    def _index(self, index: Callable[[], None]) -> None:
+        """Index what is durable; when that fails, before the next batch. Raises: DatabaseError."""
+        try:
+            index()
+        except DatabaseError as error:
+            log.error("archive.catalogue_failed", error=str(error))
+            self._unindexed.append(index)
+            raise
+
+    @staticmethod
+    def _logged(small: Sequence[Arrival], arrivals: Sequence[Arrival]) -> list[Unwritten]:
+        """What goes to the log: the instances without a segment of their own, and who is replaced by any."""
+        replaced = [record_id for arrival in arrivals for record_id in arrival.replaces]
+        return [arrival.record for arrival in small] + ([tombstone(replaced)] if replaced else [])
 
     def _index_late(self) -> None:
         """Index what is durable but could not be indexed when it came."""
@@ -332,43 +370,6 @@ class Committer:
             if arrival.own is not None:
                 self.reader.forget(arrival.own.number)
                 arrival.own.discard()
-
-    def _append(self, arrivals: Sequence[Arrival], tombs: Sequence[int]) -> tuple[int, str, int]:
-        """Append one batch to the log and sync it; returns where the segment's durable end is now."""
-        writer = self._log()
-        buffers: list[Buffer] = []
-        position, running = writer.end, 0
-        for arrival in arrivals:
-            entry = arrival.entry
-            header = record_header(
-                writer.identity,
-                Kind.INSTANCE,
-                record_id=entry.record_id,
-                length=entry.length,
-                data_set_offset=entry.data_set_offset,
-                crc=entry.crc,
-                received=arrival.received,
-                origin=arrival.origin,
-            )
-            entry.segment, entry.offset = writer.number, position + len(header)
-            position = entry.offset + entry.length
-            running = crc32(CHECKSUM.pack(entry.crc), running)
-            buffers += (header, *arrival.payload)
-        count = len(arrivals)
-        if tombs:
-            payload = b"".join(RECORD_IDS.pack(record_id) for record_id in tombs)
-            crc = crc32(payload)
-            running = crc32(CHECKSUM.pack(crc), running)
-            header = record_header(writer.identity, Kind.TOMBSTONE, record_id=0, length=len(payload), crc=crc)
-            buffers += (header, payload)
-            count += 1
-        buffers.append(record_header(writer.identity, Kind.TRAILER, record_id=count, length=0, crc=running))
-        end = writer.end + sum(map(len, buffers))
-        writer.reserve(end)
-        write_all(writer.descriptor, buffers, writer.end)
-        self._sync(writer)
-        writer.end = end
-        return writer.number, writer.path.name, end
 
     def _log(self) -> SegmentWriter:
         if self._writer is not None and self._writer.end >= self.options.segment_size:
@@ -389,30 +390,51 @@ class Committer:
 
     # jobs: they run in the committer's thread, through call()
 
-    def remove(self, record_ids: Sequence[int]) -> None:
-        """Make a removal durable, then forget the instances. Raises: ArchiveError."""
-        if refusal := self.room(0):
-            raise ArchiveError(refusal)
-        segment, name, end = self._append((), record_ids)
-        with self.catalogue.transaction():
-            self.catalogue.reached(segment, name, end)
-            for record_id in record_ids:
-                self.catalogue.remove(record_id)
+    def append(self, records: Sequence[Unwritten]) -> tuple[Place, list[int]]:
+        """Append one batch to the log and sync it.
 
-    def rewrite(self, stored: Sequence[Stored], segment: int) -> None:
-        """Copy records to the log under their own ids, then unlink the segment that held them."""
-        source = self.reader.open(segment, 0)
-        for record in stored:
-            payload = source.view[record.offset : record.offset + record.length]
-            moved = Moved(record, payload)
-            number, name, end = self._append((moved.arrival,), ())
+        Returns: where the log's durable end is now, and where each record's payload lies.
+        Raises: OSError; the log is as it was then.
+        """
+        writer = self._log()
+        buffers, offsets, end = encode_batch(writer.identity, writer.end, records)
+        writer.reserve(end)
+        write_all(writer.descriptor, buffers, writer.end)
+        self._sync(writer)
+        writer.end = end
+        return (writer.number, writer.path.name, end), offsets
+
+    def ready(self) -> None:
+        """Index what is durable already. Raises: ArchiveError, when nothing can be stored; DatabaseError."""
+        if self._broken:
+            raise ArchiveError(self._broken)
+        self._index_late()
+
+    @contextmanager
+    def indexing(self, *, durable: bool = False) -> Iterator[Catalogue]:
+        """A transaction of the catalogue, behind all that is durable but not indexed yet.
+
+        Raises: ArchiveError, when nothing can be stored any more; DatabaseError.
+        """
+        self.ready()
+        with self.catalogue.transaction(durable=durable):
+            yield self.catalogue
+
+    def remove(self, record_ids: Sequence[int]) -> None:
+        """Make a removal durable, then forget the instances. It may use the space that is kept free.
+
+        Raises: ArchiveError, OSError, when nothing is removed; DatabaseError, when it will be found later.
+        """
+        self.ready()
+        place, _ = self.append([tombstone(record_ids)])
+
+        def index() -> None:
             with self.catalogue.transaction():
-                self.catalogue.reached(number, name, end)
-                self.catalogue.move(record.record_id, number, moved.arrival.entry.offset)
-            source.was_read(record.length)
-        with self.catalogue.transaction():
-            self.catalogue.forget_segment(segment)
-        self.reader.forget(segment)
+                self.catalogue.reached(*place)
+                for record_id in record_ids:
+                    self.catalogue.remove(record_id)
+
+        self._index(index)
 
     @property
     def writing(self) -> int | None:
@@ -420,86 +442,8 @@ class Committer:
         return self._writer.number if self._writer is not None else None
 
 
-class Moved:
-    """A record on its way to another segment."""
-
-    def __init__(self, stored: Stored, payload: memoryview) -> None:
-        entry = Entry(
-            stored.sop_class_uid,
-            stored.sop_instance_uid,
-            stored.transfer_syntax_uid,
-            stored.study_instance_uid,
-            stored.series_instance_uid,
-            Scan(EXPLICIT_LITTLE),
-            record_id=stored.record_id,
-            length=stored.length,
-            data_set_offset=stored.data_set_offset,
-            crc=stored.crc,
-        )
-        self.arrival = Arrival(entry, b"{}", time.time_ns(), _nobody, payload=(payload,), size=stored.length)
-
-
-def _nobody(_: Outcome) -> None:
-    return None
-
-
 def words_for(error: OSError) -> str:
     """Why nothing could be written, for the one who sent it."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return OUT_OF_SPACE
     return f"Archive: {error.strerror}"
-
-
-def seal(arrival: Arrival) -> tuple[int, str, int]:
-    """Write the header of a large instance's own segment, last of all, and make it durable."""
-    writer, entry = arrival.own, arrival.entry
-    assert writer is not None
-    header = record_header(
-        writer.identity,
-        Kind.INSTANCE,
-        record_id=entry.record_id,
-        length=entry.length,
-        data_set_offset=entry.data_set_offset,
-        crc=entry.crc,
-        received=arrival.received,
-        origin=arrival.origin,
-    )
-    running = crc32(CHECKSUM.pack(entry.crc), 0)
-    trailer = record_header(writer.identity, Kind.TRAILER, record_id=1, length=0, crc=running)
-    writer.end = write_all(writer.descriptor, [trailer], entry.offset + entry.length)
-    writer.sync()
-    write_all(writer.descriptor, [header], entry.offset - len(header))
-    os.fsync(writer.descriptor)
-    writer.close()
-    sync_folder(writer.path.parent)
-    return writer.number, writer.path.name, writer.end
-
-
-_REJECTED = "SOP instance is stored with other content"
-_CONFLICT = "Stored as a conflict: same UID, other content"
-_VERDICTS = {
-    (1, False): (Verdict.STORED, ""),
-    (1, True): (Verdict.REPLACED, "Replaces what was stored"),
-    (0, False): (Verdict.CONFLICT, _CONFLICT),
-}
-
-
-def _outcome(entry: Entry, verdict: Verdict, comment: str, record_id: int | None) -> Outcome:
-    return Outcome(
-        verdict,
-        comment,
-        entry.sop_class_uid,
-        entry.sop_instance_uid,
-        entry.study_instance_uid,
-        entry.series_instance_uid,
-        record_id,
-    )
-
-
-def _accepted(arrival: Arrival) -> Outcome:
-    verdict, comment = _VERDICTS[arrival.current, bool(arrival.replaces)]
-    return _outcome(arrival.entry, verdict, comment, arrival.entry.record_id)
-
-
-def _refused(arrival: Arrival, why: str) -> Outcome:
-    return _outcome(arrival.entry, Verdict.OUT_OF_RESOURCES, why, None)

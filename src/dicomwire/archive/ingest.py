@@ -20,8 +20,9 @@ from typing import Final, TypeAlias
 
 import structlog
 
+from dicomwire.archive.arrival import Arrival
 from dicomwire.archive.checksum import crc32
-from dicomwire.archive.committer import Arrival, Committer, words_for
+from dicomwire.archive.committer import Committer, words_for
 from dicomwire.archive.entry import Entry, Unindexable, entry_of
 from dicomwire.archive.records import HEADER_LENGTH, SEGMENT_HEADER
 from dicomwire.archive.segments import SegmentWriter, write_all
@@ -137,13 +138,18 @@ class Reception:
     def _begin_spool(self) -> None:
         loop = self._committer.loop
         assert loop is not None, "the archive is not started"
+        writer = None
         try:
             writer = self._committer.new_segment(preallocate=False)
+            self._spool = Spool(
+                writer, self._origin, self._meta, self._committer, self._budget, self._pool, loop
+            )
         except OSError as error:
+            if writer is not None:
+                writer.discard()
             self._failure = words_for(error)
             self._forget()
             return
-        self._spool = Spool(writer, self._origin, self._meta, self._committer, self._budget, self._pool, loop)
         self._hand_over()
 
     def _hand_over(self) -> None:

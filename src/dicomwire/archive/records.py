@@ -7,7 +7,7 @@ their segment, so bytes of another life of the same disk blocks are never taken 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
@@ -39,7 +39,10 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record's header. `offset` is where its payload begins in the segment, `end` where the next begins."""
+    """A record's header. `offset` is where its payload begins in the segment, `end` where the next begins.
+
+    `origin_length` counts the bytes of the origin, which lies right before the payload.
+    """
 
     kind: Kind
     record_id: int
@@ -48,6 +51,7 @@ class Record:
     data_set_offset: int
     crc: int
     received: int
+    origin_length: int
 
     @property
     def end(self) -> int:
@@ -84,6 +88,62 @@ def record_header(
     return head + CHECKSUM.pack(crc32(origin, crc32(head, identity))) + origin
 
 
+@dataclass(frozen=True, slots=True)
+class Unwritten:
+    """A record that is to be written: its header's fields, and the payload in pieces."""
+
+    kind: Kind
+    record_id: int
+    payload: tuple[Buffer, ...]
+    length: int
+    crc: int
+    data_set_offset: int = 0
+    received: int = 0
+    origin: bytes = b""
+
+
+def tombstone(record_ids: Sequence[int]) -> Unwritten:
+    """The record that buries other records."""
+    payload = b"".join(map(RECORD_IDS.pack, record_ids))
+    return Unwritten(Kind.TOMBSTONE, 0, (payload,), len(payload), crc32(payload))
+
+
+def encode_batch(
+    identity: int, start: int, records: Sequence[Unwritten]
+) -> tuple[list[Buffer], list[int], int]:
+    """A batch as it is written at `start`.
+
+    Returns: the bytes in pieces; where each record's payload will lie; where the batch will end.
+    """
+    buffers: list[Buffer] = []
+    offsets: list[int] = []
+    position, running = start, 0
+    for record in records:
+        header = record_header(
+            identity,
+            record.kind,
+            record_id=record.record_id,
+            length=record.length,
+            data_set_offset=record.data_set_offset,
+            crc=record.crc,
+            received=record.received,
+            origin=record.origin,
+        )
+        offsets.append(position + len(header))
+        position += len(header) + record.length
+        running = crc32(CHECKSUM.pack(record.crc), running)
+        buffers += (header, *record.payload)
+    trailer = record_header(identity, Kind.TRAILER, record_id=len(records), length=0, crc=running)
+    buffers.append(trailer)
+    return buffers, offsets, position + len(trailer)
+
+
+def record_ids(data: Buffer, record: Record) -> list[int]:
+    """Whom a tombstone buries."""
+    whole = range(record.offset, record.end - RECORD_IDS.size + 1, RECORD_IDS.size)
+    return [RECORD_IDS.unpack_from(data, at)[0] for at in whole]
+
+
 def read_record(data: Buffer, position: int, identity: int) -> Record | None:
     """The record whose header begins at `position`; None when there is none."""
     if position + HEADER_LENGTH > len(data):
@@ -101,7 +161,7 @@ def read_record(data: Buffer, position: int, identity: int) -> Record | None:
         head = crc32(view[position : position + RECORD_HEADER.size], identity)
         if crc32(view[position + HEADER_LENGTH : offset], head) != checksum:
             return None
-    return Record(Kind(kind), record_id, offset, length, data_set_offset, crc, received)
+    return Record(Kind(kind), record_id, offset, length, data_set_offset, crc, received, origin_length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +174,11 @@ class Batch:
     end: int
 
 
-def read_batch(data: Buffer, start: int, identity: int) -> Batch | None:
-    """The batch that begins at `start`; None when there is none, or its trailer is not there."""
+def read_batch(data: Buffer, start: int, identity: int, *, payloads: bool = True) -> Batch | None:
+    """The batch that begins at `start`; None when there is none, or its trailer is not there.
+
+    payloads: hold them against their checksums; without, only headers and trailer are read.
+    """
     records: list[Record] = []
     rotten: list[Record] = []
     position, running = start, 0
@@ -123,9 +186,10 @@ def read_batch(data: Buffer, start: int, identity: int) -> Batch | None:
         position = record.end
         if record.kind is Kind.TRAILER:
             count = len(records) + len(rotten)
-            whole = count and record.record_id == count and record.crc == running
-            return Batch(tuple(records), tuple(rotten), start, position) if whole else None
-        (records if _checksum(data, record) == record.crc else rotten).append(record)
+            closed = count and record.record_id == count and record.crc == running
+            return Batch(tuple(records), tuple(rotten), start, position) if closed else None
+        whole = not payloads or _checksum(data, record) == record.crc
+        (records if whole else rotten).append(record)
         running = crc32(CHECKSUM.pack(record.crc), running)
     return None
 
@@ -138,11 +202,11 @@ def _checksum(data: Buffer, record: Record) -> int:
     return checksum
 
 
-def batches(data: Buffer, start: int, identity: int) -> Iterator[Batch]:
+def batches(data: Buffer, start: int, identity: int, *, payloads: bool = True) -> Iterator[Batch]:
     """Every batch from `start` on. Bytes that are none are stepped over: the caller sees the gap."""
     position = start
     while position < len(data):
-        batch = read_batch(data, position, identity)
+        batch = read_batch(data, position, identity, payloads=payloads)
         if batch is None:
             position = _next_magic(data, position + 1)
             continue

@@ -7,20 +7,19 @@ that the catalogue records is indexed as if it had just arrived.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from dicomwire.archive.catalogue import Catalogue
 from dicomwire.archive.entry import Entry, Unindexable, entry_of
 from dicomwire.archive.records import (
     HEADER_LENGTH,
-    RECORD_IDS,
     SEGMENT_HEADER,
     Batch,
     Kind,
     Record,
     batches,
     identity_of,
+    record_ids,
 )
 from dicomwire.archive.segments import Mapping, name_of, numbers_in, sync_folder
 from dicomwire.archive.values import ArchiveOptions, Damage
@@ -29,44 +28,52 @@ from dicomwire.errors import DicomwireError
 
 
 def recover(
-    folder: Path, catalogue: Catalogue, options: ArchiveOptions, *, rebuilding: bool
+    folder: Path, catalogue: Catalogue, options: ArchiveOptions, *, rebuild: bool = False
 ) -> tuple[int, list[Damage]]:
-    """Index what the catalogue does not know yet, and cut torn tails.
+    """Index what the catalogue does not know yet, and cut torn tails; all in one transaction.
 
-    rebuilding: the catalogue was lost, so nobody knows what was acknowledged: nothing is cut then.
+    rebuild: forget first what the catalogue knows. Nobody knows then what was acknowledged, as with a
+        catalogue that is new: nothing is cut.
     Returns: how many instances were indexed, and the damage found on the way.
     """
-    known = catalogue.segments()
-    numbers = numbers_in(folder)
-    recovery = _Recovery(catalogue, options, rebuilding=rebuilding)
-    for number in numbers:
-        path = folder / name_of(number)
-        durable = known.get(number, SEGMENT_HEADER.size)
-        if number not in known or path.stat().st_size != durable:
-            recovery.segment(path, number, durable)
-    for number in known.keys() - set(numbers):
-        recovery.damage.append(Damage(name_of(number), 0, "the segment is gone"))
-    if recovery.buried:
-        with catalogue.transaction():
-            for record_id in recovery.buried:
-                catalogue.remove(record_id)
+    with catalogue.transaction():  # a tombstone and what it buries may lie far apart
+        if rebuild:
+            catalogue.clear()
+        known = catalogue.segments()
+        numbers = numbers_in(folder)
+        recovery = _Recovery(catalogue, options, frozenset(numbers), rebuilding=not known)
+        for number in numbers:
+            path = folder / name_of(number)
+            durable = known.get(number, SEGMENT_HEADER.size)
+            if number not in known or path.stat().st_size != durable:
+                recovery.segment(path, number, durable)
+        for record_id in recovery.buried:
+            catalogue.remove(record_id)
+        for number in sorted(known.keys() - set(numbers)):
+            recovery.gone(number)
     return recovery.indexed, recovery.damage
 
 
 class _Recovery:
     """One pass over the segments; tombstones count wherever they lie."""
 
-    def __init__(self, catalogue: Catalogue, options: ArchiveOptions, *, rebuilding: bool) -> None:
+    def __init__(
+        self, catalogue: Catalogue, options: ArchiveOptions, present: frozenset[int], *, rebuilding: bool
+    ) -> None:
         self.indexed = 0
         self.damage: list[Damage] = []
         self.buried: set[int] = set()
         self._catalogue = catalogue
         self._options = options
+        self._present = present
         self._rebuilding = rebuilding
 
     def segment(self, path: Path, number: int, durable: int) -> None:
         """Index one segment's batches from `durable` on; deal with what is behind the last."""
         size = path.stat().st_size
+        if size < durable and number in self._catalogue.segments():
+            self.damage.append(Damage(path.name, size, f"{durable - size} bytes are gone"))
+            return
         if size < SEGMENT_HEADER.size:
             path.unlink()
             return
@@ -94,6 +101,13 @@ class _Recovery:
         del rest, mapping
         _cut(path, end, size)
 
+    def gone(self, number: int) -> None:
+        """A segment is not there: it was compacted, or it is lost."""
+        if self._catalogue.in_segment(number):
+            self.damage.append(Damage(name_of(number), 0, "the segment is gone"))
+        else:
+            self._catalogue.forget_segment(number)
+
     def _index(self, mapping: Mapping, name: str, number: int, batch: Batch) -> None:
         """What a batch holds enters the catalogue as if it had just arrived."""
         entries: list[Entry] = []
@@ -102,22 +116,24 @@ class _Recovery:
             self.damage.append(Damage(name, record.offset, "the checksum does not match"))
         for record in batch.records:
             if record.kind is Kind.TOMBSTONE:
-                dead |= set(_record_ids(mapping, record))
+                dead.update(record_ids(mapping.view, record))
                 continue
             try:
                 entries.append(read_entry(mapping, number, record, self._options))
             except (DicomwireError, ValueError) as error:
                 self.damage.append(Damage(name, record.offset, str(error)))
         catalogue = self._catalogue
-        with catalogue.transaction():
-            catalogue.reached(number, name, batch.end)
-            for entry in entries:
-                if not catalogue.holds(entry.record_id):
-                    catalogue.add([(entry, 0 if catalogue.known(entry.sop_instance_uid) else 1)])
-            for record_id in dead:
-                catalogue.remove(record_id)
+        catalogue.reached(number, name, batch.end)
+        for entry in entries:
+            held = catalogue.segment_of(entry.record_id)
+            if held is None:
+                catalogue.recover(entry)
+                self.indexed += 1
+            elif held not in self._present:  # compaction moved it, and the crash undid the row
+                catalogue.move(entry.record_id, number, entry.offset)
+        for record_id in dead:
+            catalogue.remove(record_id)
         self.buried |= dead
-        self.indexed += len(entries)
 
 
 def _cut(path: Path, end: int, size: int) -> None:
@@ -141,8 +157,3 @@ def read_entry(mapping: Mapping, number: int, record: Record, options: ArchiveOp
     entry.record_id, entry.segment, entry.offset = record.record_id, number, record.offset
     entry.length, entry.data_set_offset, entry.crc = record.length, record.data_set_offset, record.crc
     return entry
-
-
-def _record_ids(mapping: Mapping, record: Record) -> Iterator[int]:
-    for at in range(record.offset, record.end - RECORD_IDS.size + 1, RECORD_IDS.size):
-        yield RECORD_IDS.unpack_from(mapping.view, at)[0]

@@ -6,6 +6,7 @@ mapped, and never written behind its durable end.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import secrets
@@ -16,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from dicomwire.archive.checksum import crc32
 from dicomwire.archive.records import SEGMENT_HEADER, segment_header
 from dicomwire.dicom.encoding import Buffer
 
@@ -26,6 +28,7 @@ _MAPS: Final = 64  # maps kept open
 _RESIDENT: Final = 16 << 20  # bytes read through a map before its pages are given back
 _POPULATE_READ: Final = 22  # MADV_POPULATE_READ, which the mmap module does not name yet
 _AHEAD: Final = 4 << 20  # bytes that the kernel is asked to read ahead
+_UNCOUNTED: Final = 4 << 20  # bytes that a reader of the whole view is taken to have touched at most
 _VECTORS: Final = 512  # buffers of one pwritev, below every system's IOV_MAX
 
 
@@ -70,6 +73,7 @@ class SegmentWriter:
         self._allocated = 0
         self._preallocate = preallocate
         self._zeroed = 0
+        self._closed = False
         try:
             self.reserve(self.end)
             write_all(self.descriptor, [segment_header(self.identity, time.time_ns())], 0)
@@ -84,7 +88,11 @@ class SegmentWriter:
         """Have the file reach at least to `end`. Raises: OSError, when the disk is full."""
         if self._preallocate and end > self._allocated:
             target = -(-end // EXTENT) * EXTENT
-            os.posix_fallocate(self.descriptor, self._allocated, target - self._allocated)
+            try:
+                os.posix_fallocate(self.descriptor, self._allocated, target - self._allocated)
+            except OSError:  # what must be written may fit where a whole extent does not
+                target = end
+                os.posix_fallocate(self.descriptor, self._allocated, target - self._allocated)
             self._allocated = target
 
     @property
@@ -111,12 +119,18 @@ class SegmentWriter:
         if self._allocated > self.end:
             os.ftruncate(self.descriptor, self.end)
             os.fsync(self.descriptor)
-        os.close(self.descriptor)
+        self._release()
 
     def discard(self) -> None:
-        """The segment was never finished."""
-        os.close(self.descriptor)
+        """What the segment holds is not wanted, be it sealed or not."""
+        self._release()
         self.path.unlink(missing_ok=True)
+
+    def _release(self) -> None:
+        """Close the file, once: a second time its number may be another file's."""
+        if not self._closed:
+            self._closed = True
+            os.close(self.descriptor)
 
 
 class Mapping:
@@ -126,6 +140,8 @@ class Mapping:
 
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:
+            if not os.fstat(file.fileno()).st_size:
+                raise FileNotFoundError(errno.ENOENT, "the segment is empty", str(path))
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self.view = memoryview(self._map)
         self._read = 0
@@ -141,6 +157,16 @@ class Mapping:
                 self._map.madvise(_POPULATE_READ, page, end - page)
             except OSError:  # Linux before 5.14
                 self._map.madvise(mmap.MADV_WILLNEED, page, end - page)
+
+    def checksum(self, start: int, length: int) -> int:
+        """Of the bytes from `start` on, as far as there are any."""
+        found = 0
+        end = min(start + length, len(self.view))
+        for at in range(start, end, _AHEAD):
+            piece = self.view[at : min(at + _AHEAD, end)]
+            found = crc32(piece, found)
+            self.was_read(len(piece))
+        return found
 
     def was_read(self, length: int) -> None:
         self._read += length
@@ -177,23 +203,26 @@ class SegmentReader:
 class OpenStored:
     """The file of one stored instance, read in place. Views stay valid after the context has ended."""
 
-    __slots__ = ("_length", "_mapping", "_offset", "view")
+    __slots__ = ("_counted", "_length", "_mapping", "_offset", "view")
 
     def __init__(self, mapping: Mapping, offset: int, length: int) -> None:
         self._mapping = mapping
         self._offset = offset
         self._length = length
+        self._counted = False
         self.view = mapping.view[offset : offset + length]
 
     def __enter__(self) -> OpenStored:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._mapping.was_read(min(self._length, EXTENT >> 4))
+        if not self._counted:
+            self._mapping.was_read(min(self._length, _UNCOUNTED))
 
     def slices(self, start: int = 0, end: int | None = None, size: int = 1 << 20) -> Iterator[memoryview]:
         """Views of the file from byte `start` up to `end`, `size` bytes each; memory stays flat."""
         end = self._length if end is None else min(end, self._length)
+        self._counted = True
         for at in range(start, end, size):
             if (at - start) % _AHEAD == 0:
                 self._mapping.will_read(self._offset + at, min(_AHEAD, end - at))
