@@ -5,11 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dicomwire.association.admission import Admission, Refusal, admit, is_loopback
-from dicomwire.association.memo import Memo
 from dicomwire.association.options import AcceptorOptions, Check, LocalEntity, PeerRules, Timeouts
 from dicomwire.association.words import printable
-from dicomwire.upper_layer import codec
-from dicomwire.upper_layer.items import UserIdentityRq
 from dicomwire.upper_layer.pdu import AssociateRj
 from tests.association.support import POLICY, associate_rq
 
@@ -76,22 +73,6 @@ def test_called_title_is_checked_first() -> None:
     verdict = admit(associate_rq(called="B"), options, host="127.0.0.1", tls=False)
     assert isinstance(verdict, Refusal)
     assert verdict.answer == AssociateRj(1, 1, 7)
-
-
-def test_negotiation_is_remembered_by_the_bytes_behind_the_titles_and_never_with_credentials() -> None:
-    memo = Memo(2)
-
-    def negotiate(calling: str, *items: UserIdentityRq, contexts: int = 3) -> object:
-        request = associate_rq(*items, calling=calling, contexts=contexts)
-        return memo.negotiate(request, codec.encode(request)[6:], POLICY)
-
-    first = negotiate("ONE")
-    assert negotiate("TWO") is first
-    assert negotiate("ONE", contexts=2) is not first
-    secret = UserIdentityRq(2, False, b"ann", b"secret")
-    assert negotiate("ONE", secret) is not negotiate("ONE", secret)
-    negotiate("ONE", contexts=1)
-    assert negotiate("ONE") is not first
 
 
 def test_text_of_a_peer_is_escaped_and_cut() -> None:

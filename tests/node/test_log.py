@@ -36,6 +36,19 @@ def test_json_is_one_object_a_line() -> None:
     assert line["time"].endswith("Z")
 
 
+def test_line_for_people_has_its_fields_in_order_and_quotes_what_could_be_misread() -> None:
+    stream = io.StringIO()
+    log.configure("info", "human", stream)
+    structlog.get_logger().info(
+        "association ended", peer="[::1]:4000", how="by us: x=1", count=3, user="", tls=None
+    )
+    time, _, rest = stream.getvalue().partition(" ")
+    assert time.endswith("Z")
+    assert rest == (
+        "[info     ] association ended            count=3 how='by us: x=1' peer=[::1]:4000 tls=None user=''\n"
+    )
+
+
 def test_lines_below_the_level_are_not_written() -> None:
     stream = io.StringIO()
     log.configure("warning", "human", stream)

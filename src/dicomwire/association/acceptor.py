@@ -19,7 +19,7 @@ from dicomwire.association import admission
 from dicomwire.association.admission import Admission, Census, Refusal
 from dicomwire.association.association import Agreement, Association
 from dicomwire.association.connection import Connection, receive_buffer
-from dicomwire.association.memo import Memo
+from dicomwire.association.memo import Answer, Memo, answer
 from dicomwire.association.options import AcceptorOptions, ProxyProtocol
 from dicomwire.association.performer import Performer, Services
 from dicomwire.association.tls import Stream
@@ -27,6 +27,7 @@ from dicomwire.association.words import printable
 from dicomwire.errors import LocalProtocolError
 from dicomwire.uids import APPLICATION_CONTEXT
 from dicomwire.upper_layer import reasons
+from dicomwire.upper_layer.codec import with_titles
 from dicomwire.upper_layer.events import (
     AbortIndication,
     AssociateIndication,
@@ -180,7 +181,7 @@ class Acceptor:
         policy = Policy(artim=options.timeouts.artim, pdu_limit=options.maximum_pdu)
         trace = self._trace(arrival.id) if self._trace is not None else None
         connection = Connection(
-            UpperLayer(Role.ACCEPTOR, policy, trace=trace),
+            UpperLayer(Role.ACCEPTOR, policy, trace=trace, read=self._memo.decode),
             timeouts=options.timeouts,
             buffer=self._buffer,
             tls=Stream(options.tls, server_side=True) if options.tls is not None else None,
@@ -196,12 +197,12 @@ class Acceptor:
 
     # For arrivals
 
-    def negotiate(self, event: AssociateIndication, admitted: Admission, verdict: Accepted) -> Negotiation:
+    def negotiate(self, event: AssociateIndication, admitted: Admission, verdict: Accepted) -> Answer:
         """Negotiate, or remember how the same was negotiated before."""
         if verdict.server_response is not None:
             item = UserIdentityAc(verdict.server_response)
-            return negotiate(event.request, admitted.policy, user_identity=item)
-        return self._memo.negotiate(event.request, event.data, admitted.policy)
+            return answer(negotiate(event.request, admitted.policy, user_identity=item))
+        return self._memo.answer(event.request, event.data, admitted.policy)
 
     def established(self, arrival: Arrival, association: Association) -> None:
         """A connection has become an association."""
@@ -376,8 +377,8 @@ class Arrival:
         acceptor, connection, request = self._acceptor, self.connection, event.request
         if connection.closing:
             return
-        negotiation = acceptor.negotiate(event, admitted, verdict)
-        refused = [context.words for context in negotiation.contexts if not context.accepted]
+        answered = acceptor.negotiate(event, admitted, verdict)
+        negotiation, refused = answered.negotiation, answered.refused
         if isinstance(negotiation.answer, AssociateRj):
             words = "; ".join(refused) or "the request has no presentation context"
             if request.application_context_name != APPLICATION_CONTEXT:
@@ -387,12 +388,8 @@ class Arrival:
         for violation in negotiation.violations:
             self._log("peer breaks the protocol", reason=violation)
         now = asyncio.get_running_loop().time()
-        answer = replace(
-            negotiation.answer,
-            called_ae_title=request.called_ae_title,
-            calling_ae_title=request.calling_ae_title,
-        )
-        connection.core.send(answer, now)
+        titled = with_titles(answered.encoded, request.called_ae_title, request.calling_ae_title)
+        connection.core.send(negotiation.answer, now, encoded=titled)
         association = self._association(request, admitted, negotiation, verdict, refused)
         acceptor.established(self, association)
         log.info(
@@ -416,7 +413,7 @@ class Arrival:
         admitted: Admission,
         negotiation: Negotiation,
         verdict: Accepted,
-        refused: list[str],
+        refused: tuple[str, ...],
     ) -> Association:
         acceptor, items = self._acceptor, request.user_information
         uid = user_item(items, ImplementationClassUID)
@@ -431,7 +428,7 @@ class Arrival:
             implementation_class_uid=uid.uid if uid is not None else "",
             implementation_version_name=name.name if name is not None else "",
             identity=verdict.identity,
-            refused=tuple(refused),
+            refused=refused,
             character_set=admitted.peer.character_set if admitted.peer is not None else None,
             extended_negotiation=negotiation.extended_negotiation,
         )
@@ -463,13 +460,13 @@ class Arrival:
             return
         self.connection.core.send(refusal.answer, asyncio.get_running_loop().time())
         self.connection.flush()
-        answer = refusal.answer
+        told = refusal.answer
         log.info(
             "association rejected",
             **self._facts(),
             calling_ae_title=printable(request.calling_ae_title),
             called_ae_title=printable(request.called_ae_title),
-            answer=reasons.reject_words(answer.result, answer.source, answer.reason),
+            answer=reasons.reject_words(told.result, told.source, told.reason),
             reason=printable(refusal.words),
         )
 

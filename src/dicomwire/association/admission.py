@@ -9,6 +9,7 @@ import ipaddress
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from dicomwire.association.association import Association
 from dicomwire.association.connection import Connection
@@ -113,6 +114,7 @@ def _checked(check: Check, host: str) -> bool:
     return check is Check.LIST or (check is Check.AUTO and not is_loopback(host))
 
 
+@lru_cache(maxsize=1024)
 def is_loopback(host: str) -> bool:
     """Whether a numeric address is one of this machine alone."""
     try:

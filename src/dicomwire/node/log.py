@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import MutableMapping
 from typing import TextIO
@@ -10,6 +11,8 @@ from typing import TextIO
 import structlog
 
 # Loggers of libraries say at INFO what the node says better itself.
+EVENT_WIDTH = 28  # characters
+_NEEDS_QUOTES = re.compile(r"[\s=\"']")
 _LIBRARIES = ("asyncio", "uvicorn", "sqlalchemy", "alembic")
 
 
@@ -30,14 +33,15 @@ def configure(level_name: str, format: str, stream: TextIO | None = None) -> Non
     ]
     if format == "json":
         processors += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    else:
+    elif stream.isatty():
         renderer = structlog.dev.ConsoleRenderer(
-            colors=stream.isatty(),
-            pad_event_to=28,
+            pad_event_to=EVENT_WIDTH,
             timestamp_key="time",
             exception_formatter=structlog.dev.plain_traceback,
         )
         processors.append(renderer)
+    else:
+        processors += [structlog.processors.format_exc_info, plain]
     lines = Lines(stream)
     structlog.configure(
         processors=processors,
@@ -58,6 +62,21 @@ def escape(logger: object, method: str, event: MutableMapping[str, object]) -> M
         if isinstance(value, str) and not value.isprintable():
             event[key] = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
     return event
+
+
+def plain(logger: object, method: str, event: MutableMapping[str, object]) -> str:
+    """A line as on a terminal but for colours, at half the cost: each association writes two."""
+    exception = event.pop("exception", None)
+    head = f"{event.pop('time')} [{event.pop('level'):9}] {event.pop('event'):{EVENT_WIDTH}}"
+    fields = [f"{key}={_shown(event[key])}" for key in sorted(event)]
+    line = " ".join((head, *fields)).rstrip()
+    return f"{line}\n{exception}" if exception else line
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, str) and value and not _NEEDS_QUOTES.search(value):
+        return value
+    return repr(value)
 
 
 class Lines:

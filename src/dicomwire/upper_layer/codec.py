@@ -38,11 +38,12 @@ from dicomwire.upper_layer.pdu import (
     ReleaseRq,
 )
 
-__all__ = ["PduError", "decode", "encode"]
+__all__ = ["PduError", "decode", "decode_titles", "encode", "with_titles"]
 
 HEADER: Final = struct.Struct(">BxI")  # PDU-type, reserved, PDU-length
 VALUE: Final = struct.Struct(">IBB")  # Item-length, Presentation-context-ID, message control header
 _ASSOCIATE: Final = struct.Struct(">H2x16s16s32x")  # Protocol-version, Called- and Calling-AE-title
+_TITLES_START: Final = HEADER_LENGTH + 4  # byte of the PDU at which Called-AE-title begins
 _FOUR: Final = struct.Struct(">4B")
 
 _PDU_TABLES: Final = {
@@ -74,6 +75,32 @@ def decode(type: int, body: Buffer, violations: list[DecodeError] | None = None)
         raise PduError("PDU", what, 0, field="PDU-type", section="PS3.8 9.3.1")
     name = PDU_NAMES[PduType(type)]
     return _DECODERS[type](Reader(name, memoryview(body), [] if violations is None else violations))
+
+
+def decode_titles(body: Buffer, known: AssociateRq) -> AssociateRq:
+    """An A-ASSOCIATE-RQ whose items, byte 68 of the variable field and on, are those of one that is known."""
+    version, called, calling = _ASSOCIATE.unpack_from(body)
+    return AssociateRq(
+        _ae_title(called),
+        _ae_title(calling),
+        known.presentation_contexts,
+        known.user_information,
+        known.application_context_name,
+        version,
+        known.unknown_items,
+    )
+
+
+def with_titles(encoded: bytes, called_ae_title: str, calling_ae_title: str) -> bytes:
+    """The bytes of an A-ASSOCIATE-AC with other AE titles in them, header and all.
+
+    Raises: LocalProtocolError, when a title does not fit its field.
+    """
+    try:
+        titles = _encode_ae_title(called_ae_title) + _encode_ae_title(calling_ae_title)
+    except ValueError as error:
+        raise LocalProtocolError(str(error)) from error
+    return encoded[:_TITLES_START] + titles + encoded[_TITLES_START + len(titles) :]
 
 
 def encode(pdu: Pdu) -> bytes:

@@ -18,7 +18,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from dicomwire.errors import DecodeError, LocalProtocolError
 from dicomwire.upper_layer.codec import VALUE, PduError, decode, encode
@@ -135,6 +135,9 @@ _VERSION_NOT_SUPPORTED: Final = AssociateRj(
 )
 
 
+Decode: TypeAlias = Callable[[int, memoryview, list[DecodeError]], Pdu]
+
+
 class Role(IntEnum):
     """Who opened the association."""
 
@@ -192,14 +195,26 @@ class UpperLayer:
     """
 
     def __init__(
-        self, role: Role, policy: Policy = Policy(), *, trace: Callable[[TraceStep], None] | None = None
+        self,
+        role: Role,
+        policy: Policy = Policy(),
+        *,
+        trace: Callable[[TraceStep], None] | None = None,
+        read: Decode = decode,
     ) -> None:
+        """Begin in Sta1.
+
+        Args:
+            trace: takes each step.
+            read: `codec.decode`, or what gives the same with less work.
+        """
         self.role = role
         self.state = State.STA1
         self.deadline: float | None = None
         self.transport_close = False
         self._policy = policy
         self._trace = trace
+        self._read = read
         self._outgoing: list[Buffer] = []
         self._request = b""  # the A-ASSOCIATE-RQ, until the transport is there
         self._send_limit = NO_LIMIT  # of the variable field of what we send
@@ -222,10 +237,15 @@ class UpperLayer:
         self,
         primitive: AssociateRq | AssociateAc | AssociateRj | PData | ReleaseRq | ReleaseRp | Abort,
         now: float,
+        *,
+        encoded: bytes | None = None,
     ) -> None:
         """A request or response primitive of the local user.
 
         An A-ASSOCIATE-RQ waits for `connected`. An A-ABORT of the service-user has reason 0, always.
+
+        Args:
+            encoded: the PDU's bytes, where the caller has them already.
 
         Raises: LocalProtocolError, when the state forbids it (a blank cell of Table 9-10) or a value does not
             fit its field.
@@ -237,7 +257,7 @@ class UpperLayer:
             raise LocalProtocolError("an acceptor cannot request an association (A-ASSOCIATE request)")
         if TRANSITIONS[evt][self.state] is None:
             raise self._forbidden(evt)
-        data = encode(primitive)
+        data = encode(primitive) if encoded is None else encoded
         if isinstance(primitive, PData) and len(data) - HEADER_LENGTH > self._send_limit:
             raise self._too_long(len(data) - HEADER_LENGTH)
         if isinstance(primitive, AssociateRq | AssociateAc):
@@ -442,7 +462,7 @@ class UpperLayer:
         """A PDU other than P-DATA-TF; the answer is whether more may follow."""
         tolerated: list[DecodeError] = []
         try:
-            pdu = decode(pdu_type, body, tolerated)
+            pdu = self._read(pdu_type, body, tolerated)
         except PduError as error:
             self.invalid_pdu(error, AbortReason.INVALID_PDU_PARAMETER_VALUE, now, events)
             return True
