@@ -136,6 +136,18 @@ class WorkError(DicomwireError):
     """The store of work cannot do what was asked."""
 
 
+class TranscodingError(DicomwireError):
+    """Pixel data that cannot be decoded, or not be encoded as wanted; the words say which and why."""
+
+
+class CodecsMissing(TranscodingError):
+    """The libraries that decode and encode images are not installed."""
+
+
+class WorkersBusy(DicomwireError):
+    """Too much is waiting for the worker processes already."""
+
+
 class QueryError(DicomwireError):
     """A query that cannot be answered: an unknown key, a value that is none of its kind."""
 

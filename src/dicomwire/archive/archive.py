@@ -21,7 +21,7 @@ from dicomwire.archive.committer import Committer
 from dicomwire.archive.compaction import compact
 from dicomwire.archive.ingest import Budget, Reception
 from dicomwire.archive.recovery import recover
-from dicomwire.archive.segments import OpenStored, SegmentReader, numbers_in
+from dicomwire.archive.segments import OpenStored, SegmentReader, name_of, numbers_in
 from dicomwire.archive.values import ArchiveOptions, Damage, Origin, Outcome, Stats, Stored, Verdict
 from dicomwire.errors import ArchiveError
 
@@ -173,6 +173,10 @@ class Archive:
                 raise ArchiveError(f"segment {stored.segment} is cut: {len(mapping)} bytes")
             return OpenStored(mapping, stored.offset, stored.length)
         raise ArchiveError("the instance was removed")
+
+    def path_of(self, stored: Stored) -> Path:
+        """The segment that an instance's bytes are in, which compaction may unlink at any time."""
+        return self.data / "segments" / name_of(stored.segment)
 
     def remove(self, stored: list[Stored]) -> None:
         """Remove instances, durably; blocking. Raises: ArchiveError, OSError."""

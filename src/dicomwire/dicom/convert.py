@@ -8,11 +8,12 @@ length field become UN.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from struct import pack
 from typing import Final
 
-from dicomwire.dicom.byte_order import swapped
+from dicomwire.dicom.byte_order import UNIT_SIZES, swapped
 from dicomwire.dicom.context import DECIDING, PIXEL_REPRESENTATION, Context
 from dicomwire.dicom.deflate import INFLATE_LIMIT, deflated, inflate, inflated
 from dicomwire.dicom.elements import Element, Kind, elements
@@ -33,6 +34,27 @@ BLOCK: Final = 1 << 20  # most bytes of a large value in one piece; a multiple o
 _GATHER: Final = 1 << 16  # bytes of headers and small values that are put together into one piece
 _SHORT: Final = frozenset(SHORT_VRS)
 _LONG: Final = frozenset(LONG_VRS)
+_BEGINNINGS: Final = frozenset({Kind.VALUE, Kind.ENCAPSULATED, Kind.SEQUENCE})
+_PIXEL_DATA: Final = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
+
+
+@dataclass(frozen=True, slots=True)
+class Edits:
+    """What becomes different in a data set that is written anew.
+
+    Attributes:
+        values: VR and little endian value, of even length, of elements of the data set itself by tag, added
+            or in place of what was there; None leaves an element out.
+        pixel_data: makes the whole element, header included, in place of the pixel data; None keeps it.
+        left_out: sequences that are left out wherever they are.
+    """
+
+    values: Mapping[int, tuple[str, bytes] | None] = field(default_factory=dict)
+    pixel_data: Callable[[Encoding], Iterator[Buffer]] | None = None
+    left_out: frozenset[int] = frozenset()
+
+
+_NO_EDITS: Final = Edits()
 
 
 def to_explicit_vr_little_endian(data: Buffer, transfer_syntax_uid: str) -> Iterator[Buffer]:
@@ -71,6 +93,20 @@ def to_transfer_syntax(
     return deflated(pieces) if write.deflated else pieces
 
 
+def edited(data: Buffer, source: str, target: str, edits: Edits) -> Iterator[Buffer]:
+    """A data set in another transfer syntax with some of its elements changed, in pieces of at most 1 MiB.
+
+    data: the data set, inflated.
+    source, target: transfer syntax UIDs; where pixel data changes its form, `edits` holds it.
+    Raises: DataSetError, while iterating, when the data set cannot be read to its end.
+    """
+    read, write = encoding_of(source), encoding_of(target)
+    if read.deflated:
+        read = EXPLICIT_LITTLE
+    pieces = _convert(data, read, EXPLICIT_LITTLE if write.deflated else write, source, edits)
+    return deflated(pieces) if write.deflated else pieces
+
+
 def converted_length(data: Buffer, source: str, target: str) -> int:
     """Bytes that `to_transfer_syntax` makes, for a Content-Length, at the cost of one conversion."""
     return sum(len(piece) for piece in to_transfer_syntax(data, source, target))
@@ -81,17 +117,35 @@ def _blocks(data: Buffer) -> Iterator[Buffer]:
     return (view[start : start + BLOCK] for start in range(0, len(view), BLOCK))
 
 
-def _convert(data: Buffer, read: Encoding, write: Encoding, source: str) -> Iterator[Buffer]:
+def _convert(
+    data: Buffer, read: Encoding, write: Encoding, source: str, edits: Edits = _NO_EDITS
+) -> Iterator[Buffer]:
+    """The loop. One function: what is gathered is shared by all kinds of steps."""
     root = 0 if read.explicit else scan(data, source).integer(PIXEL_REPRESENTATION) or 0
     contexts = [Context(root)]
     view = memoryview(data)
     gathered = bytearray()
+    pending = sorted(edits.values, reverse=True)
+    leaving_out = 0  # sequences begun within one that is left out, itself included
     item, item_end, sequence_end = (
         pack(write.order + "HHI", 0xFFFE, number, length)
         for number, length in ((0xE000, UNDEFINED), (0xE00D, 0), (0xE0DD, 0))
     )
     for step in elements(data, read):
         kind, tag, _, start, end, encoding = step
+        if leaving_out or (kind is Kind.SEQUENCE and tag in edits.left_out):
+            leaving_out += (kind is Kind.SEQUENCE) - (kind is Kind.SEQUENCE_END)
+            continue
+        if len(contexts) == 1 and kind in _BEGINNINGS:
+            while pending and pending[-1] <= tag:
+                gathered += _edit(pending.pop(), edits, write)
+            if tag in edits.values:
+                continue
+            if tag in _PIXEL_DATA and edits.pixel_data is not None:
+                yield bytes(gathered)
+                gathered.clear()
+                yield from edits.pixel_data(write)
+                continue
         if kind is Kind.VALUE or kind is Kind.ENCAPSULATED:
             if not tag & 0xFFFF and tag >> 16 > 0x0002:
                 continue  # a group length would no longer be true; retired (PS3.5 7.2)
@@ -121,8 +175,19 @@ def _convert(data: Buffer, read: Encoding, write: Encoding, source: str) -> Iter
         if len(gathered) > _GATHER:
             yield bytes(gathered)
             gathered.clear()
+    while pending:
+        gathered += _edit(pending.pop(), edits, write)
     if gathered:
         yield bytes(gathered)
+
+
+def _edit(tag: int, edits: Edits, write: Encoding) -> bytes:
+    edit = edits.values[tag]
+    if edit is None:
+        return b""
+    vr, value = edit
+    size = 0 if write.little_endian else UNIT_SIZES.get(vr, 0)
+    return header(tag, vr, len(value), write) + (swapped(value, size) if size else value)
 
 
 def _vr(step: Element, context: Context) -> str:

@@ -1,0 +1,51 @@
+"""What a worker process is asked to do with the pixels of one instance.
+
+Values only: a job is made in the node, which loads no codec, and done in the worker.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where an instance's data set lies and how it is written.
+
+    Attributes:
+        path: of the segment.
+        offset, length: bytes of the data set in it.
+        record_id: of the instance; what a worker remembers of a record stays true.
+    """
+
+    path: str
+    offset: int
+    length: int
+    transfer_syntax_uid: str
+    record_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class TranscodeJob:
+    """The data set in another transfer syntax, written to the file descriptor that comes with the job.
+
+    Attributes:
+        quality: 1 to 100 to compress with loss, None to lose nothing.
+    """
+
+    source: Source
+    target: str
+    quality: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FramesJob:
+    """Frames, counted from 1, decoded or encoded; the answer is each one's length and bytes."""
+
+    source: Source
+    numbers: tuple[int, ...]
+    target: str
+    quality: int | None = None
+
+
+Job = TranscodeJob | FramesJob

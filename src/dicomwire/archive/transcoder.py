@@ -1,0 +1,168 @@
+"""Stored instances and frames in transfer syntaxes other than their own (PS3.5 8.2, 10, A.4).
+
+Both doors come here. What an instance can become is a matter of a table; the work is done in worker
+processes, and its result is spooled, so that memory stays bounded whatever the size.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from struct import unpack, unpack_from
+from typing import IO, Final
+
+from dicomwire.archive.archive import Archive, Stored
+from dicomwire.archive.jobs import FramesJob, Job, Source, TranscodeJob
+from dicomwire.archive.workers import WorkerOptions, WorkerPool
+from dicomwire.dicom.codecs import LOSSY, NATIVE, lossless_targets
+from dicomwire.dicom.part10 import write_file_meta
+from dicomwire.errors import ArchiveError, TranscodingError
+from dicomwire.uids import name_of
+
+__all__ = ["Transcoded", "Transcoder", "WorkerOptions"]
+
+_IN_MEMORY: Final = 8 << 20  # bytes of a result that need no file on disk
+_PIECE: Final = 1 << 20  # bytes handed out at once
+_LIBRARIES: Final = ("imagecodecs", "numpy")
+
+
+@dataclass(frozen=True, slots=True)
+class Transcoded:
+    """An instance in another transfer syntax, readable while it is open.
+
+    Attributes:
+        transfer_syntax_uid: the one it is in now.
+        head: preamble and file meta information of a Part 10 file of it.
+        length: bytes of the data set, `head` not included.
+    """
+
+    transfer_syntax_uid: str
+    head: bytes
+    length: int
+    _file: int
+
+    def slices(self) -> Iterator[bytes]:
+        """The data set from begin to end, at most 1 MiB at once."""
+        for start in range(0, self.length, _PIECE):
+            yield os.pread(self._file, min(_PIECE, self.length - start), start)
+
+
+class Transcoder:
+    """Transcodes what an archive holds; of one event loop."""
+
+    def __init__(self, archive: Archive, options: WorkerOptions | None = None) -> None:
+        self._archive = archive
+        self._pool = WorkerPool(options)
+        self.available = all(find_spec(name) is not None for name in _LIBRARIES)
+        """The libraries are installed; without them only uncompressed transfer syntaxes become each other."""
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    def targets(self, stored: Stored) -> list[str]:
+        """The transfer syntaxes that an instance can become without loss, its own first."""
+        return lossless_targets(
+            stored.transfer_syntax_uid,
+            bits_allocated=stored.bits_allocated,
+            has_pixel_data=stored.pixel_data_offset is not None,
+        )
+
+    def target(self, stored: Stored, accepted: Collection[str]) -> str | None:
+        """The accepted transfer syntax that suits an instance best; None when it would lose something in any.
+
+        accepted: UIDs, in any order.
+        """
+        for uid in self.targets(stored):
+            if uid in accepted and (self.available or self._simple(stored, uid)):
+                return uid
+        return None
+
+    @asynccontextmanager
+    async def transcode(
+        self, stored: Stored, target: str, *, quality: int | None = None
+    ) -> AsyncIterator[Transcoded]:
+        """An instance in another transfer syntax.
+
+        quality: 1 to 100 to compress with loss; None to lose nothing, and to refuse what would.
+        Raises: TranscodingError, in words; ArchiveError, when the instance was removed; WorkersBusy.
+        """
+        self._check(stored, target, quality)
+        with self._spool(stored) as file:
+            descriptor = file.fileno()
+            answer = await self._run(stored, lambda source: TranscodeJob(source, target, quality), descriptor)
+            (length,) = unpack("<Q", answer)
+            head = write_file_meta(stored.sop_class_uid, stored.sop_instance_uid, target)
+            yield Transcoded(target, head, length, descriptor)
+
+    async def frames(
+        self, stored: Stored, numbers: Sequence[int], target: str, *, quality: int | None = None
+    ) -> list[memoryview]:
+        """Frames decoded, for a native transfer syntax, or encoded in the target's.
+
+        numbers: from 1.
+        Raises: TranscodingError, in words; ArchiveError, when the instance was removed; WorkersBusy.
+        """
+        self._check(stored, target, quality)
+        answer = memoryview(
+            await self._run(stored, lambda source: FramesJob(source, tuple(numbers), target, quality))
+        )
+        frames, position = [], 0
+        while position < len(answer):
+            (length,) = unpack_from("<Q", answer, position)
+            frames.append(answer[position + 8 : position + 8 + length])
+            position += 8 + length
+        return frames
+
+    def _check(self, stored: Stored, target: str, quality: int | None) -> None:
+        allowed = self.targets(stored) if quality is None else LOSSY
+        if target not in allowed:
+            loss = "without loss" if quality is None else "with loss"
+            raise TranscodingError(
+                f"{name_of(stored.transfer_syntax_uid)} of {stored.bits_allocated} bits cannot become"
+                f" {name_of(target)} {loss}"
+            )
+
+    def _simple(self, stored: Stored, target: str) -> bool:
+        source = stored.transfer_syntax_uid
+        return source == target or (source in NATIVE and target in NATIVE)
+
+    async def _run(
+        self, stored: Stored, job: Callable[[Source], Job], descriptor: int | None = None
+    ) -> bytearray:
+        """Do a job; once more where compaction moved the instance meanwhile."""
+        descriptors = () if descriptor is None else (descriptor,)
+        try:
+            return await self._pool.run(job(self._source(stored)), descriptors)
+        except FileNotFoundError:
+            moved = self._archive.catalogue.stored(stored.record_id)
+            if moved is None:
+                raise ArchiveError("the instance was removed") from None
+            return await self._pool.run(job(self._source(moved)), descriptors)
+
+    def _source(self, stored: Stored) -> Source:
+        return Source(
+            path=str(self._archive.path_of(stored)),
+            offset=stored.offset + stored.data_set_offset,
+            length=stored.length - stored.data_set_offset,
+            transfer_syntax_uid=stored.transfer_syntax_uid,
+            record_id=stored.record_id,
+        )
+
+    def _spool(self, stored: Stored) -> IO[bytes]:
+        """A file without a name, in memory where it is small."""
+        if hasattr(os, "memfd_create") and max(stored.length, _native_length(stored)) <= _IN_MEMORY:
+            return os.fdopen(os.memfd_create("transcoded", os.MFD_CLOEXEC), "w+b")
+        folder = self._archive.data / "spool"
+        folder.mkdir(exist_ok=True)
+        return tempfile.TemporaryFile(dir=folder)
+
+
+def _native_length(stored: Stored) -> int:
+    """Bytes of the pixels when decoded."""
+    samples = stored.samples_per_pixel or 1
+    bits = (stored.rows or 0) * (stored.columns or 0) * samples * (stored.bits_allocated or 0)
+    return bits // 8 * stored.number_of_frames

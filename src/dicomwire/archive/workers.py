@@ -1,0 +1,225 @@
+"""Worker processes for what hostile bytes may do to a codec: crash, hang, or eat memory.
+
+A worker has one job at a time, limits of its own on memory and processor time, and a deadline that each
+frame renews. One that dies or overruns fails its job and is replaced; the node lives on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from struct import Struct
+from typing import Final
+
+import structlog
+
+from dicomwire.archive.jobs import Job
+from dicomwire.errors import CodecsMissing, TranscodingError, WorkersBusy
+
+log = structlog.get_logger()
+
+REQUEST: Final = Struct("<I")  # bytes of the pickled job
+ANSWER: Final = Struct("<BQ")  # what came of it, bytes that follow
+OK, PROGRESS, FAILED, GONE, MISSING = range(5)
+"""What came of a job: done, still at it, words why not, the file is gone, the codecs are not installed."""
+
+_COMMAND: Final = "import sys; from dicomwire.archive.pixel_worker import main; main(*map(int, sys.argv[1:]))"
+_END: Final = 2.0  # seconds for a worker to end by itself
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """How worker processes are run.
+
+    Attributes:
+        processes: at most so many, started when needed.
+        memory: bytes that one may allocate; mapped files do not count.
+        processor_time: seconds of one frame's work.
+        timeout: seconds without an answer or a sign of progress.
+        waiting: jobs that may wait for a worker; beyond it WorkersBusy.
+        answer_limit: bytes of one answer.
+    """
+
+    processes: int = field(default_factory=lambda: max(2, min(os.cpu_count() or 1, 8)))
+    memory: int = 2 << 30
+    processor_time: int = 60
+    timeout: float = 120.0
+    waiting: int = 1_000
+    answer_limit: int = 1 << 30
+
+
+class WorkerPool:
+    """Workers of one event loop."""
+
+    def __init__(self, options: WorkerOptions | None = None) -> None:
+        self.options = options or WorkerOptions()
+        self._idle: list[_Worker] = []
+        self._running: set[asyncio.Task[bytearray]] = set()
+        self._slots: asyncio.Semaphore | None = None
+        self._waiting = 0
+        self._closed = False
+
+    async def run(self, job: Job, descriptors: Sequence[int] = ()) -> bytearray:
+        """The answer to a job; it is finished even where nobody waits for it any more.
+
+        descriptors: open files that go with it; the worker has copies of its own.
+        Raises: TranscodingError, in words, also when the worker died or overran; WorkersBusy;
+            FileNotFoundError, when the source is gone.
+        """
+        if self._closed:
+            raise WorkersBusy("the node is stopping")
+        if self._waiting >= self.options.waiting:
+            raise WorkersBusy(f"{self._waiting} images wait to be decoded already")
+        task = asyncio.create_task(self._run(job, [os.dup(descriptor) for descriptor in descriptors]))
+        self._running.add(task)
+        task.add_done_callback(self._finished)
+        return await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """End all workers, those at work too."""
+        self._closed = True
+        for task in list(self._running):
+            task.cancel()
+        if self._running:
+            await asyncio.wait(list(self._running), timeout=_END)
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*(asyncio.to_thread(worker.end) for worker in idle))
+
+    def _finished(self, task: asyncio.Task[bytearray]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # nobody may be left to ask for it
+
+    async def _run(self, job: Job, descriptors: list[int]) -> bytearray:
+        if self._slots is None:
+            self._slots = asyncio.Semaphore(self.options.processes)
+        try:
+            self._waiting += 1
+            try:
+                await self._slots.acquire()
+            finally:
+                self._waiting -= 1
+            try:
+                return await self._run_in_worker(job, descriptors)
+            finally:
+                self._slots.release()
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    async def _run_in_worker(self, job: Job, descriptors: list[int]) -> bytearray:
+        worker = self._idle.pop() if self._idle else await asyncio.to_thread(_Worker, self.options)
+        healthy = False
+        try:
+            kind, answer = await worker.ask(job, descriptors)
+            healthy = True
+        except TimeoutError:
+            raise TranscodingError(f"not done within {self.options.timeout:g} s; given up") from None
+        except (OSError, EOFError):
+            status = await asyncio.to_thread(worker.end)
+            log.warning("worker.died", status=status, transfer_syntax=job.source.transfer_syntax_uid)
+            raise TranscodingError(f"the worker that decoded it {_died(status)}") from None
+        finally:
+            if healthy and not self._closed:
+                self._idle.append(worker)
+            else:
+                worker.kill()
+        return _judged(kind, answer)
+
+
+class _Worker:
+    """One process and the socket to it."""
+
+    def __init__(self, options: WorkerOptions) -> None:
+        self._options = options
+        self._socket, other = socket.socketpair()
+        self._socket.setblocking(False)
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+        with other:
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-c", _COMMAND),
+                    *map(str, (other.fileno(), options.memory, options.processor_time)),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,  # codecs write what they think of an image
+                pass_fds=[other.fileno()],
+                env=environment,
+                start_new_session=True,  # a terminal's interrupt is for the node, which ends its workers
+            )
+
+    async def ask(self, job: Job, descriptors: Sequence[int]) -> tuple[int, bytearray]:
+        """What came of a job. Raises: TimeoutError, OSError, EOFError, when the worker did not answer."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(self._options.timeout) as deadline:
+            request = pickle.dumps(job, pickle.HIGHEST_PROTOCOL)
+            head = REQUEST.pack(len(request))
+            if descriptors:
+                socket.send_fds(self._socket, [head], descriptors)
+            else:
+                await loop.sock_sendall(self._socket, head)
+            await loop.sock_sendall(self._socket, request)
+            while True:
+                kind, length = ANSWER.unpack(await self._receive(loop, ANSWER.size))
+                if kind != PROGRESS:
+                    break
+                deadline.reschedule(loop.time() + self._options.timeout)
+            if length > self._options.answer_limit:
+                raise EOFError
+            return kind, await self._receive(loop, length)
+
+    async def _receive(self, loop: asyncio.AbstractEventLoop, length: int) -> bytearray:
+        data = bytearray(length)
+        view, received = memoryview(data), 0
+        while received < length:
+            count = await loop.sock_recv_into(self._socket, view[received:])
+            if not count:
+                raise EOFError
+            received += count
+        return data
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._socket.close()
+        self._process.wait()
+
+    def end(self) -> int:
+        """Let the process end, for a while; blocking. Returns: its exit status."""
+        self._socket.close()
+        try:
+            return self._process.wait(_END)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+
+def _judged(kind: int, answer: bytearray) -> bytearray:
+    if kind == OK:
+        return answer
+    words = answer.decode("utf-8", "replace")
+    if kind == GONE:
+        raise FileNotFoundError(words)
+    if kind == MISSING:
+        raise CodecsMissing(words)
+    raise TranscodingError(words)
+
+
+def _died(status: int) -> str:
+    if status >= 0:
+        return f"ended with status {status}"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:
+        name = str(-status)
+    if name == "SIGXCPU":
+        return "used up its processor time"
+    return f"was ended by {name}"

@@ -1,0 +1,310 @@
+"""Frames encoded: cells to codestream (PS3.5 8.2, A.4).
+
+Lossless encoders return what decodes to the same cells, overlays in unused bits included: where a cell holds
+more than its sample, all of it is encoded.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import imagecodecs
+import numpy
+
+from dicomwire.dicom import rle
+from dicomwire.dicom.arrays import Array, fills_cell, to_native
+from dicomwire.dicom.codecs import (
+    CODECS,
+    DEFLATED_IMAGE_FRAME,
+    HTJ2K_LOSSLESS,
+    HTJ2K_LOSSLESS_RPCL,
+    JPEG_2000,
+    JPEG_2000_LOSSLESS,
+    JPEG_BASELINE,
+    JPEG_EXTENDED,
+    JPEG_LOSSLESS,
+    JPEG_LOSSLESS_SV1,
+    JPEG_LS_LOSSLESS,
+    JPEG_LS_NEAR_LOSSLESS,
+    JPEG_XL,
+    JPEG_XL_LOSSLESS,
+    RLE_LOSSLESS,
+    Codec,
+)
+from dicomwire.dicom.codecs import HTJ2K as HTJ2K_ANY
+from dicomwire.dicom.pixel_description import PixelDescription
+from dicomwire.errors import TranscodingError
+from dicomwire.uids import name_of
+
+_JPEG_XL_EFFORT: Final = 3  # of 1 to 9; denser ones take ten times as long
+_SSIZ: Final = 42  # byte of the first component's bit depth in a JPEG 2000 codestream (ISO 15444-1 A.5.1)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One encoded frame.
+
+    Attributes:
+        data: the codestream.
+        photometric_interpretation: of it; a reversible colour transform changes it.
+    """
+
+    data: bytes | bytearray
+    photometric_interpretation: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """What an encoder needs to know: cells with their description, and how many of their bits count."""
+
+    cells: Array
+    photometric: str
+    description: PixelDescription
+    precision: int
+
+    @property
+    def plain(self) -> Array:
+        """Unsigned, without an axis for a single sample, bits above the precision zero."""
+        cells = self.cells
+        if self.precision < cells.dtype.itemsize * 8:
+            cells = cells & numpy.array((1 << self.precision) - 1, cells.dtype)
+        return _flat(cells.astype(numpy.uint8) if self._narrow else cells)
+
+    @property
+    def numbers(self) -> Array:
+        """As `plain`, but signed where the samples are."""
+        if not self.description.signed:
+            return self.plain
+        cells = self.cells.view(f"<i{self.cells.dtype.itemsize}")
+        return _flat(cells.astype(numpy.int8) if self._narrow else cells)
+
+    @property
+    def _narrow(self) -> bool:
+        """Encoders take no fewer than nine bits in cells of more than eight."""
+        return self.precision <= 8 < self.cells.dtype.itemsize * 8
+
+    @property
+    def rgb(self) -> bool:
+        return self.photometric == "RGB"
+
+
+def encode_lossless(
+    cells: Array, photometric: str, description: PixelDescription, transfer_syntax_uid: str
+) -> Encoded:
+    """One frame in a transfer syntax, from which the same cells can be decoded.
+
+    cells: of shape (rows, columns, samples), as `decode_frame` makes them.
+    Raises: TranscodingError, when the transfer syntax has no place for such cells.
+    """
+    if CODECS.get(transfer_syntax_uid) is Codec.NATIVE:
+        return Encoded(to_native(cells, description.bits_allocated), photometric)
+    encoder = _LOSSLESS.get(transfer_syntax_uid)
+    if encoder is None:
+        raise TranscodingError(f"{name_of(transfer_syntax_uid)} cannot be encoded without loss")
+    whole = not fills_cell(cells, description)
+    frame = _Frame(
+        cells, photometric, description, description.bits_allocated if whole else description.bits_stored
+    )
+    _refuse_odd(frame, transfer_syntax_uid)
+    try:
+        return encoder(frame)
+    except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+        raise TranscodingError(f"{name_of(transfer_syntax_uid)}: {error}") from None
+
+
+def encode_lossy(
+    cells: Array,
+    photometric: str,
+    description: PixelDescription,
+    transfer_syntax_uid: str,
+    quality: int,
+) -> Encoded:
+    """One frame compressed with loss.
+
+    quality: 1 to 100.
+    Raises: TranscodingError, when the transfer syntax has no place for such cells.
+    """
+    encoder = _LOSSY.get(transfer_syntax_uid)
+    if encoder is None:
+        raise TranscodingError(f"{name_of(transfer_syntax_uid)} cannot be encoded with loss")
+    if photometric == "PALETTE COLOR":
+        raise TranscodingError("PALETTE COLOR is not compressed with loss (PS3.5 8.2.1)")
+    frame = _Frame(cells, photometric, description, description.bits_stored)
+    _refuse_odd(frame, transfer_syntax_uid)
+    if not fills_cell(cells, description):
+        raise TranscodingError("an overlay in the cells of the pixels would be lost")
+    try:
+        return encoder(frame, quality)
+    except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+        raise TranscodingError(f"{name_of(transfer_syntax_uid)}: {error}") from None
+
+
+def _refuse_odd(frame: _Frame, syntax: str) -> None:
+    description = frame.description
+    codec = CODECS[syntax]
+    if codec is Codec.DEFLATE:
+        return
+    if description.is_float or description.bits_allocated not in (8, 16, 32):
+        raise TranscodingError(
+            f"{name_of(syntax)} has no place for {description.bits_allocated} bits"
+            f"{' of floating point' if description.is_float else ''}"
+        )
+    if codec not in (Codec.RLE, Codec.HTJ2K) and description.bits_allocated == 32:
+        raise TranscodingError(f"{name_of(syntax)} has no place for 32 bits")
+    if description.samples_per_pixel not in (1, 3):
+        raise TranscodingError(f"{description.samples_per_pixel} samples per pixel; 1 or 3 can be compressed")
+
+
+def _flat(cells: Array) -> Array:
+    return numpy.ascontiguousarray(cells[..., 0] if cells.shape[2] == 1 else cells)
+
+
+def _rle(frame: _Frame) -> Encoded:
+    return Encoded(rle.encode(numpy.ascontiguousarray(frame.cells)), frame.photometric)
+
+
+def _deflate(frame: _Frame) -> Encoded:
+    stream = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    data = stream.compress(to_native(frame.cells, frame.description.bits_allocated)) + stream.flush()
+    return Encoded(data, frame.photometric)
+
+
+def _jpeg_lossless(frame: _Frame) -> Encoded:
+    colours = "RGB" if frame.description.samples_per_pixel == 3 else None
+    data = imagecodecs.jpeg_encode(
+        frame.plain,
+        lossless=True,
+        predictor=1,
+        bitspersample=max(frame.precision, 2),
+        colorspace=colours,
+        outcolorspace=colours,
+    )
+    return Encoded(data, frame.photometric)
+
+
+def _jpeg_ls(frame: _Frame, near: int = 0) -> Encoded:
+    # CharLS has the precision of the array's type, so that all bits of the cell are coded
+    stream = bytes(imagecodecs.jpegls_encode(_flat(frame.cells), level=near))
+    frame_header = stream.index(b"\xff\xf7")
+    return Encoded(stream[:2] + stream[frame_header:], frame.photometric)  # without CharLS's SPIFF header
+
+
+def _jpeg_2000(frame: _Frame) -> Encoded:
+    data = imagecodecs.jpeg2k_encode(
+        frame.numbers,
+        level=0,
+        codecformat="J2K",
+        reversible=True,
+        mct=frame.rgb,
+        bitspersample=frame.precision,
+        numthreads=1,
+    )
+    return Encoded(data, "YBR_RCT" if frame.rgb else frame.photometric)
+
+
+def _htj2k(frame: _Frame, *, rpcl: bool = False) -> Encoded:
+    """OpenJPH's progression is RPCL as it stands; what else .202 asks for are its TLM markers."""
+    values, precision = frame.numbers, frame.precision
+    unsigned = not frame.description.signed
+    patched = precision < values.dtype.itemsize * 8
+    if patched and unsigned:
+        # The level shift of ISO 15444-1 G.1 made here, for the encoder knows whole bytes only
+        kind = f"<i{values.dtype.itemsize}"
+        values = values.view(kind) - numpy.array(1 << precision - 1, kind)
+    data = bytearray(
+        imagecodecs.htj2k_encode(values, reversible=True, rgb=frame.rgb, planar=False, tlm=rpcl or None)
+    )
+    if patched:
+        for component in range(frame.description.samples_per_pixel):
+            data[_SSIZ + 3 * component] = (precision - 1) | (0 if unsigned else 0x80)
+    return Encoded(data, "YBR_RCT" if frame.rgb else frame.photometric)
+
+
+def _jpeg_xl(frame: _Frame) -> Encoded:
+    data = imagecodecs.jpegxl_encode(
+        frame.plain,
+        lossless=True,
+        bitspersample=frame.precision,
+        effort=_JPEG_XL_EFFORT,
+        numthreads=1,
+    )
+    return Encoded(data, frame.photometric)
+
+
+_LOSSLESS: Final[Mapping[str, Callable[[_Frame], Encoded]]] = {
+    RLE_LOSSLESS: _rle,
+    DEFLATED_IMAGE_FRAME: _deflate,
+    JPEG_LOSSLESS_SV1: _jpeg_lossless,
+    JPEG_LOSSLESS: _jpeg_lossless,
+    JPEG_LS_LOSSLESS: _jpeg_ls,
+    JPEG_LS_NEAR_LOSSLESS: _jpeg_ls,
+    JPEG_2000_LOSSLESS: _jpeg_2000,
+    JPEG_2000: _jpeg_2000,
+    HTJ2K_LOSSLESS: _htj2k,
+    HTJ2K_ANY: _htj2k,
+    HTJ2K_LOSSLESS_RPCL: lambda frame: _htj2k(frame, rpcl=True),
+    JPEG_XL_LOSSLESS: _jpeg_xl,
+    JPEG_XL: _jpeg_xl,
+}
+
+
+def _jpeg_lossy(frame: _Frame, quality: int, *, bits: int) -> Encoded:
+    if frame.description.signed:
+        raise TranscodingError("JPEG compresses unsigned samples; these are signed")
+    if frame.precision > bits:
+        raise TranscodingError(f"JPEG of {bits} bits; the samples have {frame.precision}")
+    if frame.description.samples_per_pixel == 1:
+        return Encoded(imagecodecs.jpeg_encode(frame.plain, quality, bitspersample=bits), frame.photometric)
+    if not frame.rgb:
+        raise TranscodingError(f"JPEG is made of RGB or one sample, not of {frame.photometric}")
+    data = imagecodecs.jpeg_encode(
+        frame.plain, quality, colorspace="RGB", outcolorspace="YCBCR", subsampling="422", bitspersample=bits
+    )
+    return Encoded(data, "YBR_FULL_422")
+
+
+def _jpeg_baseline(frame: _Frame, quality: int) -> Encoded:
+    return _jpeg_lossy(frame, quality, bits=8)
+
+
+def _jpeg_extended(frame: _Frame, quality: int) -> Encoded:
+    return _jpeg_lossy(frame, quality, bits=8 if frame.description.bits_allocated == 8 else 12)
+
+
+def _jpeg_ls_near(frame: _Frame, quality: int) -> Encoded:
+    return _jpeg_ls(frame, max(1, (100 - quality) // 10))
+
+
+def _jpeg_2000_lossy(frame: _Frame, quality: int) -> Encoded:
+    data = imagecodecs.jpeg2k_encode(
+        frame.numbers,
+        level=20 + quality // 2,  # dB of signal to noise
+        codecformat="J2K",
+        reversible=False,
+        mct=frame.rgb,
+        bitspersample=frame.precision,
+        numthreads=1,
+    )
+    return Encoded(data, "YBR_ICT" if frame.rgb else frame.photometric)
+
+
+def _jpeg_xl_lossy(frame: _Frame, quality: int) -> Encoded:
+    if frame.description.signed:
+        raise TranscodingError("JPEG XL compresses unsigned samples; these are signed")
+    distance = max((100 - quality) / 10, 0.1)
+    data = imagecodecs.jpegxl_encode(
+        frame.plain, lossless=False, distance=distance, bitspersample=frame.precision, numthreads=1
+    )
+    return Encoded(data, "XYB" if frame.rgb else frame.photometric)
+
+
+_LOSSY: Final[Mapping[str, Callable[[_Frame, int], Encoded]]] = {
+    JPEG_BASELINE: _jpeg_baseline,
+    JPEG_EXTENDED: _jpeg_extended,
+    JPEG_LS_NEAR_LOSSLESS: _jpeg_ls_near,
+    JPEG_2000: _jpeg_2000_lossy,
+    JPEG_XL: _jpeg_xl_lossy,
+}
