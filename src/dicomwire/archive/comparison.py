@@ -1,37 +1,91 @@
-"""Whether two data sets are the same, whatever their transfer syntax."""
+"""Whether two data sets are the same, whatever their transfer syntax (PS3.5 7).
+
+The same are the values. Group lengths (PS3.5 7.2), Data Set Trailing Padding (PS3.10 7.2) and whether the
+length of a sequence is written or delimited are encoding, not content. Compressed pixel data is compared as
+it is, never decoded.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import zip_longest
+from typing import Final
 
 from dicomwire.archive.checksum import crc32
 from dicomwire.dicom.convert import to_transfer_syntax
-from dicomwire.dicom.encoding import Buffer
+from dicomwire.dicom.deflate import inflate
+from dicomwire.dicom.elements import Element, Kind, elements
+from dicomwire.dicom.encoding import LONG_VRS, Buffer, Encoding, encoding_of
 from dicomwire.errors import DicomwireError
-from dicomwire.uids import EXPLICIT_VR_BIG_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, TRANSFER_SYNTAXES
+from dicomwire.uids import (
+    EXPLICIT_VR_BIG_ENDIAN,
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+    TRANSFER_SYNTAXES,
+)
 
-_BLOCK = 1 << 20  # bytes compared at a time
+_BLOCK: Final = 1 << 20  # bytes compared at a time
+_TRAILING_PADDING: Final = 0xFFFCFFFC
+_UNCOMPRESSED: Final = (IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN)
 
 
 def equal(one: memoryview, one_syntax: str, other: memoryview, other_syntax: str) -> bool:
-    """Compare byte for byte, or value for value where two uncompressed transfer syntaxes differ."""
-    if one_syntax == other_syntax:
-        return len(one) == len(other) and all(
-            bytes(one[at : at + _BLOCK]) == other[at : at + _BLOCK] for at in range(0, len(one), _BLOCK)
-        )
-    if TRANSFER_SYNTAXES[one_syntax].encapsulated or TRANSFER_SYNTAXES[other_syntax].encapsulated:
-        return False
-    common = next(
-        syntax
-        for syntax in (IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN, "1.2.840.10008.1.2.1")
-        if syntax not in (one_syntax, other_syntax)
-    )
+    """Compare byte for byte, then value for value; no value is held in memory, but for deflated data sets."""
+    if one_syntax == other_syntax and _equal_bytes(one, other):
+        return True
     try:
-        return _digest(to_transfer_syntax(one, one_syntax, common)) == _digest(
-            to_transfer_syntax(other, other_syntax, common)
-        )
+        one, one_syntax = _plain(one, one_syntax)
+        other, other_syntax = _plain(other, other_syntax)
+        if one_syntax == other_syntax:
+            return _equal_elements(one, other, encoding_of(one_syntax))
+        if TRANSFER_SYNTAXES[one_syntax].encapsulated or TRANSFER_SYNTAXES[other_syntax].encapsulated:
+            return False
+        common = next(syntax for syntax in _UNCOMPRESSED if syntax not in (one_syntax, other_syntax))
+        return _converted(one, one_syntax, common) == _converted(other, other_syntax, common)
     except DicomwireError:
         return False
+
+
+def _plain(data: memoryview, syntax: str) -> tuple[memoryview, str]:
+    """A data set that is not deflated. Raises: DataSetError, when it inflates to too much."""
+    if not encoding_of(syntax).deflated:
+        return data, syntax
+    return memoryview(inflate(data)), EXPLICIT_VR_LITTLE_ENDIAN
+
+
+def _equal_bytes(one: memoryview, other: memoryview) -> bool:
+    return len(one) == len(other) and all(
+        bytes(one[at : at + _BLOCK]) == other[at : at + _BLOCK] for at in range(0, len(one), _BLOCK)
+    )
+
+
+def _equal_elements(one: memoryview, other: memoryview, encoding: Encoding) -> bool:
+    """Whether two data sets in the same encoding have the same elements with the same values, in order."""
+    for left, right in zip_longest(_content(one, encoding), _content(other, encoding)):
+        if left is None or right is None or left[:3] != right[:3]:
+            return False
+        if not _equal_bytes(one[left.start : left.end], other[right.start : right.end]):
+            return False
+    return True
+
+
+def _content(data: memoryview, encoding: Encoding) -> Iterator[Element]:
+    for step in elements(data, encoding):
+        if step.kind is Kind.VALUE and (step.tag == _TRAILING_PADDING or not step.tag & 0xFFFF):
+            continue
+        yield step
+
+
+def _converted(data: memoryview, source: str, target: str) -> tuple[int, int]:
+    """What identifies a data set in another transfer syntax; conversion leaves out group lengths."""
+    return _digest(to_transfer_syntax(_unpadded(data, encoding_of(source)), source, target))
+
+
+def _unpadded(data: memoryview, encoding: Encoding) -> memoryview:
+    for step in elements(data, encoding):
+        if step.tag == _TRAILING_PADDING and step.kind is Kind.VALUE:
+            return data[: step.start - (12 if step.vr in LONG_VRS else 8)]
+    return data
 
 
 def _digest(chunks: Iterable[Buffer]) -> tuple[int, int]:
