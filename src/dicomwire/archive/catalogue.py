@@ -201,9 +201,17 @@ class Catalogue:
             rows.append(entry.instance_row(one, current))
             studies[study] += current
             series[one] += current
+        appearing = self._empty(series)
         self._writer.executemany(_INSERT_INSTANCE, rows)
         self._count("study", studies)
         self._count("series", series)
+        for study in appearing:
+            self._summarize(study)
+
+    def _empty(self, series: Iterable[int]) -> set[int]:
+        """The studies of those series that have no current instance, or none yet."""
+        sql = "SELECT study FROM series WHERE id = ? AND number_of_instances = 0"
+        return {row[0] for one in series for row in self._writer.execute(sql, (one,))}
 
     def recover(self, entry: Entry) -> None:
         """Index an instance in whatever order it is found: of several versions the oldest is current."""
@@ -216,6 +224,7 @@ class Catalogue:
             self._writer.execute("UPDATE instance SET current = 0 WHERE id = ?", (found[0],))
             self._count("series", Counter({found[1]: -1}))
             self._count("study", Counter({found[2]: -1}))
+            self._summarize(found[2])
             found = None
         self.add([(entry, int(found is None))])
 
@@ -242,6 +251,7 @@ class Catalogue:
                 self._writer.execute("UPDATE instance SET current = 1 WHERE id = ?", (heir[0],))
                 self._count("series", Counter({heir[1]: 1}))
                 self._count("study", Counter({heir[2]: 1}))
+                self._summarize(heir[2])
         self._sweep(series, study)
 
     def move(self, record_id: int, segment: int, offset: int) -> None:
@@ -289,14 +299,13 @@ class Catalogue:
                 row = {**entry.series_row(), "study": study, "number_of_instances": 0}
                 row["series_instance_uid"] = entry.series_instance_uid
                 key = self._insert("series", row)
-                self._summarize(study)
             _remember(self._series, name, key)
         return key
 
     def _summarize(self, study: int) -> None:
-        """A study's number of series and its modalities, after its series changed."""
+        """A study's number of series and its modalities; series of nothing but conflicts do not count."""
         found = self._writer.execute(
-            "SELECT modality FROM series WHERE study = ? ORDER BY id", (study,)
+            "SELECT modality FROM series WHERE study = ? AND number_of_instances > 0 ORDER BY id", (study,)
         ).fetchall()
         modalities = "\\".join(dict.fromkeys(modality for (modality,) in found if modality))
         self._writer.execute(

@@ -160,6 +160,11 @@ _SELECT: Final = {
     Level.INSTANCE: f"SELECT {_STUDY_COLUMNS}, {_SERIES_COLUMNS}, {_INSTANCE_COLUMNS}"
     " FROM instance JOIN series ON series.id = instance.series JOIN study ON study.id = series.study",
 }
+_LISTED: Final = {  # conflict versions are not, nor is what holds nothing else
+    Level.STUDY: "study.number_of_instances > 0",
+    Level.SERIES: "series.number_of_instances > 0",
+    Level.INSTANCE: "instance.current = 1",
+}
 _ORDER: Final = {Level.STUDY: "study.id DESC", Level.SERIES: "series.id", Level.INSTANCE: "instance.id"}
 
 
@@ -182,7 +187,7 @@ def statement(query: Query) -> tuple[str, tuple[Parameter, ...]]:
     """
     if len(query.matches) > _MATCH_LIMIT:
         raise QueryError(f"query has {len(query.matches)} keys; at most {_MATCH_LIMIT} wanted")
-    conditions = ["instance.current = 1"] if query.level is Level.INSTANCE else []
+    conditions = [_LISTED[query.level]]
     parameters: list[Parameter] = []
     for match in query.matches:
         if match.value.strip(" ") in ("", "*"):
@@ -190,7 +195,7 @@ def statement(query: Query) -> tuple[str, tuple[Parameter, ...]]:
         sql, values = _condition(match, query)
         conditions.append(sql)
         parameters += values
-    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    where = f" WHERE {' AND '.join(conditions)}"
     parameters += (-1 if query.limit is None else min(query.limit, _LARGEST), min(query.offset, _LARGEST))
     text = f"{_SELECT[query.level]}{where} ORDER BY {_ORDER[query.level]} LIMIT ? OFFSET ?"
     return text, tuple(parameters)
