@@ -44,6 +44,14 @@ def parse(text: str | bytes, bulk_data: BulkData | None = None) -> Parsed:
         found = json.loads(text, parse_float=_Number, parse_int=_Number, parse_constant=_Number)
     except (ValueError, RecursionError) as error:
         raise InvalidAttribute(f"no JSON: {error}") from None
+    return parse_object(found, bulk_data)
+
+
+def parse_object(found: object, bulk_data: BulkData | None = None) -> Parsed:
+    """VR and values by tag of an object of the model that has been read as JSON, or made of XML.
+
+    Raises: InvalidAttribute, when it is none.
+    """
     return _object(found, bulk_data, "")
 
 
