@@ -103,13 +103,20 @@ def from_json(text: str | bytes, *, bulk_data: Callable[[str], bytes] | None = N
     return _built(parse(text, bulk_data))
 
 
-def from_xml(document: bytes, *, bulk_data: Callable[[str], bytes] | None = None) -> DataSet:
-    """A data set from a document of the Native DICOM Model.
+def from_object(found: object, *, bulk_data: Callable[[str], bytes] | None = None) -> DataSet:
+    """A data set from a DICOM JSON object that has been read (`json_decode.load`, `xml_model.decode`).
 
-    bulk_data: gives the bytes of a BulkData's URI; without it one is an error.
+    Raises: InvalidAttribute, as `from_json`.
+    """
+    return _built(parse_object(found, bulk_data))
+
+
+def from_xml(document: bytes) -> DataSet:
+    """A data set from a document of the Native DICOM Model, without bulk data.
+
     Raises: InvalidAttribute, when it is none (PS3.19 A.1.5).
     """
-    return _built(parse_object(xml_model.decode(document), bulk_data))
+    return from_object(xml_model.decode(document))
 
 
 def to_json(data_set: DataSet) -> str:
