@@ -46,6 +46,7 @@ class Receiver(ABC):
 
     folder: Path
     nodelay: bool = True  # run with TCP_NODELAY=1, which DCMTK's library obeys
+    destinations: Mapping[str, int] = field(default_factory=dict)  # ports on this machine by AE title
     dimse_port: int = field(default_factory=free_port)
     http_port: int = field(default_factory=free_port)
     ready_seconds: float = 0.0
@@ -167,6 +168,16 @@ class StoreSCP(Receiver):
         return sum(1 for each in os.scandir(self.folder) if each.is_file())
 
 
+class Sink(StoreSCP):
+    """DCMTK's storescp that keeps nothing: where instances are moved to."""
+
+    name = "storescp --fork --ignore"
+    ae_title = "SINK"
+
+    def command(self) -> Sequence[str]:
+        return _dcmtk("storescp", "--fork", "--ignore", str(self.dimse_port))
+
+
 class DcmQRSCP(Receiver):
     """DCMTK's dcmqrscp: an archive with an index file for each storage area."""
 
@@ -187,10 +198,14 @@ class DcmQRSCP(Receiver):
         configuration = self.folder / "dcmqrscp.cfg"
         configuration.write_text(
             f"NetworkTCPPort = {self.dimse_port}\nMaxPDUSize = 16384\nMaxAssociations = 16\n"
-            "HostTable BEGIN\nHostTable END\nVendorTable BEGIN\nVendorTable END\n"
+            f"HostTable BEGIN\n{self._hosts()}HostTable END\nVendorTable BEGIN\nVendorTable END\n"
             f"AETable BEGIN\n{self.ae_title} {area} RW (1000, 100000mb) ANY\nAETable END\n"
         )
         return _dcmtk("dcmqrscp", "-c", str(configuration))
+
+    def _hosts(self) -> str:
+        places = self.destinations.items()
+        return "".join(f"host{port} = ({title}, 127.0.0.1, {port})\n" for title, port in places)
 
     def count(self) -> int:
         return sum(1 for each in os.scandir(self.folder / "area") if each.name != "index.dat")
@@ -223,6 +238,7 @@ class Orthanc(Receiver):
             '"/var/lib/orthanc/db-v6"': json.dumps(str(storage)),
             '"HttpPort" : 8042': f'"HttpPort" : {self.http_port}',
             '"DicomPort" : 4242': f'"DicomPort" : {self.dimse_port}',
+            '"DicomModalities" : {': '"DicomModalities" : {' + self._modalities(),
             '"/usr/share/orthanc/plugins/"': '"/usr/share/orthanc/plugins/libOrthancDicomWeb.so"',
         }.items():
             if shipped not in general:
@@ -230,6 +246,11 @@ class Orthanc(Receiver):
             general = general.replace(shipped, own)
         (configuration / "orthanc.json").write_text(general)
         return ["Orthanc", str(configuration)]
+
+    def _modalities(self) -> str:
+        """Where C-MOVE sends to; who may ask for that is a modality, too."""
+        known = {**self.destinations, wire.CALLING_AE_TITLE: 104} if self.destinations else {}
+        return ",".join(f'"{title}": ["{title}", "127.0.0.1", {port}]' for title, port in known.items())
 
     def count(self) -> int:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/statistics") as answer:
@@ -258,6 +279,9 @@ class QRSCP(Receiver):
             f"[DEFAULT]\nae_title: {self.ae_title}\nport: {self.dimse_port}\nmax_pdu: 16382\n"
             f"acse_timeout: 30\ndimse_timeout: 30\nnetwork_timeout: 30\nbind_address: 127.0.0.1\n"
             f"instance_location: {instances}\ndatabase_location: {self.folder / 'instances.sqlite'}\n"
+            + "".join(
+                f"[{title}]\naddress: 127.0.0.1\nport: {port}\n" for title, port in self.destinations.items()
+            )
         )
         return [sys.executable, "-m", "pynetdicom", "qrscp", "-q", "-c", str(configuration)]
 
@@ -287,7 +311,17 @@ class Dicomwire(Receiver):
 
     def command(self) -> Sequence[str]:
         ports = ["--dimse-port", str(self.dimse_port), "--http-port", str(self.http_port)]
-        return [self.program(), "serve", "--data", str(self.data), *ports, *self.options()]
+        command = [self.program(), "serve", "--data", str(self.data), *ports, *self.options()]
+        if not self.destinations:
+            return command
+        configuration = self.folder / "dicomwire.toml"
+        configuration.write_text(
+            "".join(
+                f'[[peers]]\nae_title = "{title}"\nhost = "127.0.0.1"\nport = {port}\n'
+                for title, port in self.destinations.items()
+            )
+        )
+        return [*command, "--config", str(configuration)]
 
     @property
     def data(self) -> Path:

@@ -17,6 +17,8 @@ class Client(StrEnum):
     DEFAULT_STORESCU = "default storescu"  # Nagle's algorithm on, as it ships
     STOW = "STOW-RS"
     WADO = "WADO-RS"
+    MOVE = "C-MOVE"
+    GET = "C-GET"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,13 @@ class Row:
     count: int | None = None  # instances, all of the set by default
     stalled_count: int | None = None  # instances for every receiver but this node, where the others stall
     targets: Mapping[str, float] = field(default_factory=dict)
+    costs: Mapping[str, float] = field(default_factory=dict)  # CPU an instance at most, as a ratio
     optional: bool = False  # runs only when named
+
+    @property
+    def retrieval(self) -> bool:
+        """Whether a study is stored first and then retrieved over DIMSE."""
+        return self.client in (Client.MOVE, Client.GET)
 
     @property
     def by_bytes(self) -> bool:
@@ -41,6 +49,7 @@ class Row:
 
 
 ALL = ("dicomwire", "orthanc", "storescp")
+ARCHIVES = ("dicomwire", "orthanc", "dcmqrscp", "qrscp")
 ROWS = {
     each.name: each
     for each in (
@@ -83,6 +92,24 @@ ROWS = {
             ("dicomwire", "orthanc"),
             targets={"orthanc": 2.0},
         ),
+        Row(
+            "move",
+            "C-MOVE of 500 CT into storescp --fork --ignore",
+            "ct",
+            Client.MOVE,
+            ARCHIVES,
+            targets={"orthanc": 1.7, "dcmqrscp": 1.4, "qrscp": 10.0},
+            costs={"dcmqrscp": 1.3},
+        ),
+        Row(
+            "get",
+            "C-GET of 500 CT into a sink",
+            "ct",
+            Client.GET,
+            ARCHIVES,
+            targets={"orthanc": 1.7, "dcmqrscp": 1.4, "qrscp": 10.0},
+            costs={"dcmqrscp": 1.3},
+        ),
         Row("stow-ct", "STOW-RS of 500 CT in one request", "ct", Client.STOW, ("dicomwire", "orthanc")),
         Row(
             "storescu-small-8",
@@ -103,6 +130,14 @@ ROWS = {
             optional=True,
         ),
         Row("huge-dimse", "one of 4 GB, 1 association", "huge", Client.RAW, ("dicomwire",), optional=True),
+        Row(
+            "huge-move",
+            "C-MOVE of one of 4 GB",
+            "huge",
+            Client.MOVE,
+            ("dicomwire",),
+            optional=True,
+        ),
         Row("huge-stow", "one of 4 GB, STOW-RS", "huge", Client.STOW, ("dicomwire",), optional=True),
     )
 }

@@ -9,13 +9,13 @@ import shutil
 import statistics
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks import data, load, processes, webload
+from benchmarks import data, load, processes, retrieval, webload
 from benchmarks.load import Load, LoadError
-from benchmarks.receivers import RECEIVERS, Receiver, ReceiverError
+from benchmarks.receivers import RECEIVERS, Receiver, ReceiverError, Sink
 from benchmarks.rows import Client, Row
 
 RETRIEVALS = 3  # of the same study in one run; their median counts
@@ -94,13 +94,20 @@ def _measure_one(row: Row, name: str, turn: int, folder: Path) -> Measurement:
     work = folder / f"run-{os.getpid()}"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    receiver = RECEIVERS[name](work / name, nodelay=row.client is not Client.DEFAULT_STORESCU)
-    try:
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, work, ignore_errors=True)
+        sink = Sink(work / "sink")
+        if row.client is Client.MOVE:
+            stack.callback(sink.stop)
+            sink.start()
+        receiver = RECEIVERS[name](
+            work / name,
+            nodelay=row.client is not Client.DEFAULT_STORESCU,
+            destinations={sink.ae_title: sink.dimse_port} if row.retrieval else {},
+        )
+        stack.callback(receiver.stop)
         receiver.start()
         return _loaded(row, receiver, turn, name, folder)
-    finally:
-        receiver.stop()
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def _loaded(row: Row, receiver: Receiver, turn: int, name: str, folder: Path) -> Measurement:
@@ -111,9 +118,11 @@ def _loaded(row: Row, receiver: Receiver, turn: int, name: str, folder: Path) ->
         instances = [data.make("huge", 0)]
     else:
         instances = data.load(row.data_set, folder / "data", count)
-    if row.client is Client.WADO:
+    if row.client is Client.WADO or row.retrieval:
         with load.send_raw(receiver.dimse_port, receiver.ae_title, instances, associations=1):
             pass
+        if row.retrieval:
+            return _transferred(row, receiver, turn, name, instances)
         return _retrieved(row, receiver, turn, name, instances)
     os.sync()
     peaks: list[int] = []
@@ -170,6 +179,22 @@ def _retrieved(
     processes.forget_peak(receiver.pid)
     loads = [webload.retrieve(url) for _ in range(RETRIEVALS)]
     after = processes.usage(receiver.pid)
+    median = Load(statistics.median(each.seconds for each in loads), len(instances), loads[0].bytes)
+    spent = (after.cpu_seconds - before.cpu_seconds) / RETRIEVALS
+    after = processes.Usage(before.cpu_seconds + spent, after.peak_bytes)
+    return _measurement(row, receiver, turn, name, median, before, after)
+
+
+def _transferred(
+    row: Row, receiver: Receiver, turn: int, name: str, instances: list[data.Instance]
+) -> Measurement:
+    transfer = retrieval.get if row.client is Client.GET else retrieval.move
+    os.sync()
+    before = processes.usage(receiver.pid)
+    processes.forget_peak(receiver.pid)
+    with ExitStack() as stack:
+        loads = [stack.enter_context(transfer(receiver, instances)) for _ in range(RETRIEVALS)]
+        after = processes.usage(receiver.pid)  # while forked children live
     median = Load(statistics.median(each.seconds for each in loads), len(instances), loads[0].bytes)
     spent = (after.cpu_seconds - before.cpu_seconds) / RETRIEVALS
     after = processes.Usage(before.cpu_seconds + spent, after.peak_bytes)

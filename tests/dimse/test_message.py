@@ -17,6 +17,8 @@ from dicomwire.dimse.message import (
     Assembler,
     CommandReceived,
     DataSetFragment,
+    Run,
+    runs,
     values,
 )
 from dicomwire.errors import LocalProtocolError, MessageError
@@ -244,3 +246,18 @@ def test_pieces_are_taken_as_they_are_needed() -> None:
 def test_maximum_length_without_room_is_our_own_error(maximum: int) -> None:
     with pytest.raises(LocalProtocolError):
         next(values(1, encode(ECHO), None, maximum))
+
+
+def test_full_values_in_a_row_come_together_and_are_the_same_as_one_by_one() -> None:
+    data = memoryview(bytes(range(256)) * 8_192)  # 2 MiB
+    together = list(runs(1, encode(STORE), [data, data[:99_999]], 16_384))
+    assert sum(isinstance(one, Run) for one in together) >= 4
+    assert max(len(one.data) for one in together) <= 524_288
+    last = together[-1]
+    assert isinstance(last, PresentationDataValue)
+    assert last.control == LAST_DATA
+    joined = b"".join(bytes(one.data) for one in together[1:])
+    assert joined == bytes(data) + bytes(data[:99_999])
+    singles = list(values(1, encode(STORE), [data, data[:99_999]], 16_384))
+    assert [one.control for one in singles[1:-1]] == [0] * (len(singles) - 2)
+    assert all(len(one.data) <= 16_378 for one in singles)

@@ -216,6 +216,26 @@ def test_peer_without_a_limit_takes_any_value() -> None:
     end.send_value(PresentationDataValue(1, 0, bytes(1 << 20)), 0.0)
 
 
+@pytest.mark.parametrize("traced", [False, True])
+def test_values_in_a_row_are_the_same_bytes_as_one_by_one(traced: bool) -> None:
+    data = memoryview(bytes(range(250)) * 4)
+    steps: list[TraceStep] = []
+    one = in_state(State.STA6, trace=steps.append if traced else None)
+    other = in_state(State.STA6)
+    steps.clear()
+    one.send_values(5, 0, data, 250, 0.0)
+    for at in range(0, 1000, 250):
+        other.send_value(PresentationDataValue(5, 0, data[at : at + 250]), 0.0)
+    assert written(one) == written(other)
+    assert len(steps) == (4 if traced else 0)
+
+
+def test_values_longer_than_the_peer_takes_are_refused() -> None:
+    end = in_state(State.STA6)
+    with pytest.raises(LocalProtocolError, match="longer than"):
+        end.send_values(1, 0, memoryview(bytes(40_000)), 20_000, 0.0)
+
+
 # -- time
 
 

@@ -23,10 +23,7 @@ class Permission(Flag):
     GET = 8
     MOVE = 16
     DELETE = 32
-    COMMIT = 64
-    MPPS = 128
-    NOTIFY = 256
-    USUAL = ECHO | STORE | FIND | GET | MOVE | COMMIT | MPPS | NOTIFY
+    USUAL = ECHO | STORE | FIND | GET | MOVE
     ALL = USUAL | DELETE
 
     @classmethod

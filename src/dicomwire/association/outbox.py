@@ -10,7 +10,7 @@ from dataclasses import replace
 from dicomwire.association.connection import Connection
 from dicomwire.dimse.codec import encode
 from dicomwire.dimse.command import Command
-from dicomwire.dimse.message import values
+from dicomwire.dimse.message import Run, runs
 from dicomwire.errors import AssociationError, LocalProtocolError
 from dicomwire.upper_layer.pdu import Buffer, PresentationDataValue
 
@@ -28,7 +28,7 @@ class Outgoing:
 
     __slots__ = ("begun", "error", "sent", "values", "waiter")
 
-    def __init__(self, fragments: Iterator[PresentationDataValue]) -> None:
+    def __init__(self, fragments: Iterator[PresentationDataValue | Run]) -> None:
         self.values = fragments
         self.begun = False
         self.sent = False
@@ -95,7 +95,7 @@ class Outbox:
         """
         if command.data_set != (data is not None):
             command = replace(command, data_set=data is not None)
-        message = Outgoing(values(context_id, encode(command), data, self.maximum_length))
+        message = Outgoing(runs(context_id, encode(command), data, self.maximum_length))
         if self._over is not None:
             message.settle(self._over)
             return message
@@ -129,7 +129,7 @@ class Outbox:
 
     def _send(self) -> None:
         connection = self._connection
-        send_value = connection.core.send_value
+        send_value, send_values = connection.core.send_value, connection.core.send_values
         now = asyncio.get_running_loop().time()
         left = BATCH
         while self._waiting and connection.writable:
@@ -137,7 +137,10 @@ class Outbox:
             message.begun = True
             try:
                 for value in message.values:
-                    send_value(value, now)
+                    if isinstance(value, Run):
+                        send_values(*value, now)
+                    else:
+                        send_value(value, now)
                     left -= len(value.data)
                     if left <= 0:
                         break

@@ -21,6 +21,7 @@ LAST = 0x02  # bit 1: it is the last of its set
 COMMAND_SET_LIMIT = 65_536  # bytes; an N-GET-RQ with a long list of tags has a few KiB
 OWN_MAXIMUM_LENGTH = 262_144  # bytes of one P-DATA variable field, for a peer that announces no maximum (0)
 MINIMUM_MAXIMUM_LENGTH = 8  # the least that leaves room for 2 bytes of a message
+RUN = 524_288  # bytes of data, at most, that leave as equal values in a row
 SHORT = 4_096  # bytes; shorter pieces are joined with what comes next, a PDU costs more than the copy
 
 _VALUE_HEADER_LENGTH = 6  # bytes of a PDV item before its data (PS3.8 9.3.5.1)
@@ -115,10 +116,25 @@ class Assembler:
         return DataSetFragment(context, data, last)
 
 
-def values(
+class Run(NamedTuple):
+    """Values in a row that differ in nothing but their data, each to be sent in a P-DATA-TF PDU of its own.
+
+    Attributes:
+        presentation_context_id, control: of each of them; none is the last of its set.
+        data: of all of them, one behind the other.
+        length: bytes of each.
+    """
+
+    presentation_context_id: int
+    control: int
+    data: memoryview
+    length: int
+
+
+def runs(
     presentation_context_id: int, command: bytes, data: Iterable[Buffer] | None, maximum_length: int
-) -> Iterator[PresentationDataValue]:
-    """Cut a message into presentation data values, each to be sent in a P-DATA-TF PDU of its own.
+) -> Iterator[PresentationDataValue | Run]:
+    """Cut a message into presentation data values, those that differ in nothing but their data together.
 
     Args:
         presentation_context_id: of all values.
@@ -134,23 +150,53 @@ def values(
     if 0 < maximum_length < MINIMUM_MAXIMUM_LENGTH:
         raise LocalProtocolError(f"no message fits a maximum length of {maximum_length} bytes")
     limit = ((maximum_length or OWN_MAXIMUM_LENGTH) - _VALUE_HEADER_LENGTH) & ~1
-    yield from _marked(presentation_context_id, COMMAND, _fragments((command,), limit))
+    if len(command) <= limit:
+        yield PresentationDataValue(presentation_context_id, COMMAND | LAST, command)
+    else:
+        yield from _marked(presentation_context_id, COMMAND, _fragments((command,), limit), limit)
     if data is not None:
-        yield from _marked(presentation_context_id, 0, _fragments(data, limit))
+        yield from _marked(presentation_context_id, 0, _fragments(data, limit), limit)
 
 
-def _marked(context: int, control: int, fragments: Iterator[Buffer]) -> Iterator[PresentationDataValue]:
+def values(
+    presentation_context_id: int, command: bytes, data: Iterable[Buffer] | None, maximum_length: int
+) -> Iterator[PresentationDataValue]:
+    """The same one by one."""
+    for one in runs(presentation_context_id, command, data, maximum_length):
+        if isinstance(one, Run):
+            for at in range(0, len(one.data), one.length):
+                piece = one.data[at : at + one.length]
+                yield PresentationDataValue(one.presentation_context_id, one.control, piece)
+        else:
+            yield one
+
+
+def _marked(
+    context: int, control: int, fragments: Iterator[Buffer], limit: int
+) -> Iterator[PresentationDataValue | Run]:
     """The fragments as values, the last one marked; one empty value where there are none."""
     held: Buffer = next(fragments, b"")
     for fragment in fragments:
-        yield PresentationDataValue(context, control, held)
+        yield _several(context, control, held, limit)
         held = fragment
+    if len(held) > limit:
+        yield _several(context, control, held[:-limit], limit)
+        held = held[-limit:]
     yield PresentationDataValue(context, control | LAST, held)
 
 
+def _several(context: int, control: int, data: Buffer, limit: int) -> PresentationDataValue | Run:
+    if len(data) > limit:
+        return Run(context, control, memoryview(data), limit)
+    return PresentationDataValue(context, control, data)
+
+
 def _fragments(pieces: Iterable[Buffer], limit: int) -> Iterator[Buffer]:
-    """The pieces again, in fragments of at most `limit` bytes, all but the last even."""
+    """The pieces again, in fragments of at most `limit` bytes, or of so much several times; all but the
+    last even.
+    """
     short = min(SHORT, limit)
+    most = max(RUN // limit, 1) * limit
     seam = bytearray()  # the end of a piece: what is too short to be sent alone, or its odd byte
     for piece in pieces:
         view = memoryview(piece).cast("B")
@@ -163,8 +209,8 @@ def _fragments(pieces: Iterable[Buffer], limit: int) -> Iterator[Buffer]:
             seam = bytearray()
             view = view[len(head) :]
         whole = len(view) // limit * limit
-        for position in range(0, whole, limit):
-            yield view[position : position + limit]
+        for position in range(0, whole, most):
+            yield view[position : min(position + most, whole)]
         rest = view[whole:]
         even = len(rest) & ~1 if len(rest) > short else 0
         if even:

@@ -283,6 +283,30 @@ class UpperLayer:
         if size:
             self._outgoing.append(data)
 
+    def send_values(self, context: int, control: int, data: memoryview, length: int, now: float) -> None:
+        """P-DATA requests with one value each, equal but for the data: as often `send_value`, much cheaper.
+
+        Args:
+            context, control: of each value.
+            data: of all values, one behind the other; not copied.
+            length: bytes of each value.
+
+        Raises: LocalProtocolError as `send_value`.
+        """
+        if self._trace is not None:
+            for at in range(0, len(data), length):
+                self.send_value(PresentationDataValue(context, control, data[at : at + length]), now)
+            return
+        if length + _VALUE_HEADER > self._send_limit:
+            raise self._too_long(length + _VALUE_HEADER)
+        header = _PDU_AND_VALUE.pack(_P_DATA_TF, length + _VALUE_HEADER, length + 2, context, control)
+        # One step for all: a P-DATA request leaves the state as it is (DT-1, AR-7).
+        self._local(_P_DATA_REQUEST, now, header, None)
+        outgoing = self._outgoing
+        outgoing.append(data[:length])
+        for at in range(length, len(data), length):
+            outgoing += (header, data[at : at + length])
+
     def outgoing(self) -> list[Buffer]:
         """Takes what is to be written, in order."""
         outgoing = self._outgoing
