@@ -16,6 +16,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 
+from dicomwire.dicom import xml_model
 from dicomwire.dicom.convert import converted_length, to_explicit_vr_little_endian, to_transfer_syntax
 from dicomwire.dicom.deflate import inflate
 from dicomwire.dicom.dictionary import vr_of
@@ -215,3 +216,26 @@ def test_cut_files_say_which_element_is_cut(name: str) -> None:
     meta, data = read(path)
     with pytest.raises(DataSetError, match=r"\([0-9A-F]{4},[0-9A-F]{4}\).*remain"):
         scan(data, meta.transfer_syntax_uid)
+
+
+@pytest.mark.parametrize("path", FILES, ids=IDS)
+def test_the_native_model_says_what_json_says(path: Path) -> None:
+    meta, data = read(path)
+    text = encode(data, meta.transfer_syntax_uid, bulk_data_uri=lambda _: "bulk")
+    read_back = xml_model.decode(xml_model.encode(text))
+    assert plain(read_back) == plain(json.loads(text, parse_float=str, parse_int=str))
+
+
+def plain(model: object) -> object:
+    """A JSON object without what XML does not tell: empty values and components at the end, controls."""
+    if isinstance(model, list):
+        return [plain(each) for each in model]
+    if isinstance(model, dict):
+        members = {name: plain(member) for name, member in model.items()}
+        while (values := members.get("Value")) and values[-1] in (None, "", {}):
+            values.pop()
+        return {name: member for name, member in members.items() if member != []}
+    return model.translate(_CONTROLS).rstrip("^") if isinstance(model, str) else model
+
+
+_CONTROLS = {code: "\ufffd" for code in range(32) if chr(code) not in "\t\n\r"}

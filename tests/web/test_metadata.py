@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from struct import pack
 
+import httpx
 import pytest
+
+from dicomwire.dicom import xml_model
+from dicomwire.dicom.data_set import from_json, from_object
+from dicomwire.web.media_types import parse_media_type
+from dicomwire.web.multipart import PartBegin, PartData, PartReader, boundary_of
 
 INSTANCE = "/studies/1.2.3/series/1.2.3.4/instances/1.2.3.4.1"
 PIXELS = bytes(range(8))
+
+
+def parts(response: httpx.Response) -> list[tuple[dict[str, str], bytes]]:
+    """Headers and body of each part of a multipart answer."""
+    reader = PartReader(boundary_of(parse_media_type(response.headers["content-type"])))
+    found: list[tuple[dict[str, str], bytes]] = []
+    for event in (*reader.feed(response.content), *reader.end()):
+        if isinstance(event, PartBegin):
+            found.append((dict(event.headers), b""))
+        elif isinstance(event, PartData):
+            found[-1] = found[-1][0], found[-1][1] + event.data
+    return found
 
 
 def private_octets(length: int) -> bytes:
@@ -41,13 +60,29 @@ async def test_metadata_is_json_for_all_who_take_it(door, make_instance, accept:
 
 
 @pytest.mark.parametrize(
-    "accept", ['multipart/related; type="application/dicom+xml"', "application/dicom+xml", "text/html"]
+    "accept", ['multipart/related; type="application/dicom"', "application/dicom+xml", "text/html"]
 )
 async def test_metadata_as_anything_else_is_406(door, make_instance, accept: str) -> None:
     await door.store(make_instance())
     response = await door.get(INSTANCE + "/metadata", accept)
     assert response.status_code == 406
     assert "application/dicom+json" in response.json()["detail"]
+
+
+async def test_metadata_in_xml_are_parts_that_say_what_json_says(door, make_instance) -> None:
+    await door.store(make_instance(1), make_instance(2))
+    objects = (await door.get("/studies/1.2.3/metadata")).json()
+    response = await door.get("/studies/1.2.3/metadata", 'multipart/related; type="application/dicom+xml"')
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith('multipart/related; type="application/dicom+xml"')
+    read = parts(response)
+    assert [head["content-type"] for head, _ in read] == ["application/dicom+xml"] * 2
+    assert [head["content-location"] for head, _ in read] == [
+        f"{door.base}/studies/1.2.3/series/1.2.3.4/instances/1.2.3.4.{number}/metadata" for number in (1, 2)
+    ]
+    assert [from_object(xml_model.decode(body), bulk_data=str.encode) for _, body in read] == [
+        from_json(json.dumps(each), bulk_data=str.encode) for each in objects
+    ]
 
 
 async def test_metadata_of_nothing_is_404(door) -> None:

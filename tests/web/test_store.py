@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from dicomwire.dicom.data_set import from_xml
 from dicomwire.dicom.part10 import write_file_meta
 from dicomwire.web.options import WebOptions
 
@@ -149,7 +150,7 @@ async def test_an_unknown_transfer_syntax_is_refused(door, make_instance) -> Non
         ("text/plain", 415),
         ("application/dicom+json", 415),
         ("multipart/form-data; boundary=B", 415),
-        ('multipart/related; type="application/dicom+xml"; boundary=B', 415),
+        ('multipart/related; type="text/xml"; boundary=B', 415),
         ("multipart/related; type=application/dicom", 400),
         ("multipart/related; type=application/dicom; boundary=other", 400),
         ("garbage", 400),
@@ -230,14 +231,29 @@ async def test_a_client_that_goes_away_leaves_what_was_complete(door, make_insta
     assert sorted(s.sop_instance_uid for s in door.archive.plan(study="1.2.3")) == ["1.2.3.4.1", "1.2.3.4.3"]
 
 
-async def test_only_json_is_answered_and_that_is_said_before_anything_is_stored(door, make_instance) -> None:
+async def test_an_answer_that_cannot_be_given_is_refused_before_anything_is_stored(
+    door, make_instance
+) -> None:
+    response = await door.client.post(
+        f"{door.base}/studies",
+        content=make_instance().file,
+        headers={"Content-Type": "application/dicom", "Accept": "text/html"},
+    )
+    assert response.status_code == 406
+    assert door.archive.plan(study="1.2.3") == []
+
+
+async def test_the_response_is_xml_where_that_is_wanted(door, make_instance) -> None:
     response = await door.client.post(
         f"{door.base}/studies",
         content=make_instance().file,
         headers={"Content-Type": "application/dicom", "Accept": "application/dicom+xml"},
     )
-    assert response.status_code == 406
-    assert door.archive.plan(study="1.2.3") == []
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/dicom+xml"
+    assert from_xml(response.content).sequence("ReferencedSOPSequence")[0].text(
+        "ReferencedSOPInstanceUID"
+    ) == ("1.2.3.4.1")
 
 
 async def test_an_encoded_body_is_415(door, make_instance) -> None:

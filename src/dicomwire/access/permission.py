@@ -23,7 +23,10 @@ class Permission(Flag):
     GET = 8
     MOVE = 16
     DELETE = 32
-    USUAL = ECHO | STORE | FIND | GET | MOVE
+    COMMIT = 64
+    MPPS = 128
+    NOTIFY = 256
+    USUAL = ECHO | STORE | FIND | GET | MOVE | COMMIT | MPPS | NOTIFY
     ALL = USUAL | DELETE
 
     @classmethod

@@ -36,6 +36,7 @@ from dicomwire.upper_layer.protocol import UpperLayer
 BUFFER_LENGTH = 262_144  # bytes; 1 MiB leaves the processor's cache and halves the rate at 8 clients
 WRITE_HIGH = 262_144  # bytes waiting in the transport at which senders wait
 WRITE_LOW = 65_536
+READ_AHEAD = 16_384  # bytes still read while paused: a C-CANCEL or A-ABORT behind a message that waits
 MOST_BUFFERS = 1024  # buffers of one sendmsg (IOV_MAX on Linux)
 
 QUICKACK = socket.TCP_QUICKACK if sys.platform == "linux" else None
@@ -126,6 +127,9 @@ class Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._socket: socket.socket | None = None
         self._paused = 0
+        self._ahead = (
+            READ_AHEAD  # bytes that may still be read while paused; none is left where reading stands
+        )
         self._feeding = False
         self._close_wanted = False
         self._begun = False  # the core knows that the transport is open
@@ -162,12 +166,14 @@ class Connection(asyncio.BufferedProtocol):
         return self.tls is not None and self.tls.established
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """The loop's buffer, or the part of it that the PROXY header may fill."""
-        return self._room
+        """The loop's buffer, or the part of it that the PROXY header may fill or that is read ahead."""
+        return self._room[: max(self._ahead, 1)] if self._paused else self._room
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take what has come."""
         self.heard = self._loop.time()
+        if self._paused:
+            self._read_ahead(nbytes)
         try:
             self._take(nbytes)
         except Exception:
@@ -240,24 +246,29 @@ class Connection(asyncio.BufferedProtocol):
         return bool(buffers)
 
     def pause(self) -> None:
-        """Stop reading until `resume` has been called as often as this."""
+        """Stop reading, but for `READ_AHEAD` bytes, until `resume` has been called as often as this."""
         self._paused += 1
         self.pauses += 1
-        if self._paused == 1 and not self.closing and self._transport is not None:
-            self._transport.pause_reading()
+        if self._paused == 1:
+            self._ahead = READ_AHEAD
 
     def resume(self) -> None:
         """Undo one `pause`."""
         self._paused -= 1
         if self._paused == 0:
             self.heard = self._loop.time()
-            if not self.closing and self._transport is not None:
+            if self._ahead <= 0 and not self.closing and self._transport is not None:
                 self._transport.resume_reading()
 
     @property
     def paused(self) -> bool:
         """Reading is paused."""
         return self._paused > 0
+
+    def _read_ahead(self, count: int) -> None:
+        self._ahead -= count
+        if self._ahead <= 0 and not self.closing and self._transport is not None:
+            self._transport.pause_reading()
 
     def close(self) -> None:
         """Close the transport once what is to be sent has been written."""

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, TypeAlias, Union
 
-from dicomwire.dicom import json_model
+from dicomwire.dicom import json_model, xml_model
 from dicomwire.dicom.byte_order import UNIT_SIZES, swapped
 from dicomwire.dicom.charset import encodable
 from dicomwire.dicom.dictionary import TAGS, tag_text, vr_of
 from dicomwire.dicom.encoding import EXPLICIT_LITTLE, LONG_VRS, Buffer, Encoding, encoding_of
 from dicomwire.dicom.indexed import SPECIFIC_CHARACTER_SET
-from dicomwire.dicom.json_decode import Parsed, parse
+from dicomwire.dicom.json_decode import Parsed, parse, parse_object
 from dicomwire.dicom.scan import scan
 from dicomwire.dicom.values import NUMBER_FORMATS, STRING_VRS, TEXT_VRS
 from dicomwire.errors import InvalidAttribute
@@ -101,6 +101,22 @@ def from_json(text: str | bytes, *, bulk_data: Callable[[str], bytes] | None = N
     Raises: InvalidAttribute, when it is no JSON, or no object of the DICOM JSON Model (PS3.18 F.2).
     """
     return _built(parse(text, bulk_data))
+
+
+def from_object(found: object, *, bulk_data: Callable[[str], bytes] | None = None) -> DataSet:
+    """A data set from a DICOM JSON object that has been read (`json_decode.load`, `xml_model.decode`).
+
+    Raises: InvalidAttribute, as `from_json`.
+    """
+    return _built(parse_object(found, bulk_data))
+
+
+def from_xml(document: bytes) -> DataSet:
+    """A data set from a document of the Native DICOM Model, without bulk data.
+
+    Raises: InvalidAttribute, when it is none (PS3.19 A.1.5).
+    """
+    return from_object(xml_model.decode(document))
 
 
 def to_json(data_set: DataSet) -> str:

@@ -40,10 +40,26 @@ def parse(text: str | bytes, bulk_data: BulkData | None = None) -> Parsed:
     bulk_data: gives the bytes of a BulkDataURI; without it one is an error.
     Raises: InvalidAttribute, when the text is no JSON or no object of the model.
     """
+    return parse_object(load(text), bulk_data)
+
+
+def load(text: str | bytes | bytearray) -> object:
+    """What JSON says, for `parse_object`: numbers keep their digits.
+
+    Raises: InvalidAttribute, when the text is none, or nested too deep to be read.
+    """
     try:
-        found = json.loads(text, parse_float=_Number, parse_int=_Number, parse_constant=_Number)
+        found: object = json.loads(text, parse_float=_Number, parse_int=_Number, parse_constant=_Number)
     except (ValueError, RecursionError) as error:
         raise InvalidAttribute(f"no JSON: {error}") from None
+    return found
+
+
+def parse_object(found: object, bulk_data: BulkData | None = None) -> Parsed:
+    """VR and values by tag of an object of the model, read by `load` or made of XML.
+
+    Raises: InvalidAttribute, when it is none.
+    """
     return _object(found, bulk_data, "")
 
 

@@ -28,7 +28,7 @@ from dicomwire.node.settings import (
     TimeoutSettings,
     TLSSettings,
 )
-from dicomwire.services import selection
+from dicomwire.services import procedure_step, selection
 from dicomwire.services.retrieval import levels_are_free
 from dicomwire.uids import (
     PRIVATE_STORAGE_SOP_CLASSES,
@@ -47,6 +47,7 @@ SOP_CLASSES_OF = {
     "echo": (VERIFICATION,),
     "move": tuple(sorted(selection.MOVE)),
     "get": tuple(sorted(selection.GET)),
+    "mpps": procedure_step.SCP_CLASSES,
 }
 """SOP classes that are there for one operation each; in uncompressed transfer syntaxes."""
 

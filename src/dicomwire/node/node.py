@@ -23,6 +23,7 @@ from dicomwire.node.dimse_door import acceptor_options
 from dicomwire.node.facts import AssociationFacts, Door, Facts, PeerFacts, State, location, reachable
 from dicomwire.node.metrics import counted
 from dicomwire.node.settings import DimseSettings, PeerSettings, Settings, WebSettings
+from dicomwire.node.work import Work
 from dicomwire.services import get, move, storage, verification
 from dicomwire.services.permission import permitted
 from dicomwire.services.retrieval import Retriever
@@ -53,6 +54,8 @@ class Node:
             self._dimse_sockets = _bind("dimse", settings.dimse, opened)
             self._web_sockets = _bind("web", settings.web, opened)
             self._archive = store.open_archive(settings)
+            opened.callback(self._archive.close)
+            self._work = Work(settings, self._destinations)
             opened.pop_all()
         self._dimse = _door(self._dimse_sockets, "dimse+tls" if settings.dimse.tls.enabled else "dimse")
         self._web = _door(self._web_sockets, "https" if settings.web.tls.enabled else "http")
@@ -63,6 +66,7 @@ class Node:
     async def start(self) -> None:
         """Serve at both doors."""
         self._archive.start(asyncio.get_running_loop())
+        await self._work.start()
         await self._acceptor.start(self._dimse_sockets)
         await self._server.start(self._web_sockets)
         self._started = time()
@@ -74,6 +78,7 @@ class Node:
         grace = self._settings.node.grace
         log.info("node stops", associations=len(self._acceptor.associations), grace=grace)
         await asyncio.gather(self._acceptor.stop(grace), self._server.stop())
+        await self._work.stop(grace)
         await self._archive.stop()
         log.info("node stopped", performed=dict(self._performed), answered=dict(self._answered))
 
@@ -110,6 +115,7 @@ class Node:
             **storage.services(self._archive),
             **move.services(retriever, self._destinations),
             **get.services(retriever),
+            **self._work.services(),
         }
         return counted(permitted(services, identity.permissions(self._settings)), self._performed)
 

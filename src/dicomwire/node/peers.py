@@ -10,12 +10,13 @@ from dataclasses import replace
 from dicomwire.association import identity
 from dicomwire.association.association import Association
 from dicomwire.association.options import RequestorOptions
+from dicomwire.association.performer import Services
 from dicomwire.association.requestor import Context, connect
 from dicomwire.association.tls import client_context
 from dicomwire.node.dimse_door import timed, timeouts
 from dicomwire.node.settings import PeerSettings, PeerTLSSettings, Settings
 from dicomwire.services.move import Destination, Destinations
-from dicomwire.upper_layer.items import UserIdentityRq
+from dicomwire.upper_layer.items import RoleSelection, UserIdentityRq
 
 
 def find(settings: Settings, ae_title: str) -> PeerSettings | None:
@@ -24,7 +25,7 @@ def find(settings: Settings, ae_title: str) -> PeerSettings | None:
 
 
 def destinations(settings: Settings) -> Destinations:
-    """Where C-MOVE can send to, by AE title.
+    """Where something can be sent to, by AE title.
 
     Raises: ConfigurationError, when a certificate or key cannot be read.
     """
@@ -39,15 +40,20 @@ def _destination(peer: PeerSettings, settings: Settings) -> Destination | None:
     own = {settings.node.ae_title, *(entry.ae_title for entry in settings.ae_titles)}
 
     def open_association(
-        contexts: Sequence[Context], called_as: str
+        contexts: Sequence[Context],
+        calling_ae_title: str = "",
+        *,
+        roles: Sequence[RoleSelection] = (),
+        services: Services | None = None,
     ) -> AbstractAsyncContextManager[Association]:
         return connect(
             host,
             port,
             called_ae_title=peer.ae_title,
-            calling_ae_title=called_as if called_as in own else settings.node.ae_title,
+            calling_ae_title=calling_ae_title if calling_ae_title in own else settings.node.ae_title,
             contexts=contexts,
-            options=options,
+            services=services,
+            options=replace(options, roles=tuple(roles)) if roles else options,
         )
 
     return Destination(peer.ae_title, open_association, peer.transfer_syntaxes)

@@ -13,7 +13,7 @@ from contextlib import suppress
 import structlog
 
 from dicomwire.errors import ConfigurationError
-from dicomwire.node import exposure
+from dicomwire.node import descriptors, exposure
 from dicomwire.node import log as logs
 from dicomwire.node.facts import Facts, hints, location
 from dicomwire.node.node import Node
@@ -34,6 +34,7 @@ def serve(settings: Settings) -> int:
         raise ConfigurationError("\n".join(faults))
     logs.configure(settings.log.level, settings.log.format)
     sys.setswitchinterval(SWITCH_INTERVAL)
+    descriptors.raise_limit(descriptors.wanted(settings))
     node = Node(settings)
     with asyncio.Runner(loop_factory=_loop_factory(settings.node.event_loop)) as runner:
         return runner.run(_run(node))

@@ -32,8 +32,8 @@ from dicomwire.node.values import (
 ENVIRONMENT_PREFIX = "DICOMWIRE_"
 NESTED = "__"
 
-Operation = Literal["echo", "store", "find", "get", "move", "delete"]
-OPERATIONS: tuple[Operation, ...] = ("echo", "store", "find", "get", "move")
+Operation = Literal["echo", "store", "find", "get", "move", "delete", "commit", "mpps", "notify"]
+OPERATIONS: tuple[Operation, ...] = ("echo", "store", "find", "get", "move", "commit", "mpps", "notify")
 
 
 class Section(BaseModel):
@@ -254,6 +254,24 @@ class ArchiveSettings(Section):
     )
 
 
+class JobSettings(Section):
+    """What is sent, reported and forwarded until it is done (`dicomwire jobs`)."""
+
+    first_retry: Seconds = Field(5.0, description="Seconds behind a first failure; each further one doubles.")
+    longest_retry: Seconds = Field(900.0, description="Most seconds between two attempts.")
+    give_up: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        7 * 86_400.0, description="Seconds after which a job that fails is a dead letter; 0 is never."
+    )
+    concurrency: int = Field(2, ge=1, le=64, description="Associations to one destination at once.")
+
+
+class MPPSSettings(Section):
+    """Modality Performed Procedure Steps that come in."""
+
+    forward: tuple[AETitle, ...] = Field((), description="Peers that get every N-CREATE and N-SET again.")
+    notify: tuple[AETitle, ...] = Field((), description="Peers that get an N-EVENT-REPORT of each change.")
+
+
 class UserSettings(Section):
     """One person or device that logs in."""
 
@@ -387,6 +405,8 @@ class Settings(BaseSettings):
     web: WebSettings = WebSettings()
     archive: ArchiveSettings = ArchiveSettings()
     identity: IdentitySettings = IdentitySettings()
+    jobs: JobSettings = JobSettings()
+    mpps: MPPSSettings = MPPSSettings()
     peers: tuple[PeerSettings, ...] = ()
     ae_titles: tuple[AETitleSettings, ...] = ()
 
@@ -408,6 +428,9 @@ class Settings(BaseSettings):
         titles = [self.node.ae_title, *(entry.ae_title for entry in self.ae_titles)]
         _unique(titles, "ae_titles", "ae_title")
         known = {peer.ae_title for peer in self.peers}
+        for where, named in (("mpps.forward", self.mpps.forward), ("mpps.notify", self.mpps.notify)):
+            if missing := [title for title in named if title not in known]:
+                raise ValueError(f"{where} names {missing[0]!r}, which is no [[peers]]")
         for entry in self.ae_titles:
             if missing := [title for title in entry.peers or () if title not in known]:
                 raise ValueError(

@@ -6,11 +6,11 @@ once; an association that breaks costs the instance under way, and the rest gets
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from dicomwire.association.association import Association
 from dicomwire.association.performer import Request, Services, Sink
@@ -21,6 +21,21 @@ from dicomwire.services.instances import Instance
 from dicomwire.services.retrieval import Retriever, SubOperations, refuse
 from dicomwire.services.selection import MOVE
 from dicomwire.services.sending import MoveOriginator, deliver
+from dicomwire.upper_layer.items import RoleSelection
+
+
+class OpenDestination(Protocol):
+    """Requests an association with these contexts, in the name of this AE title of ours."""
+
+    def __call__(
+        self,
+        contexts: Sequence[Context],
+        calling_ae_title: str = "",
+        *,
+        roles: Sequence[RoleSelection] = (),
+        services: Services | None = None,
+    ) -> AbstractAsyncContextManager[Association]:
+        """The association, for the length of an `async with`; "" for the node's own AE title."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +43,12 @@ class Destination:
     """An application entity that instances can be sent to.
 
     Attributes:
-        open: requests an association with these contexts, in the name of this AE title of ours.
+        open: requests an association with it.
         transfer_syntaxes: the only ones it gets along with; None for any.
     """
 
     ae_title: str
-    open: Callable[[Sequence[Context], str], AbstractAsyncContextManager[Association]]
+    open: OpenDestination
     transfer_syntaxes: Collection[str] | None = None
 
 

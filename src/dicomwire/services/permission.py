@@ -11,6 +11,7 @@ from dicomwire.association.performer import Request, Service, Services, Sink
 from dicomwire.dimse import status
 from dicomwire.dimse.command import CEchoRq, CFindRq, CGetRq, CMoveRq, CStoreRq
 from dicomwire.dimse.command import Request as RequestCommand
+from dicomwire.services import procedure_step
 
 OPERATIONS: Mapping[type[RequestCommand], Permission] = {
     CEchoRq: Permission.ECHO,
@@ -20,20 +21,27 @@ OPERATIONS: Mapping[type[RequestCommand], Permission] = {
     CMoveRq: Permission.MOVE,
 }
 
+SOP_CLASSES: Mapping[str, Permission] = {
+    procedure_step.MPPS: Permission.MPPS,
+    procedure_step.RETRIEVE: Permission.MPPS,
+}
+"""Every operation on these is the one thing that can be allowed."""
+
 log = structlog.get_logger()
 
 
 def permitted(services: Services, permissions: Permissions) -> Services:
     """The same services; who is not allowed the operation is answered 0124H.
 
-    Messages that are no operation of `OPERATIONS` go through.
+    Messages that neither `SOP_CLASSES` nor `OPERATIONS` knows go through.
     """
-    return {
-        (abstract_syntax, message): (
-            _guarded(service, OPERATIONS[message], permissions) if message in OPERATIONS else service
+    guarded = {}
+    for (abstract_syntax, message), service in services.items():
+        operation = SOP_CLASSES.get(abstract_syntax) or OPERATIONS.get(message)
+        guarded[abstract_syntax, message] = (
+            _guarded(service, operation, permissions) if operation else service
         )
-        for (abstract_syntax, message), service in services.items()
-    }
+    return guarded
 
 
 def _guarded(service: Service, operation: Permission, permissions: Permissions) -> Service:

@@ -23,6 +23,7 @@ DICOM_XML = "application/dicom+xml"
 JSON = "application/json"
 OCTET_STREAM = "application/octet-stream"
 MULTIPART_RELATED = "multipart/related"
+METADATA_TYPES = (DICOM_JSON, JSON, f'{MULTIPART_RELATED}; type="{DICOM_XML}"')  # of metadata and results
 
 _ACCEPT_LIMIT = 256  # media ranges of one request; browsers send about ten
 
@@ -146,6 +147,18 @@ def parse_accept(header_values: Iterable[str], query_values: Iterable[str] = ())
 def accept_of(request: Request) -> Accept:
     """What the client of a request takes."""
     return parse_accept(request.headers.getlist("accept"), request.query_params.getlist("accept"))
+
+
+def metadata_type(wanted: Wanted) -> str | None:
+    """What a range makes of metadata or results: DICOM JSON, plain JSON, or DICOM XML in parts.
+
+    Source: PS3.18 8.7.3.2.
+    """
+    if wanted.single:
+        for essence in (DICOM_JSON, JSON):
+            if wanted.part.matches(essence):
+                return essence
+    return DICOM_XML if wanted.multipart and wanted.part.matches(DICOM_XML) else None
 
 
 def not_acceptable(accept: Accept, offered: Sequence[str]) -> Problem:

@@ -1,6 +1,6 @@
-"""WADO-RS: metadata of studies, series and instances as DICOM JSON (PS3.18 10.4.1.1.2, 8.7.3.2, F).
+"""WADO-RS: metadata of studies, series and instances in JSON and XML (PS3.18 10.4.1.1.2, 8.7.3.2, F).
 
-One object per instance, sent as it is made; bulk values are URIs of the bulk data resource.
+One object, or one part, per instance, sent as it is made; bulk values are URIs of the bulk data resource.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dicomwire.archive.archive import Archive, Stored
+from dicomwire.dicom import xml_model
 from dicomwire.dicom.bulk_data import BulkData, format_path
 from dicomwire.dicom.json_model import encode
-from dicomwire.web.media_types import DICOM_JSON, JSON, Wanted, accept_of, not_acceptable
+from dicomwire.web.media_types import DICOM_XML, METADATA_TYPES, accept_of, metadata_type, not_acceptable
+from dicomwire.web.multipart import PartWriter
 from dicomwire.web.options import WebOptions
 from dicomwire.web.plans import instance_url_of, planned
 from dicomwire.web.resources import base_url
@@ -29,11 +31,16 @@ class Metadata:
 
     async def __call__(self, request: Request) -> Response:
         accept = accept_of(request)
-        content_type = accept.choose(_offer)
+        content_type = accept.choose(metadata_type)
         if content_type is None:
-            raise not_acceptable(accept, [DICOM_JSON, JSON, "DICOM XML is not made yet"])
+            raise not_acceptable(accept, METADATA_TYPES)
         base = base_url(request, self._options)
         plan = planned(request, self._archive)
+        if content_type == DICOM_XML:
+            writer = PartWriter(DICOM_XML)
+            return StreamedResponse(
+                gathered(self._parts(plan, base, writer)), content_type=writer.content_type
+            )
         return StreamedResponse(gathered(self._objects(plan, base)), content_type=content_type)
 
     def _objects(self, plan: list[Stored], base: str) -> Chunks:
@@ -42,6 +49,12 @@ class Metadata:
             yield separator + self._object(stored, base)
             separator = b",\n"
         yield b"]"
+
+    def _parts(self, plan: list[Stored], base: str, writer: PartWriter) -> Chunks:
+        for stored in plan:
+            location = f"{instance_url_of(base, stored)}/metadata"
+            yield writer.head(DICOM_XML, location=location) + xml_model.encode(self._object(stored, base))
+        yield writer.tail
 
     def _object(self, stored: Stored, base: str) -> bytes:
         url = instance_url_of(base, stored)
@@ -55,9 +68,3 @@ class Metadata:
 
 def _uri(url: str, value: BulkData) -> str:
     return f"{url}/bulkdata/{format_path(value.path)}"
-
-
-def _offer(wanted: Wanted) -> str | None:
-    if not wanted.single:
-        return None
-    return next((essence for essence in (DICOM_JSON, JSON) if wanted.part.matches(essence)), None)

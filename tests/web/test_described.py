@@ -1,0 +1,170 @@
+"""STOW-RS of metadata with bulk data (PS3.18 10.5.2)."""
+
+from __future__ import annotations
+
+import json
+from io import BytesIO
+from struct import pack
+
+import pydicom
+import pytest
+
+from dicomwire.dicom import xml_model
+from dicomwire.web import described
+
+INSTANCE = "/studies/1.2.3/series/1.2.3.4/instances/1.2.3.4.1"
+CT = "1.2.840.10008.5.1.4.1.1.2"
+PIXELS = pack("<4H", 1, 2, 3, 65535)
+
+
+def metadata(number: int = 1, **attributes: object) -> dict[str, object]:
+    found: dict[str, object] = {
+        "00080016": {"vr": "UI", "Value": [CT]},
+        "00080018": {"vr": "UI", "Value": [f"1.2.3.4.{number}"]},
+        "00100010": {"vr": "PN", "Value": [{"Alphabetic": "Müller^Jo"}]},
+        "0020000D": {"vr": "UI", "Value": ["1.2.3"]},
+        "0020000E": {"vr": "UI", "Value": ["1.2.3.4"]},
+        "00280010": {"vr": "US", "Value": [2]},
+        "00280011": {"vr": "US", "Value": [2]},
+        "00280100": {"vr": "US", "Value": [16]},
+        "00281050": {"vr": "DS", "Value": [1.50]},
+        "7FE00010": {"vr": "OW", "BulkDataURI": f"bulk/{number}"},
+    }
+    return found | attributes
+
+
+def part(content_type: str, body: bytes, location: str = "") -> bytes:
+    lines = [f"Content-Type: {content_type}", *([f"Content-Location: {location}"] if location else [])]
+    return b"\r\n--B\r\n" + "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+async def post(door, *parts: bytes, form: str = "application/dicom+json"):
+    return await door.client.post(
+        f"{door.base}/studies",
+        content=b"".join(parts) + b"\r\n--B--\r\n",
+        headers={"Content-Type": f'multipart/related; type="{form}"; boundary=B'},
+    )
+
+
+def described_as_json(*objects: dict[str, object]) -> bytes:
+    return part("application/dicom+json", json.dumps(objects).encode())
+
+
+def octets(number: int = 1, body: bytes = PIXELS) -> bytes:
+    return part("application/octet-stream", body, f"bulk/{number}")
+
+
+async def read(door, path: str = INSTANCE) -> pydicom.Dataset:
+    response = await door.get(path, 'application/dicom; transfer-syntax="*"')
+    assert response.status_code == 200, response.text
+    return pydicom.dcmread(BytesIO(response.content))
+
+
+@pytest.mark.parametrize("form", ["application/dicom+json", "application/dicom+xml"])
+async def test_metadata_and_bulk_data_become_instances(door, form: str) -> None:
+    objects = [metadata(1), metadata(2)]
+    if form.endswith("json"):
+        documents = [described_as_json(*objects)]
+    else:
+        documents = [part(form, xml_model.encode(json.dumps(each))) for each in objects]
+    response = await post(door, *documents, octets(1), octets(2, PIXELS[::-1]), form=form)
+    assert response.status_code == 200, response.text
+    assert len(response.json()["00081199"]["Value"]) == 2
+    first, second = [await read(door, INSTANCE[:-1] + number) for number in "12"]
+    assert first.PixelData == PIXELS
+    assert second.PixelData == PIXELS[::-1]
+    assert str(first.PatientName) == "Müller^Jo"
+    assert first.WindowCenter == 1.5
+    assert first.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
+
+
+async def test_compressed_frames_become_fragments_in_the_order_of_their_parts(door) -> None:
+    syntax = "1.2.840.10008.1.2.4.80"
+    parts = [part(f"image/jls; transfer-syntax={syntax}", body, f"bulk/1/frames/{number}")
+             for number, body in enumerate((b"abc", b"defg"), 1)]  # fmt: skip
+    frames = {"00280008": {"vr": "IS", "Value": [2]}}
+    response = await post(door, described_as_json(metadata(**frames)), *parts)
+    assert response.status_code == 200, response.text
+    stored = await read(door)
+    assert stored.file_meta.TransferSyntaxUID == syntax
+    assert list(pydicom.encaps.generate_fragments(stored.PixelData)) == [b"", b"abc\0", b"defg"]
+
+
+async def test_other_bulk_data_stand_in_their_elements_wherever_they_are(door) -> None:
+    item = {"54001010": {"vr": "OW", "BulkDataURI": "cid:wave"}}
+    one = metadata(**{"54000100": {"vr": "SQ", "Value": [item]}})
+    del one["7FE00010"]
+    wave = b"\r\n--B\r\nContent-Type: application/octet-stream\r\nContent-ID: <wave>\r\n\r\n\1\2\3\4"
+    response = await post(door, described_as_json(one), wave)
+    assert response.status_code == 200, response.text
+    assert (await read(door)).WaveformSequence[0].WaveformData == b"\1\2\3\4"
+
+
+async def test_what_was_stored_from_metadata_gives_the_same_metadata(door) -> None:
+    await post(door, described_as_json(metadata()), octets())
+    (found,) = (await door.get(INSTANCE + "/metadata")).json()
+    expected = metadata()
+    assert {tag: each for tag, each in found.items() if tag not in ("00080005", "7FE00010")} == {
+        tag: each for tag, each in expected.items() if tag != "7FE00010"
+    }
+
+
+async def test_a_uri_without_a_part_fails_its_instance_alone_and_is_not_fetched(door) -> None:
+    elsewhere = {"7FE00010": {"vr": "OW", "BulkDataURI": "http://127.0.0.1:9/secret"}}
+    response = await post(door, described_as_json(metadata(1), metadata(2, **elsewhere)), octets())
+    assert response.status_code == 202
+    (failed,) = response.json()["00081198"]["Value"]
+    assert failed["00081155"]["Value"] == ["1.2.3.4.2"]
+    assert "Content-Location" in failed["00000902"]["Value"][0]
+    assert [each.sop_instance_uid for each in door.archive.plan(study="1.2.3")] == ["1.2.3.4.1"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "status", "words"),
+    [
+        ([part("application/dicom+json", b"[{")], 400, "no JSON"),
+        ([part("application/dicom+json", b"[" * 10_000)], 400, "no JSON"),
+        ([part("application/dicom+json", b"[1]")], 400, "array of objects"),
+        ([part("application/dicom+json", b"[]")], 400, "no parts"),
+        ([octets()], 400, "no parts"),
+        ([described_as_json(metadata()), part("application/octet-stream", b"")], 400, "Content-Location"),
+        ([described_as_json(metadata()), part("text/plain", b"", "bulk/1")], 415, "text/plain"),
+        ([described_as_json(metadata()), part("image/jls; transfer-syntax=1.2", b"", "bulk/1")], 415, "1.2"),
+        ([described_as_json({"0008": {}})], 409, ""),
+        ([described_as_json(metadata(**{"00080018": {"vr": "UI", "Value": ["../x"]}})), octets()], 409, ""),
+        ([described_as_json(metadata(**{"00280010": {"vr": "US", "Value": ["x"]}})), octets()], 409, ""),
+        ([described_as_json(metadata(**{"00280010": {"vr": "US", "Value": [70000]}})), octets()], 409, ""),
+    ],
+)  # fmt: skip
+async def test_what_cannot_be_an_instance_is_refused(
+    door, parts: list[bytes], status: int, words: str
+) -> None:
+    response = await post(door, *parts)
+    assert response.status_code == status, response.text
+    assert words in response.text
+    assert door.archive.plan(study="1.2.3") == []
+
+
+async def test_xml_with_a_document_type_is_refused(door) -> None:
+    document = (
+        b"<!DOCTYPE a [<!ENTITY b SYSTEM 'file:///etc/passwd'>]><NativeDicomModel>&b;</NativeDicomModel>"
+    )
+    response = await post(door, part("application/dicom+xml", document), form="application/dicom+xml")
+    assert response.status_code == 400
+    assert "document type" in response.json()["detail"]
+
+
+async def test_metadata_beyond_the_limit_are_413(door, monkeypatch) -> None:
+    monkeypatch.setattr(described, "METADATA_LIMIT", 100)
+    assert (await post(door, described_as_json(metadata()), octets())).status_code == 413
+    assert (await door.get("/studies", "application/dicom+json")).status_code == 204
+
+
+async def test_a_broken_request_stores_nothing_of_what_it_describes(door) -> None:
+    response = await door.client.post(
+        f"{door.base}/studies",
+        content=described_as_json(metadata()) + octets(),  # no closing boundary
+        headers={"Content-Type": 'multipart/related; type="application/dicom+json"; boundary=B'},
+    )
+    assert response.status_code == 400
+    assert door.archive.plan(study="1.2.3") == []
