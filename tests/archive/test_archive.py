@@ -9,9 +9,12 @@ from struct import pack
 
 import pytest
 
-from dicomwire.archive.archive import Archive, ArchiveOptions, Origin, Outcome, Verdict
+from dicomwire.archive.archive import Archive, ArchiveOptions, Origin, Outcome, Stored, Verdict
+from dicomwire.archive.catalogue import Catalogue, DatabaseError
+from dicomwire.archive.checksum import crc32
 from dicomwire.archive.maintenance import rebuild, verify
 from dicomwire.archive.query import Level, Query, statement
+from dicomwire.archive.segments import Mapping
 from dicomwire.dicom.convert import to_transfer_syntax
 from dicomwire.errors import ArchiveError
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
@@ -274,3 +277,77 @@ async def test_verify_names_the_instance_that_rotted(tmp_path: Path) -> None:
     content[-1000] ^= 1
     segment.write_bytes(content)
     assert [damage.sop_instance_uid for damage in verify(tmp_path)][:1] == ["1.2.3"]
+
+
+async def test_verify_reads_each_payload_once_and_leaves_no_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = opened(tmp_path)
+    for number in range(5):
+        await offer(archive, data_set(f"1.2.{number}", pixels=10_000), f"1.2.{number}")
+    checked = 0
+
+    def counted(data: memoryview, start: int = 0) -> int:
+        nonlocal checked
+        checked += len(data)
+        return crc32(data, start)
+
+    for module in ("records", "segments"):
+        monkeypatch.setattr(f"dicomwire.archive.{module}.crc32", counted)
+    live = archive.stats().bytes_live
+    connections = []
+    connect = Catalogue._connect
+
+    def connected(catalogue: Catalogue) -> object:
+        connections.append(connect(catalogue))
+        return connections[-1]
+
+    monkeypatch.setattr(Catalogue, "_connect", connected)
+    assert list(verify(tmp_path)) == []
+    assert live <= checked < live * 1.2
+    assert connections
+    for connection in connections:
+        with pytest.raises(DatabaseError, match="closed"):
+            connection.execute("SELECT 1")
+    await archive.stop()
+
+
+async def test_verify_finds_what_compaction_moved_under_its_hands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = opened(tmp_path)
+    for number in range(3):
+        await offer(archive, data_set(f"1.2.{number}", pixels=10_000), f"1.2.{number}")
+    await archive.stop()
+    archive = opened(tmp_path)
+    archive.remove(archive.plan(instance="1.2.0"))
+    page = Catalogue.page
+
+    def compacted_after(catalogue: Catalogue, after: int, limit: int) -> list[Stored]:
+        found = page(catalogue, after, limit)
+        if found:
+            assert archive.compact() > 0
+        return found
+
+    monkeypatch.setattr(Catalogue, "page", compacted_after)
+    assert list(verify(tmp_path)) == []
+    await archive.stop()
+
+
+async def test_what_is_read_is_counted_once(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    await offer(archive, data_set(pixels=200_000))
+    (stored,) = archive.plan()
+    counted = 0
+
+    def count(_: Mapping, length: int) -> None:
+        nonlocal counted
+        counted += length
+
+    monkeypatch.setattr(Mapping, "was_read", count)
+    with archive.open_stored(stored) as whole:
+        assert bytes(whole.view)[-200_000:] == data_set(pixels=200_000)[-200_000:]
+    assert counted == stored.length
+    counted = 0
+    with archive.open_stored(stored) as sliced:
+        assert len(list(sliced.slices(size=stored.length))) == 1
+    assert counted == stored.length

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from dicomwire.archive.catalogue import Catalogue
+from dicomwire.archive.maintenance import migrate
 from dicomwire.archive.migrate import newest, upgrade
 from dicomwire.archive.schema import HEAD
 from dicomwire.errors import ArchiveError
+from tests.archive.test_archive import opened
 
 
 def schema(path: Path) -> dict[str, object]:
@@ -58,6 +60,28 @@ def test_an_upgrade_of_what_is_up_to_date_changes_nothing(tmp_path: Path) -> Non
     before = schema(tmp_path / "new")
     upgrade(tmp_path / "new")
     assert schema(tmp_path / "new") == before
+
+
+def test_migrate_tells_where_from_and_where_to(tmp_path: Path) -> None:
+    path = tmp_path / "catalogue.sqlite"
+    sqlite3.connect(path).close()
+    upgrade(path, to="0001")
+    assert migrate(tmp_path) == ("0001", HEAD)
+    assert migrate(tmp_path) == (HEAD, HEAD)
+    Catalogue(tmp_path / "new").close()
+    assert schema(path) == schema(tmp_path / "new")
+
+
+async def test_migrate_leaves_the_archive_of_a_running_node_alone(tmp_path: Path) -> None:
+    archive = opened(tmp_path)
+    with pytest.raises(ArchiveError, match="in use"):
+        migrate(tmp_path)
+    await archive.stop()
+
+
+def test_migrate_needs_an_archive(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match="holds no archive"):
+        migrate(tmp_path)
 
 
 def test_a_catalogue_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:

@@ -175,7 +175,7 @@ def test_verify_works_while_the_archive_is_open(run: Run, files: Path, tmp_path:
         archive.close()
 
 
-@pytest.mark.parametrize("command", ["stats", "compact", "rebuild", "export", "import"])
+@pytest.mark.parametrize("command", ["stats", "compact", "rebuild", "migrate", "export", "import"])
 def test_a_running_node_keeps_its_folder(run: Run, files: Path, tmp_path: Path, command: str) -> None:
     run("import", files)
     archive = Archive.open(tmp_path / "dicomwire-data")
@@ -240,9 +240,38 @@ def test_compact_keeps_all_that_is_held(run: Run, files: Path) -> None:
     assert run("archive", "verify").status == 0
 
 
-@pytest.mark.parametrize("command", ["stats", "verify", "rebuild", "compact", "export"])
+@pytest.mark.parametrize("command", ["stats", "verify", "rebuild", "compact", "export", "migrate"])
 def test_a_data_folder_that_is_not_there_is_wrong_use(run: Run, tmp_path: Path, command: str) -> None:
     result = run("archive", command, *(["out"] if command == "export" else []), "--data", "absent")
     assert result.status == 2
     assert result.err == "dicomwire: absent: no such folder\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_backup_copies_what_has_come_since_and_is_a_data_folder(run: Run, files: Path) -> None:
+    run("import", files / "deep")
+    first = json.loads(run("archive", "backup", "safe", "--json").out)
+    assert (first["instances"], first["bytes_copied"]) == (1, first["bytes_held"])
+    run("import", files)
+    second = json.loads(run("archive", "backup", "safe", "--json").out)
+    assert second["instances"] == 3
+    assert second["bytes_copied"] == second["bytes_held"] - first["bytes_held"]
+    assert "0 B copied" in run("archive", "backup", "safe").out
+    assert run("archive", "verify", "--data", "safe").status == 0
+    assert json.loads(run("archive", "stats", "--data", "safe", "--json").out)["instances"] == 3
+
+
+def test_backup_into_another_folder_is_refused(run: Run, files: Path) -> None:
+    run("import", files)
+    result = run("archive", "backup", files)
+    assert result.status == 1
+    assert "neither empty nor a backup" in result.err
+
+
+def test_migrate_says_when_there_is_nothing_to_do(run: Run, files: Path) -> None:
+    run("import", files)
+    result = run("archive", "migrate")
+    assert result.status == 0
+    assert result.out.endswith("nothing to do\n")
+    facts = json.loads(run("archive", "migrate", "--json").out)
+    assert facts["before"] == facts["after"] != ""

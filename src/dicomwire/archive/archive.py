@@ -11,11 +11,13 @@ import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import structlog
 
+from dicomwire.archive.backup import unlinking
 from dicomwire.archive.catalogue import Catalogue, DatabaseError
 from dicomwire.archive.committer import Committer
 from dicomwire.archive.compaction import compact
@@ -188,11 +190,23 @@ class Archive:
         """Copy what lives out of segments of which at least this share is dead, and unlink them; blocking.
 
         Returns: bytes given back to the disk.
+        Raises: ArchiveError, when there is no room for the copies, or a backup is being made.
         """
-        return sum(compact(self._committer, number, least_waste) for number in self.catalogue.segments())
+        with unlinking(self.data):
+            return sum(compact(self._committer, number, least_waste) for number in self.catalogue.segments())
 
     def stats(self) -> Stats:
         return self.catalogue.stats()
+
+
+@contextmanager
+def locked(data: Path) -> Iterator[None]:
+    """No other process opens the archive inside. Raises: ArchiveError, when one has it open."""
+    descriptor = _locked(data)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _locked(data: Path) -> int:

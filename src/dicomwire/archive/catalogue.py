@@ -10,13 +10,14 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
 from dicomwire.archive.entry import INSTANCE_COLUMNS, Entry
 from dicomwire.archive.schema import HEAD, STAMP, STATEMENTS
 from dicomwire.archive.values import Stats, Stored
+from dicomwire.errors import ArchiveError
 
 try:
     import pysqlite3 as sqlite
@@ -81,6 +82,14 @@ class Catalogue:
     def close(self) -> None:
         """Give back everything; the write-ahead log goes into the database."""
         self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.disconnect()
+
+    def disconnect(self) -> None:
+        """Leave the database as it is, for a node may be running on it."""
+        reader = getattr(self._local, "connection", None)
+        if reader is not None:
+            self._local.connection = None
+            reader.close()
         self._writer.close()
 
     # reading
@@ -337,6 +346,16 @@ class Catalogue:
             f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", list(row.values())
         )
         return int(cursor.lastrowid or 0)
+
+
+def revision(path: Path) -> str:
+    """The last migration that a catalogue has been through; empty for none. Raises: ArchiveError."""
+    try:
+        with closing(sqlite.connect(str(path))) as connection:
+            found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    except DatabaseError as error:
+        raise ArchiveError(f"{path}: {error}") from None
+    return str(found[0]) if found else ""
 
 
 _REMEMBERED: Final = 4096

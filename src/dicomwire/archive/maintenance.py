@@ -1,19 +1,16 @@
-"""What an operator does with an archive: verify, rebuild, compact."""
+"""What an operator does with an archive: verify, rebuild, compact, migrate."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from dicomwire.archive.archive import Archive
-from dicomwire.archive.catalogue import Catalogue
-from dicomwire.archive.checksum import crc32
+from dicomwire.archive.archive import Archive, locked
+from dicomwire.archive.catalogue import Catalogue, revision
 from dicomwire.archive.records import SEGMENT_HEADER, batches, identity_of
 from dicomwire.archive.segments import SegmentReader, name_of
 from dicomwire.archive.values import ArchiveOptions, Damage, Stored
 from dicomwire.errors import ArchiveError
-
-_BLOCK = 4 << 20  # bytes checked at a time
 
 
 def verify(data: Path) -> Iterator[Damage]:
@@ -25,15 +22,29 @@ def verify(data: Path) -> Iterator[Damage]:
     if not path.exists():
         raise ArchiveError(f"{data} holds no archive")
     catalogue = Catalogue(path)
-    reader = SegmentReader(data / "segments")
+    try:
+        yield from _verify(catalogue, SegmentReader(data / "segments"))
+    finally:
+        catalogue.disconnect()
+
+
+def _verify(catalogue: Catalogue, reader: SegmentReader) -> Iterator[Damage]:
+    """Each payload once, where the catalogue says it is; then the headers between them."""
     after = -1
     while page := catalogue.page(after, 1000):
         for stored in page:
-            if reason := _damage(reader, stored):
+            reason = _damage(reader, stored)
+            if reason and (moved := catalogue.stored(stored.record_id)) != stored:
+                if moved is None:
+                    continue  # removed meanwhile
+                stored, reason = moved, _damage(reader, moved)
+            if reason:
                 yield Damage(name_of(stored.segment), stored.offset, reason, stored.sop_instance_uid)
         after = page[-1].record_id
     for number, durable in catalogue.segments().items():
-        yield from _gaps(reader, number, durable)
+        found = list(_gaps(reader, number, durable))
+        if number in catalogue.segments():  # else it was compacted meanwhile
+            yield from found
 
 
 def _damage(reader: SegmentReader, stored: Stored) -> str:
@@ -41,14 +52,10 @@ def _damage(reader: SegmentReader, stored: Stored) -> str:
         mapping = reader.open(stored.segment, stored.offset + stored.length)
     except OSError as error:
         return str(error.strerror)
-    view = mapping.view[stored.offset : stored.offset + stored.length]
-    if len(view) != stored.length:
-        return f"the segment ends {stored.length - len(view)} bytes early"
-    checksum = 0
-    for at in range(0, stored.length, _BLOCK):
-        checksum = crc32(view[at : at + _BLOCK], checksum)
-        mapping.was_read(_BLOCK)
-    return "" if checksum == stored.crc else "the checksum does not match"
+    if (missing := stored.offset + stored.length - len(mapping)) > 0:
+        return f"the segment ends {missing} bytes early"
+    whole = mapping.checksum(stored.offset, stored.length) == stored.crc
+    return "" if whole else "the checksum does not match"
 
 
 def _gaps(reader: SegmentReader, number: int, durable: int) -> Iterator[Damage]:
@@ -63,12 +70,27 @@ def _gaps(reader: SegmentReader, number: int, durable: int) -> Iterator[Damage]:
         yield Damage(name_of(number), 0, "no segment header")
         return
     end = SEGMENT_HEADER.size
-    for batch in batches(mapping.view[:durable], end, identity):
+    for batch in batches(mapping.view[:durable], end, identity, payloads=False):
         if batch.start != end:
             yield Damage(name_of(number), end, f"{batch.start - end} bytes are no record")
         end = batch.end
     if end != durable:
         yield Damage(name_of(number), end, f"{durable - end} bytes are no record")
+
+
+def migrate(data: Path) -> tuple[str, str]:
+    """Bring the catalogue to the newest schema; opening an archive does the same.
+
+    Returns: its revision before and after.
+    Raises: ArchiveError, when there is no archive, a node is running, or a newer dicomwire made it.
+    """
+    path = data / "catalogue.sqlite"
+    if not path.exists():
+        raise ArchiveError(f"{data} holds no archive")
+    with locked(data):
+        before = revision(path)
+        Catalogue(path).close()
+        return before, revision(path)
 
 
 def rebuild(data: Path, options: ArchiveOptions | None = None) -> tuple[int, tuple[Damage, ...]]:

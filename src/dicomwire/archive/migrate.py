@@ -19,9 +19,10 @@ from dicomwire.errors import ArchiveError
 _SCRIPTS = Path(__file__).parent / "migrations"
 
 
-def upgrade(path: Path) -> None:
+def upgrade(path: Path, to: str = "head") -> None:
     """Run the migrations that a database lacks, all in one transaction with their record.
 
+    to: the last revision to run.
     Raises: ArchiveError, when a newer dicomwire made the database.
     """
     scripts = _scripts()
@@ -37,7 +38,7 @@ def upgrade(path: Path) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     def pending(revision: object, _: MigrationContext) -> list[object]:
-        return list(scripts._upgrade_revs("head", revision))  # type: ignore[arg-type]
+        return list(scripts._upgrade_revs(to, revision))  # type: ignore[arg-type]
 
     try:
         with engine.begin() as connection:

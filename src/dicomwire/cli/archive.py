@@ -114,6 +114,52 @@ def compact(*, data: Data = None, config: Config = None, as_json: Json = False) 
         print(f"{settings.node.data}: {size(freed)} freed")
 
 
+@app.command()
+def backup(
+    destination: Annotated[
+        Path, typer.Argument(metavar="DEST", help="Folder of the backup; made when missing.")
+    ],
+    *,
+    data: Data = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Copy the data folder, also while a node runs; again into the same DEST, only what has come since.
+
+    DEST is a data folder itself: to restore, serve a copy of it.
+    """
+    from dicomwire.archive.backup import backup as back_up
+    from dicomwire.cli.summary import size
+
+    folder = _existing(data, config).node.data
+    if destination.exists() and not destination.is_dir():
+        raise Stop(f"{destination}: not a folder", 2)
+    try:
+        made = back_up(folder, destination)
+    except OSError as error:
+        raise Stop(f"{error.filename or destination}: {error.strerror or error}", 1) from None
+    if as_json:
+        show_json(asdict(made))
+    else:
+        held = f"{made.instances} instances in {made.segments} segments of {size(made.bytes_held)}"
+        print(f"{destination}: {held}; {size(made.bytes_copied)} copied")
+
+
+@app.command()
+def migrate(*, data: Data = None, config: Config = None, as_json: Json = False) -> None:
+    """Bring the catalogue to this version's schema. No node may run; a node does so when it starts."""
+    from dicomwire.archive import maintenance
+
+    folder = _existing(data, config).node.data
+    before, after = maintenance.migrate(folder)
+    if as_json:
+        show_json({"before": before, "after": after})
+    elif before == after:
+        print(f"{folder}: schema {after}, nothing to do")
+    else:
+        print(f"{folder}: schema {before or 'none'} brought to {after}")
+
+
 @app.command("export")
 def export_files(
     destination: Destination,
