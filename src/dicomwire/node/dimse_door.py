@@ -30,6 +30,7 @@ from dicomwire.node.settings import (
 )
 from dicomwire.services import procedure_step, selection
 from dicomwire.services.retrieval import levels_are_free
+from dicomwire.services.storage_commitment import STORAGE_COMMITMENT
 from dicomwire.uids import (
     PRIVATE_STORAGE_SOP_CLASSES,
     STORAGE_SERVICE_CLASS,
@@ -48,8 +49,12 @@ SOP_CLASSES_OF = {
     "move": tuple(sorted(selection.MOVE)),
     "get": tuple(sorted(selection.GET)),
     "mpps": procedure_step.SCP_CLASSES,
+    "commit": (STORAGE_COMMITMENT,),
 }
 """SOP classes that are there for one operation each; in uncompressed transfer syntaxes."""
+
+REPORTERS = {STORAGE_COMMITMENT: RolePolicy(scu=True, scp=True)}
+"""SOP classes whose SCP may open the association, to report (PS3.4 J.3.3)."""
 
 EXTENDED_NEGOTIATION = MappingProxyType(dict.fromkeys(selection.RELATIONAL, levels_are_free))
 """What item 56H is answered with, per SOP class."""
@@ -175,7 +180,8 @@ def _storage(extra: tuple[str, ...]) -> tuple[str, ...]:
 @cache
 def _roles(extra: tuple[str, ...], store: bool, get: bool) -> Mapping[str, RolePolicy]:
     """Who gets instances back by C-GET is the SCP of their storage SOP classes (PS3.7 D.3.3.4)."""
-    return MappingProxyType(dict.fromkeys(_storage(extra), RolePolicy(scu=store, scp=get)))
+    storage = dict.fromkeys(_storage(extra), RolePolicy(scu=store, scp=get))
+    return MappingProxyType(storage | REPORTERS)
 
 
 def _allows(operation: Operation, entry: AETitleSettings, peer: PeerSettings | None) -> bool:

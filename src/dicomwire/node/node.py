@@ -55,7 +55,7 @@ class Node:
             self._web_sockets = _bind("web", settings.web, opened)
             self._archive = store.open_archive(settings)
             opened.callback(self._archive.close)
-            self._work = Work(settings, self._destinations)
+            self._work = Work(settings, self._archive, self._destinations)
             opened.pop_all()
         self._dimse = _door(self._dimse_sockets, "dimse+tls" if settings.dimse.tls.enabled else "dimse")
         self._web = _door(self._web_sockets, "https" if settings.web.tls.enabled else "http")

@@ -272,6 +272,15 @@ class MPPSSettings(Section):
     notify: tuple[AETitle, ...] = Field((), description="Peers that get an N-EVENT-REPORT of each change.")
 
 
+class CommitmentSettings(Section):
+    """Storage Commitment."""
+
+    same_association: bool = Field(
+        True,
+        description="Report over the association of the request while it is open; false: always a new one.",
+    )
+
+
 class UserSettings(Section):
     """One person or device that logs in."""
 
@@ -407,6 +416,7 @@ class Settings(BaseSettings):
     identity: IdentitySettings = IdentitySettings()
     jobs: JobSettings = JobSettings()
     mpps: MPPSSettings = MPPSSettings()
+    commitment: CommitmentSettings = CommitmentSettings()
     peers: tuple[PeerSettings, ...] = ()
     ae_titles: tuple[AETitleSettings, ...] = ()
 

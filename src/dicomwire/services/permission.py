@@ -11,7 +11,7 @@ from dicomwire.association.performer import Request, Service, Services, Sink
 from dicomwire.dimse import status
 from dicomwire.dimse.command import CEchoRq, CFindRq, CGetRq, CMoveRq, CStoreRq
 from dicomwire.dimse.command import Request as RequestCommand
-from dicomwire.services import procedure_step
+from dicomwire.services import procedure_step, storage_commitment
 
 OPERATIONS: Mapping[type[RequestCommand], Permission] = {
     CEchoRq: Permission.ECHO,
@@ -24,6 +24,7 @@ OPERATIONS: Mapping[type[RequestCommand], Permission] = {
 SOP_CLASSES: Mapping[str, Permission] = {
     procedure_step.MPPS: Permission.MPPS,
     procedure_step.RETRIEVE: Permission.MPPS,
+    storage_commitment.STORAGE_COMMITMENT: Permission.COMMIT,
 }
 """Every operation on these is the one thing that can be allowed."""
 

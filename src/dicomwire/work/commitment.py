@@ -1,0 +1,230 @@
+"""Storage commitments, asked of us and asked for by us: transactions and their results (PS3.4 J, PS3.3 C.14).
+
+A transaction asked of us is kept with the job that reports it, until it is reported. What is committed is
+decided when the report is made, by who knows the archive. One asked for by us is over when all its instances
+are in reports.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+from dicomwire.dicom.data_set import DataSet, tag_of
+from dicomwire.uids import is_valid_uid
+from dicomwire.work import jobs
+from dicomwire.work.attributes import Rule, checked
+from dicomwire.work.refusal import Reason, Refused
+from dicomwire.work.store import Transaction
+
+TOPIC: Final = "commitment"
+"""Notified when a transaction has changed."""
+
+REPORT: Final = "commitment-report"
+"""Kind of the jobs that report the result of a transaction."""
+
+TRANSACTION_UID: Final = tag_of("TransactionUID")
+_REFERENCE: Final = (Rule("ReferencedSOPClassUID", "1"), Rule("ReferencedSOPInstanceUID", "1"))
+REQUEST: Final = (Rule("TransactionUID", "1"), Rule("ReferencedSOPSequence", "1", _REFERENCE))
+RESULT: Final = (
+    Rule("TransactionUID", "1"),
+    Rule("ReferencedSOPSequence", "3", _REFERENCE),
+    Rule("FailedSOPSequence", "3", (*_REFERENCE, Rule("FailureReason", "1"))),
+)
+
+
+class FailureReason(IntEnum):
+    """Values of Failure Reason (0008,1197) (PS3.3 C.14.1.1)."""
+
+    PROCESSING_FAILURE = 0x0110
+    NO_SUCH_OBJECT_INSTANCE = 0x0112
+    CLASS_INSTANCE_CONFLICT = 0x0119
+    REFERENCED_SOP_CLASS_NOT_SUPPORTED = 0x0122
+    DUPLICATE_TRANSACTION_UID = 0x0131
+    RESOURCE_LIMITATION = 0x0213
+
+
+FAILURE_WORDS: Final = {
+    FailureReason.PROCESSING_FAILURE: "processing failure",
+    FailureReason.NO_SUCH_OBJECT_INSTANCE: "no such object instance",
+    FailureReason.CLASS_INSTANCE_CONFLICT: "class/instance conflict",
+    FailureReason.REFERENCED_SOP_CLASS_NOT_SUPPORTED: "referenced SOP class not supported",
+    FailureReason.DUPLICATE_TRANSACTION_UID: "duplicate transaction UID",
+    FailureReason.RESOURCE_LIMITATION: "resource limitation",
+}
+
+
+class Reference(NamedTuple):
+    """One instance of a transaction."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a transaction's instances."""
+
+    transaction_uid: str
+    committed: tuple[Reference, ...]
+    failed: tuple[tuple[Reference, int], ...]
+
+    @property
+    def complete(self) -> bool:
+        """Every instance is committed."""
+        return not self.failed
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A transaction that a peer asked of us.
+
+    Attributes:
+        ae_title: of the peer, where the report goes.
+        called_ae_title: ours, under which it asked.
+    """
+
+    transaction_uid: str
+    ae_title: str
+    called_ae_title: str
+    references: tuple[Reference, ...]
+
+
+def asked(attributes: DataSet) -> tuple[str, tuple[Reference, ...]]:
+    """Transaction UID and instances of an N-ACTION's data set.
+
+    Raises: Refused: MISSING_ATTRIBUTE, MISSING_VALUE, or INVALID_VALUE for UIDs that are none.
+    """
+    complete = checked(attributes, REQUEST)
+    uid = complete.text(TRANSACTION_UID)
+    if not is_valid_uid(uid):
+        raise Refused(Reason.INVALID_VALUE, "Transaction UID is no UID", (TRANSACTION_UID,))
+    return uid, _references(complete, "ReferencedSOPSequence")
+
+
+def accept(transaction: Transaction, request: Asked, *, now: float) -> None:
+    """Keep a transaction and write the job that reports it.
+
+    The same request again, from the same peer, is reported again.
+    Raises: Refused, DUPLICATE_TRANSACTION, when its UID is in use for something else.
+    """
+    uid, content = request.transaction_uid, json.dumps(request.references)
+    row = transaction.row(
+        "SELECT ae_title, content FROM commitment WHERE role = 'scp' AND transaction_uid = ?", (uid,)
+    )
+    if row is None:
+        transaction.rows(
+            "INSERT INTO commitment VALUES ('scp', ?, ?, ?, 'asked', '', ?, ?)",
+            (uid, request.ae_title, content, now, now),
+        )
+    elif row != (request.ae_title, content):
+        raise Refused(Reason.DUPLICATE_TRANSACTION, "Transaction UID is in use for other instances")
+    payload = json.dumps({"transaction": uid, "called": request.called_ae_title})
+    jobs.add(transaction, REPORT, request.ae_title, payload, now=now, name=f"{REPORT} {uid}")
+    transaction.notify(TOPIC)
+
+
+def find(transaction: Transaction, uid: str, called_ae_title: str = "") -> Asked | None:
+    """A transaction that was asked of us."""
+    row = transaction.row(
+        "SELECT ae_title, content FROM commitment WHERE role = 'scp' AND transaction_uid = ?", (uid,)
+    )
+    if row is None:
+        return None
+    references = tuple(Reference(*pair) for pair in json.loads(str(row[1])))
+    return Asked(uid, str(row[0]), called_ae_title, references)
+
+
+def reported(transaction: Transaction, result: Result, *, now: float) -> None:
+    """The peer has taken the report."""
+    state = "committed" if result.complete else "failed"
+    transaction.count(
+        "UPDATE commitment SET state = ?, result = ?, changed = ? WHERE role = 'scp' AND transaction_uid = ?",
+        (state, json.dumps(result.failed), now, result.transaction_uid),
+    )
+    transaction.notify(TOPIC)
+
+
+def report(result: Result, retrieve_ae_title: str = "") -> DataSet:
+    """The data set of an N-EVENT-REPORT (PS3.4 Table J.3-2)."""
+    data_set = DataSet().put(TRANSACTION_UID, result.transaction_uid)
+    if retrieve_ae_title and result.committed:
+        data_set.put("RetrieveAETitle", retrieve_ae_title)
+    if result.committed:
+        data_set.put("ReferencedSOPSequence", *(_item(reference) for reference in result.committed))
+    if result.failed:
+        items = (_item(reference).put("FailureReason", reason) for reference, reason in result.failed)
+        data_set.put("FailedSOPSequence", *items)
+    return data_set
+
+
+def request(transaction_uid: str, references: Iterable[Reference]) -> DataSet:
+    """The data set of an N-ACTION (PS3.4 Table J.3-1)."""
+    items = (_item(reference) for reference in references)
+    return DataSet().put(TRANSACTION_UID, transaction_uid).put("ReferencedSOPSequence", *items)
+
+
+def read_report(attributes: DataSet) -> Result:
+    """What a report says.
+
+    Raises: Refused: MISSING_ATTRIBUTE, MISSING_VALUE.
+    """
+    complete = checked(attributes, RESULT)
+    failed = []
+    for item in complete.sequence("FailedSOPSequence"):
+        reference = Reference(item.text("ReferencedSOPClassUID"), item.text("ReferencedSOPInstanceUID"))
+        failed.append((reference, int(item.text("FailureReason"))))
+    committed = _references(complete, "ReferencedSOPSequence")
+    return Result(complete.text(TRANSACTION_UID), committed, tuple(failed))
+
+
+# Asked for by us
+
+
+def expect(
+    transaction: Transaction, uid: str, ae_title: str, references: Sequence[Reference], *, now: float
+) -> None:
+    """Keep a transaction that we are about to ask a peer for; once more is the same."""
+    transaction.rows(
+        "INSERT OR IGNORE INTO commitment VALUES ('scu', ?, ?, ?, 'asked', '', ?, ?)",
+        (uid, ae_title, json.dumps(references), now, now),
+    )
+
+
+def settle(transaction: Transaction, result: Result, *, now: float) -> None:
+    """Take a report on a transaction of ours; once more is the same.
+
+    Raises: Refused, INVALID_ARGUMENT, for a transaction that we know nothing of.
+    """
+    uid = result.transaction_uid
+    row = transaction.row("SELECT content FROM commitment WHERE role = 'scu' AND transaction_uid = ?", (uid,))
+    if row is None:
+        raise Refused(Reason.INVALID_ARGUMENT, "Unknown Transaction UID", (TRANSACTION_UID,))
+    wanted = {Reference(*pair) for pair in json.loads(str(row[0]))}
+    lacking = wanted - set(result.committed) - {reference for reference, _ in result.failed}
+    failed = [*result.failed, *((reference, FailureReason.PROCESSING_FAILURE) for reference in lacking)]
+    transaction.count(
+        "UPDATE commitment SET state = ?, result = ?, changed = ? WHERE role = 'scu' AND transaction_uid = ?",
+        ("failed" if failed else "committed", json.dumps(failed), now, uid),
+    )
+    transaction.notify(TOPIC)
+
+
+def prune(transaction: Transaction, before: float) -> int:
+    """Forget transactions that were over before a time; how many."""
+    return transaction.count("DELETE FROM commitment WHERE state <> 'asked' AND changed < ?", (before,))
+
+
+def _references(data_set: DataSet, keyword: str) -> tuple[Reference, ...]:
+    return tuple(
+        Reference(item.text("ReferencedSOPClassUID"), item.text("ReferencedSOPInstanceUID"))
+        for item in data_set.sequence(keyword)
+    )
+
+
+def _item(reference: Reference) -> DataSet:
+    item = DataSet().put("ReferencedSOPClassUID", reference.sop_class_uid)
+    return item.put("ReferencedSOPInstanceUID", reference.sop_instance_uid)
