@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -74,6 +74,15 @@ async def pacs(
             yield Pacs(archive, one, made[0])
     finally:
         await archive.stop()
+
+
+@asynccontextmanager
+async def reporting(folder: Path, reports: Reports) -> AsyncIterator[Pacs]:
+    """A PACS that reaches CT1, which takes reports."""
+    async with AsyncExitStack() as stack:
+        here = listening(reports.services(), scp_roles=[STORAGE_COMMITMENT])
+        listener = await stack.enter_async_context(here)
+        yield await stack.enter_async_context(pacs(folder, {"CT1": destination("CT1", listener.port)}))
 
 
 async def ask(pacs: Pacs, uid: str, *references: Reference, calling: str = "CT1") -> Reply:
@@ -160,14 +169,13 @@ async def test_a_report_goes_over_a_new_association_when_the_first_is_over_or_no
 
 async def test_a_peer_that_refuses_the_report_there_gets_it_over_a_new_association(tmp_path: Path) -> None:
     reports = Reports()
-    async with listening(reports.services(), scp_roles=[STORAGE_COMMITMENT]) as listener:
-        async with pacs(tmp_path, {"CT1": destination("CT1", listener.port)}) as one:
-            async with (
-                one.department.connect(STORAGE_COMMITMENT) as association,  # performs nothing: 0122H
-                running(one.store, one.committer.kinds()),
-            ):
-                await storage_commitment.ask(association, "1.2.9", [HELD])
-                assert (await reports.next()).complete
+    async with (
+        reporting(tmp_path, reports) as one,
+        one.department.connect(STORAGE_COMMITMENT) as association,  # performs nothing: 0122H
+        running(one.store, one.committer.kinds()),
+    ):
+        await storage_commitment.ask(association, "1.2.9", [HELD])
+        assert (await reports.next()).complete
 
 
 async def test_a_report_is_tried_until_the_peer_is_there(tmp_path: Path) -> None:
@@ -247,14 +255,12 @@ async def test_a_request_that_is_refused_changes_nothing(tmp_path: Path, case: s
 
 async def test_the_same_request_again_is_reported_again_but_not_for_another_peer(tmp_path: Path) -> None:
     reports = Reports()
-    async with listening(reports.services(), scp_roles=[STORAGE_COMMITMENT]) as listener:
-        async with pacs(tmp_path, {"CT1": destination("CT1", listener.port)}) as one:
-            async with running(one.store, one.committer.kinds()):
-                for _ in range(2):
-                    assert (await ask(one, "1.2.9", HELD)).status == 0
-                    assert (await reports.next()).complete
-                    await until(one.store, State.DONE, 1)
-                assert (await ask(one, "1.2.9", HELD, calling="CT2")).status == 0x0131
+    async with reporting(tmp_path, reports) as one, running(one.store, one.committer.kinds()):
+        for _ in range(2):
+            assert (await ask(one, "1.2.9", HELD)).status == 0
+            assert (await reports.next()).complete
+            await until(one.store, State.DONE, 1)
+        assert (await ask(one, "1.2.9", HELD, calling="CT2")).status == 0x0131
 
 
 REPORTS: dict[str, tuple[int, DataSet | None, int]] = {
@@ -309,10 +315,9 @@ async def test_a_report_on_a_transaction_of_ours_settles_it(
 
 async def test_a_request_whose_association_breaks_is_reported_all_the_same(tmp_path: Path) -> None:
     reports = Reports()
-    async with listening(reports.services(), scp_roles=[STORAGE_COMMITMENT]) as listener:
-        async with pacs(tmp_path, {"CT1": destination("CT1", listener.port)}) as one:
-            async with one.department.connect(STORAGE_COMMITMENT) as association:
-                await storage_commitment.ask(association, "1.2.9", [HELD])
-                association.abort(why="a test")
-            async with running(one.store, one.committer.kinds()):
-                assert (await reports.next()).complete
+    async with reporting(tmp_path, reports) as one:
+        async with one.department.connect(STORAGE_COMMITMENT) as association:
+            await storage_commitment.ask(association, "1.2.9", [HELD])
+            association.abort(why="a test")
+        async with running(one.store, one.committer.kinds()):
+            assert (await reports.next()).complete
