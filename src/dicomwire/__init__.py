@@ -10,8 +10,11 @@ if TYPE_CHECKING:
     from dicomwire.association.acceptor import Acceptor
     from dicomwire.association.association import Association
     from dicomwire.association.options import AcceptorOptions
-    from dicomwire.association.requestor import Context, RequestorOptions, connect
-    from dicomwire.errors import DicomwireError
+    from dicomwire.association.requestor import Context, RequestorOptions, request_association
+    from dicomwire.errors import DicomwireError, OperationFailed
+    from dicomwire.services.blocking import BlockingClient, connect_blocking
+    from dicomwire.services.client import Client, connect
+    from dicomwire.services.proposals import QueryOptions
     from dicomwire.upper_layer.protocol import UpperLayer
 
 __version__ = "0.1.0"
@@ -21,12 +24,18 @@ __all__ = [
     "AcceptorOptions",
     "Archive",
     "Association",
+    "BlockingClient",
+    "Client",
     "Context",
     "DicomwireError",
+    "OperationFailed",
+    "QueryOptions",
     "RequestorOptions",
     "UpperLayer",
     "__version__",
     "connect",
+    "connect_blocking",
+    "request_association",
 ]
 
 _HOME = {
@@ -34,11 +43,17 @@ _HOME = {
     "AcceptorOptions": "dicomwire.association.options",
     "Archive": "dicomwire.archive.archive",
     "Association": "dicomwire.association.association",
+    "BlockingClient": "dicomwire.services.blocking",
+    "Client": "dicomwire.services.client",
     "Context": "dicomwire.association.requestor",
     "DicomwireError": "dicomwire.errors",
+    "OperationFailed": "dicomwire.errors",
+    "QueryOptions": "dicomwire.services.proposals",
     "RequestorOptions": "dicomwire.association.requestor",
     "UpperLayer": "dicomwire.upper_layer.protocol",
-    "connect": "dicomwire.association.requestor",
+    "connect": "dicomwire.services.client",
+    "connect_blocking": "dicomwire.services.blocking",
+    "request_association": "dicomwire.association.requestor",
 }
 
 

@@ -158,3 +158,21 @@ class ConfigurationError(DicomwireError):
 
 class TokenRefused(DicomwireError):
     """A token that proves nothing; the words say why without any part of it but names of claims."""
+
+
+class OperationFailed(DicomwireError):
+    """The peer answered a request with a failure (PS3.7 C).
+
+    Attributes:
+        status: of the response, as received.
+        comment: the peer's Error Comment, "" where it gave none.
+        offending_element: tags that the peer says are at fault.
+    """
+
+    def __init__(
+        self, message: str, *, status: int, comment: str = "", offending_element: tuple[int, ...] = ()
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.comment = comment
+        self.offending_element = offending_element

@@ -108,7 +108,7 @@ def test_the_character_set_can_be_a_key() -> None:
         ("PatientName=x", "ISO_IR 7", "no defined term"),
         ("Modality=Ä", None, "ASCII"),
         ("Rows=many", None, "no number"),
-        ("Rows=70000", None, "no number"),
+        ("Rows=70000", None, "cannot hold"),
         ("PixelData=1", None, "matches no value"),
         ("ReferencedStudySequence=1", None, "is a sequence"),
     ],

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_type_hints
 
 import typer
 
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
     from dicomwire.association.options import RequestorOptions
     from dicomwire.upper_layer.items import UserIdentityRq
 
+Asked = Annotated[
+    str,
+    typer.Argument(metavar="AE@HOST:PORT", help="Whom to ask; or the AE title of a configured peer."),
+]
 CallingAETitle = Annotated[
     str | None, typer.Option("--calling-ae-title", "-c", metavar="T", help="Our own AE title.")
 ]
@@ -112,6 +118,73 @@ class Access:
         given = [flag for flag, value in logins.items() if value is not None]
         if len(given) > 1:
             raise Stop(f"{' and '.join(given)} are {len(given)} logins: give one", 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """The flags themselves, with their defaults; `accepted` gives them to a command."""
+
+    calling_ae_title: CallingAETitle = None
+    timeout: Timeout = None
+    tls: TLS = False
+    tls_ca: TLSCA = None
+    tls_certificate: TLSCertificate = None
+    tls_key: TLSKey = None
+    tls_insecure: TLSInsecure = False
+    user: User = None
+    password: Password = None
+    token_file: TokenFile = None
+    kerberos_file: TicketFile = None
+    saml_file: AssertionFile = None
+
+    @property
+    def access(self) -> Access:
+        """Those of them that are about getting in."""
+        return Access(
+            self.tls,
+            self.tls_ca,
+            self.tls_certificate,
+            self.tls_key,
+            self.tls_insecure,
+            self.user,
+            self.password,
+            self.token_file,
+            self.kerberos_file,
+            self.saml_file,
+        )
+
+    def peer(self, text: str) -> Peer:
+        """The peer that a command names.
+
+        Raises: AddressError; ConfigurationError; Stop.
+        """
+        return peer(text, self.access, calling_ae_title=self.calling_ae_title, timeout=self.timeout)
+
+
+def accepted(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with the flags of `Flags` in place of its parameter `flags`."""
+    hints = get_type_hints(Flags, include_extras=True)
+    own = signature(command, eval_str=True)
+    given = [
+        Parameter(each.name, Parameter.KEYWORD_ONLY, default=each.default, annotation=hints[each.name])
+        for each in fields(Flags)
+    ]
+    make: Callable[..., Flags] = Flags
+
+    def run(**values: object) -> None:
+        flags = make(**{each.name: values.pop(each.name) for each in given})
+        command(**values, flags=flags)
+
+    place = list(own.parameters).index("flags")
+    others = list(own.parameters.values())
+    parameters = [
+        each.replace(kind=Parameter.KEYWORD_ONLY) for each in (*others[:place], *given, *others[place + 1 :])
+    ]
+    run.__doc__ = command.__doc__
+    run.__name__ = command.__name__
+    run.__dict__["__signature__"] = own.replace(parameters=parameters)
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
+    return run
 
 
 @dataclass(frozen=True, slots=True)

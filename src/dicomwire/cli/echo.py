@@ -9,9 +9,8 @@ from typing import Annotated
 
 import typer
 
-from dicomwire.cli import connection
 from dicomwire.cli.address import Address
-from dicomwire.cli.connection import Access, Peer
+from dicomwire.cli.connection import Asked, Flags, Peer, accepted
 from dicomwire.cli.output import Json, Stop, Verbose, escaped, log_to_stderr, show_json
 from dicomwire.dimse import status
 from dicomwire.uids import UNCOMPRESSED_TRANSFER_SYNTAXES, VERIFICATION
@@ -37,50 +36,25 @@ class Echoed:
     maximum_length: int
 
 
+@accepted
 def echo(
-    peer: Annotated[
-        str, typer.Argument(metavar="AE@HOST:PORT", help="Whom to ask; or the AE title of one in [[peers]].")
-    ],
+    peer: Asked,
     *,
     count: Count = 1,
-    calling_ae_title: connection.CallingAETitle = None,
-    timeout: connection.Timeout = None,
-    tls: connection.TLS = False,
-    tls_ca: connection.TLSCA = None,
-    tls_certificate: connection.TLSCertificate = None,
-    tls_key: connection.TLSKey = None,
-    tls_insecure: connection.TLSInsecure = False,
-    user: connection.User = None,
-    password: connection.Password = None,
-    token_file: connection.TokenFile = None,
-    kerberos_file: connection.TicketFile = None,
-    saml_file: connection.AssertionFile = None,
+    flags: Flags,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
     """Ask a peer whether it is there: C-ECHO. Exit status 0: it is; 1: it is not, or it refuses."""
     log_to_stderr(verbose=verbose)
-    access = Access(
-        tls,
-        tls_ca,
-        tls_certificate,
-        tls_key,
-        tls_insecure,
-        user,
-        password,
-        token_file,
-        kerberos_file,
-        saml_file,
-    )
-    asked = connection.peer(peer, access, calling_ae_title=calling_ae_title, timeout=timeout)
-    echoed = asyncio.run(_echo(asked, count))
+    echoed = asyncio.run(_echo(flags.peer(peer), count))
     failed = next((code for code in echoed.statuses if code != status.SUCCESS), None)
     if as_json:
         show_json(_facts(echoed))
     elif failed is None:
         _tell(echoed, verbose=verbose)
     if failed is not None:
-        raise Stop(f"{asked.address} answered {status.words(status.ECHO, failed)}", 1)
+        raise Stop(f"{echoed.peer} answered {status.words(status.ECHO, failed)}", 1)
 
 
 async def _echo(peer: Peer, count: int) -> Echoed:

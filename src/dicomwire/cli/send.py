@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from dicomwire.cli import connection
 from dicomwire.cli.address import is_url
-from dicomwire.cli.connection import Access, Peer
+from dicomwire.cli.connection import Access, Flags, Peer, accepted
 from dicomwire.cli.output import Json, Stop, Verbose, log_to_stderr
 
 if TYPE_CHECKING:
@@ -41,23 +40,13 @@ Associations = Annotated[
 ]
 
 
+@accepted
 def send(
     destination: Destination,
     paths: Paths,
     *,
     associations: Associations = 1,
-    calling_ae_title: connection.CallingAETitle = None,
-    timeout: connection.Timeout = None,
-    tls: connection.TLS = False,
-    tls_ca: connection.TLSCA = None,
-    tls_certificate: connection.TLSCertificate = None,
-    tls_key: connection.TLSKey = None,
-    tls_insecure: connection.TLSInsecure = False,
-    user: connection.User = None,
-    password: connection.Password = None,
-    token_file: connection.TokenFile = None,
-    kerberos_file: connection.TicketFile = None,
-    saml_file: connection.AssertionFile = None,
+    flags: Flags,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
@@ -65,21 +54,7 @@ def send(
 
     Exit status 0: all are stored; 1: some are not. What is no DICOM file is passed over in folders.
     """
-    access = Access(
-        tls,
-        tls_ca,
-        tls_certificate,
-        tls_key,
-        tls_insecure,
-        user,
-        password,
-        token_file,
-        kerberos_file,
-        saml_file,
-    )
-    target: str | Peer = destination
-    if not is_url(destination):
-        target = connection.peer(destination, access, calling_ae_title=calling_ae_title, timeout=timeout)
+    target = destination if is_url(destination) else flags.peer(destination)
     if missing := [path for path in paths if not path.exists()]:
         raise Stop("\n".join(f"{path}: no such file or folder" for path in missing), 2)
     log_to_stderr(verbose=verbose)
@@ -88,7 +63,7 @@ def send(
     instances, refused, foreign = summary.read(paths)
     result = summary.Summary(destination, refused, foreign)
     length = sum(instance.length for instance in instances)
-    deliver = _deliverer(target, access, timeout)
+    deliver = _deliverer(target, flags.access, flags.timeout)
     began = perf_counter()
     with summary.progress(len(instances), length, quiet=as_json) as moved:
 
@@ -108,7 +83,7 @@ def send(
 
 def _deliverer(target: str | Peer, access: Access, timeout: float | None) -> Deliver:
     """How instances get to the destination."""
-    if isinstance(target, connection.Peer):
+    if isinstance(target, Peer):
         return partial(_store, target)
     from dicomwire.cli import stow
 

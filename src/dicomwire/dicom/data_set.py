@@ -136,7 +136,7 @@ def encode(data_set: DataSet, transfer_syntax_uid: str, *, character_set: str | 
     if character_set is None:
         character_set = "\\".join(data_set.texts(SPECIFIC_CHARACTER_SET))
     codec = encodable(character_set)
-    texts = list(_texts(data_set))
+    texts = list(texts_of(data_set))
     if codec is None or not all(_fits(text, codec) for text in texts):
         codec, character_set = "utf_8", UTF_8
     if all(text.isascii() for text in texts) and character_set == UTF_8:
@@ -162,7 +162,7 @@ def _built(parsed: Parsed) -> DataSet:
     return data_set
 
 
-def _texts(data_set: DataSet) -> Iterable[str]:
+def texts_of(data_set: DataSet) -> Iterable[str]:
     """Every value that the character set governs."""
     for attribute in data_set.values():
         if attribute.vr in TEXT_VRS:
@@ -170,7 +170,7 @@ def _texts(data_set: DataSet) -> Iterable[str]:
         elif attribute.vr == "SQ":
             for item in attribute.values:
                 if isinstance(item, DataSet):
-                    yield from _texts(item)
+                    yield from texts_of(item)
 
 
 def _fits(text: str, codec: str) -> bool:

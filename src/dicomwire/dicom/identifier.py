@@ -9,27 +9,25 @@ from __future__ import annotations
 
 import difflib
 import re
-import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from dicomwire.dicom.charset import character_set
+from dicomwire.dicom import data_set
+from dicomwire.dicom.charset import character_set, encodable
 from dicomwire.dicom.context import DECIDING, Context
-from dicomwire.dicom.convert import header
+from dicomwire.dicom.data_set import DataSet
 from dicomwire.dicom.dictionary import TAGS, keyword_of, tag_text, vr_of
 from dicomwire.dicom.elements import Kind, elements
-from dicomwire.dicom.encoding import ITEM, Buffer, Encoding, encoding_of
+from dicomwire.dicom.encoding import Buffer, encoding_of
 from dicomwire.dicom.indexed import SPECIFIC_CHARACTER_SET
 from dicomwire.dicom.values import NUMBER_FORMATS, STRING_VRS, TEXT_VRS, Decoder
-from dicomwire.errors import QueryError
+from dicomwire.errors import InvalidAttribute, QueryError
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN
 
 QUERY_RETRIEVE_LEVEL: Final = 0x00080052
-UNICODE: Final = "ISO_IR 192"
 
 _TAG: Final = re.compile(r"\(?([0-9A-Fa-f]{4}),?([0-9A-Fa-f]{4})\)?")
-_INTEGERS: Final = frozenset("bBhHiIqQ")
 
 Path: TypeAlias = tuple[int, ...]
 """Tags from the data set down: of sequences, and of the element last."""
@@ -96,8 +94,6 @@ def _tag(part: str, name: str) -> int:
 
 # Keys to bytes
 
-Tree: TypeAlias = "dict[int, str | Tree]"
-
 
 def encode(
     keys: Iterable[Key],
@@ -107,87 +103,75 @@ def encode(
 ) -> bytes:
     """The data set of keys, elements ascending. A key that is there twice has both values.
 
-    transfer_syntax_uid: an uncompressed one that is not deflated.
-    character_set_name: Specific Character Set (0008,0005) of the text; None for ASCII, or ISO_IR 192 where
-        ASCII is not enough.
-    Raises: QueryError, when a value cannot be written: not in the character set, no number, too long.
+    transfer_syntax_uid: an uncompressed one.
+    character_set_name: Specific Character Set (0008,0005) of the text; None for that among the keys, ASCII
+        without, or ISO_IR 192 where ASCII is not enough.
+    Raises: QueryError, when a value cannot be written: not in the character set, no number.
     """
     tree = _tree(keys)
-    said = tree.get(SPECIFIC_CHARACTER_SET)
-    terms = character_set_name or (said if isinstance(said, str) else "")
-    if not terms and not all(text.isascii() for text in _texts(tree)):
-        terms = UNICODE
+    terms = character_set_name or tree.text(SPECIFIC_CHARACTER_SET)
     if terms:
-        tree[SPECIFIC_CHARACTER_SET] = terms
-    chosen = character_set(terms.encode("ascii", "replace"))
-    if chosen.unknown:
-        raise QueryError(f"character set {terms!r}: {', '.join(chosen.unknown)} is no defined term (PS3.3)")
-    return b"".join(_written(tree, encoding_of(transfer_syntax_uid), chosen.codec))
+        tree.put(SPECIFIC_CHARACTER_SET, terms)
+        _check_character_set(tree, terms)
+    try:
+        return data_set.encode(tree, transfer_syntax_uid)
+    except InvalidAttribute as error:
+        raise QueryError(str(error)) from error
 
 
-def _tree(keys: Iterable[Key]) -> Tree:
-    tree: Tree = {}
+def _tree(keys: Iterable[Key]) -> DataSet:
+    tree = DataSet()
     for key in keys:
         branch = tree
         for tag in key.path[:-1]:
-            below = branch.setdefault(tag, {})
-            if not isinstance(below, dict):
-                below = branch[tag] = {}
-            branch = below
+            items = branch.sequence(tag) or (DataSet(),)
+            branch.put(tag, *items)
+            branch = items[0]
         tag = key.path[-1]
-        present = branch.get(tag)
-        if vr_of(tag) == "SQ" and key.value:
+        if vr_of(tag) != "SQ":
+            branch.put(tag, *branch.values_of(tag), *_values_of(key))
+        elif key.value:
             raise QueryError(f"key {key.name} is a sequence: name what is in it, as in {key.name}.Keyword")
-        if isinstance(present, dict):
-            continue
-        branch[tag] = f"{present}\\{key.value}" if present and key.value else present or key.value
+        elif tag not in branch:
+            branch.put(tag)
     return tree
 
 
-def _texts(tree: Tree) -> Iterator[str]:
-    for value in tree.values():
-        if isinstance(value, str):
-            yield value
-        else:
-            yield from _texts(value)
+def _values_of(key: Key) -> Iterator[str | int | float]:
+    """A key's values as its VR has them."""
+    vr = vr_of(key.path[-1])[:2]
+    if not key.value:
+        return
+    if vr in STRING_VRS or vr == "UN":
+        if vr not in TEXT_VRS and not key.value.isascii():
+            raise QueryError(f"{key.name}={key.value!r}: VR {vr} is ASCII")
+        yield key.value
+    elif vr == "AT":
+        yield from (_tag(part.strip(), part) for part in key.value.split("\\"))
+    elif vr in NUMBER_FORMATS:
+        convert: Callable[[str], int | float] = float if vr in ("FD", "FL") else int
+        try:
+            yield from (convert(part) for part in key.value.split("\\"))
+        except ValueError:
+            raise QueryError(f"{key.name}={key.value!r} is no number of VR {vr}") from None
+    else:
+        raise QueryError(f"{key.name} has VR {vr}, which matches no value")
 
 
-def _written(tree: Tree, encoding: Encoding, codec: str) -> Iterator[bytes]:
-    for tag, value in sorted(tree.items()):
-        vr = Context().vr(tag)
-        if isinstance(value, dict):
-            vr = "SQ"
-            item = b"".join(_written(value, encoding, codec))
-            raw = encoding.item.pack(ITEM >> 16, ITEM & 0xFFFF, len(item)) + item
-        elif value:
-            raw = _raw(tag, vr, value, encoding, codec)
-        else:
-            raw = b""
-        yield header(tag, vr, len(raw), encoding) + raw
-
-
-def _raw(tag: int, vr: str, value: str, encoding: Encoding, codec: str) -> bytes:
-    try:
-        if vr in NUMBER_FORMATS:
-            return b"".join(_number(part, NUMBER_FORMATS[vr], encoding) for part in value.split("\\"))
-        if vr == "AT":
-            tags = [_tag(part.strip(), part) for part in value.split("\\")]
-            return b"".join(struct.pack(f"{encoding.order}HH", each >> 16, each & 0xFFFF) for each in tags)
-        raw = value.encode(codec if vr in TEXT_VRS else "ascii")
-    except UnicodeEncodeError as error:
-        bad = value[error.start : error.end]
-        where = f"the character set ({codec})" if vr in TEXT_VRS else f"ASCII, which is all of VR {vr}"
-        raise QueryError(f"{path_text((tag,))}={value!r}: {bad!r} is not in {where}") from None
-    except (ValueError, struct.error):
-        raise QueryError(f"{path_text((tag,))}={value!r} is no number of VR {vr}") from None
-    if vr not in STRING_VRS and vr != "UN":
-        raise QueryError(f"{path_text((tag,))} has VR {vr}, which matches no value")
-    return raw + (b"\0" if vr in ("UI", "UN") else b" ") * (len(raw) & 1)
-
-
-def _number(text: str, code: str, encoding: Encoding) -> bytes:
-    convert: Callable[[str], int | float] = int if code in _INTEGERS else float
-    return struct.pack(encoding.order + code, convert(text))
+def _check_character_set(tree: DataSet, terms: str) -> None:
+    """Whether text can be written as it was asked for; the encoder would take UTF-8 in its place."""
+    codec = encodable(terms)
+    if codec is None:
+        raise QueryError(
+            f"character set {terms!r} is no defined term, or needs code extensions: "
+            "a query is written in one without, such as ISO_IR 192 (PS3.3 C.12.1.1.2)"
+        )
+    for text in data_set.texts_of(tree):
+        try:
+            text.encode(codec)
+        except UnicodeEncodeError as error:
+            bad = text[error.start : error.end]
+            raise QueryError(f"{text!r}: {bad!r} is not in the character set {terms}") from None
 
 
 # Bytes to values

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from mmap import ACCESS_READ, MADV_DONTNEED, MADV_WILLNEED, PAGESIZE, mmap
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from dicomwire.archive.archive import Archive, Stored
 from dicomwire.dicom.part10 import read_file_meta
@@ -66,6 +66,10 @@ class Instance:
     open: Callable[[], AbstractContextManager[DataSet]]
 
 
+Opener: TypeAlias = Callable[[int], Callable[[], AbstractContextManager[DataSet]]]
+"""Gives, for the length of the meta information, what gives the data set behind it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Skipped:
     """Something that is not sent, and why."""
@@ -97,7 +101,12 @@ def read_file(path: Path) -> Instance | Skipped:
         return Skipped(str(path), error.strerror or type(error).__name__)
     if isinstance(mapped, str):
         return Skipped(str(path), mapped)
-    return _examine(path, memoryview(mapped))
+    return _examine(str(path), memoryview(mapped), partial(partial, _open_file, path))
+
+
+def read_bytes(data: bytes, name: str) -> Instance | Skipped:
+    """What a Part 10 file in memory is."""
+    return _examine(name, memoryview(data), partial(partial, _open_bytes, data))
 
 
 def _map(path: Path) -> mmap | str:
@@ -114,31 +123,31 @@ def _map(path: Path) -> mmap | str:
         os.close(file)
 
 
-def _examine(path: Path, view: memoryview) -> Instance | Skipped:
+def _examine(name: str, view: memoryview, opener: Opener) -> Instance | Skipped:
     try:
         meta = read_file_meta(view, complete=True, accept_bare=True)
     except Part10Error as error:
-        return Skipped(str(path), f"not a DICOM file: {error.what}")
+        return Skipped(name, f"not a DICOM file: {error.what}")
     if meta is None:
-        return Skipped(str(path), "not a DICOM file: it ends within its meta information")
+        return Skipped(name, "not a DICOM file: it ends within its meta information")
     if meta.media_storage_sop_class_uid == MEDIA_STORAGE_DIRECTORY:
-        return Skipped(str(path), "a DICOMDIR, which is no instance of a storage SOP class")
+        return Skipped(name, "a DICOMDIR, which is no instance of a storage SOP class")
     data_set = view[meta.length :]
     try:
         found = scan(data_set, meta.transfer_syntax_uid)
     except DataSetError as error:
-        return Skipped(str(path), f"data set cannot be read to its end: {error}")
+        return Skipped(name, f"data set cannot be read to its end: {error}")
     uids = [found.text(tag) for tag, _ in _NEEDED]
     missing = [name for (_, name), uid in zip(_NEEDED, uids, strict=True) if not uid]
     if missing:
-        return Skipped(str(path), f"data set without {', '.join(missing)}")
+        return Skipped(name, f"data set without {', '.join(missing)}")
     return Instance(
-        name=str(path),
+        name=name,
         sop_class_uid=uids[0],
         sop_instance_uid=uids[1],
         transfer_syntax_uid=meta.transfer_syntax_uid,
         length=len(data_set),
-        open=partial(_open_file, path, meta.length),
+        open=opener(meta.length),
     )
 
 
@@ -152,6 +161,12 @@ def from_archive(archive: Archive, stored: Stored) -> Instance:
         length=stored.length - stored.data_set_offset,
         open=partial(_open_stored, archive, stored),
     )
+
+
+@contextmanager
+def _open_bytes(data: bytes, offset: int) -> Iterator[DataSet]:
+    view = memoryview(data)[offset:]
+    yield DataSet(view, lambda: iter((view,)))
 
 
 @contextmanager

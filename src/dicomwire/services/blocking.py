@@ -1,0 +1,314 @@
+"""The client for scripts and notebooks: the same calls, each returning when it is done (PS3.4 A, B, C).
+
+Every client has a thread with an event loop of its own, so that it works where a loop is running already, as
+in Jupyter. Iterators take one element after the other out of that loop, so nothing is read ahead beyond what
+the association buffers. A client is used by one thread at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import pydicom
+
+from dicomwire.association.address import Address
+from dicomwire.association.options import RequestorOptions
+from dicomwire.association.performer import Services
+from dicomwire.association.requestor import Context
+from dicomwire.services import client
+from dicomwire.services.client import DEFAULTS, QUERY_DEFAULTS, Client, Retrieval
+from dicomwire.services.data_sets import ReceivedInstance, Storable
+from dicomwire.services.keys import Query, Value
+from dicomwire.services.models import Level, Root
+from dicomwire.services.normalized import Reply
+from dicomwire.services.proposals import COMMON_STORAGE, EVERYTHING, QueryOptions, Use
+from dicomwire.services.querying import Match
+from dicomwire.services.receiving import Written
+from dicomwire.services.retrieving import Progress
+from dicomwire.services.sending import Delivery
+
+Result = TypeVar("Result")
+
+
+class Loop:
+    """An event loop in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="dicomwire", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    def wait(self, work: Coroutine[object, object, Result]) -> Result:
+        """Run work in the loop and wait for its end; interrupted, it is cancelled."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def iterate(self, elements: AsyncGenerator[Result, None]) -> Iterator[Result]:
+        """The elements of an asynchronous generator, one by one."""
+        try:
+            while True:
+                try:
+                    yield self.wait(_next(elements))
+                except StopAsyncIteration:
+                    return
+        finally:
+            self.wait(_close(elements))
+
+    def close(self) -> None:
+        """End what still runs, the loop and the thread."""
+        self.wait(_end())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+async def _next(elements: AsyncGenerator[Result, None]) -> Result:
+    return await anext(elements)
+
+
+async def _close(elements: AsyncGenerator[Result, None]) -> None:
+    await elements.aclose()
+
+
+async def _end() -> None:
+    loop = asyncio.get_running_loop()
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await loop.shutdown_asyncgens()
+    await loop.shutdown_default_executor()
+
+
+@contextmanager
+def connect_blocking(
+    peer: str | Address,
+    port: int | None = None,
+    *,
+    called_ae_title: str = "",
+    calling_ae_title: str = "DICOMWIRE",
+    uses: Iterable[Use | str] = EVERYTHING,
+    storage: Sequence[str] = COMMON_STORAGE,
+    contexts: Iterable[Context | str] = (),
+    query_options: QueryOptions = QUERY_DEFAULTS,
+    services: Services | None = None,
+    options: RequestorOptions = DEFAULTS,
+) -> Iterator[BlockingClient]:
+    """Open an association for the length of a `with`: released behind it, aborted when it raises.
+
+    Arguments and exceptions are those of `client.connect`; `services` run in the client's own thread.
+    """
+    opening = client.connect(
+        peer,
+        port,
+        called_ae_title=called_ae_title,
+        calling_ae_title=calling_ae_title,
+        uses=uses,
+        storage=storage,
+        contexts=contexts,
+        query_options=query_options,
+        services=services,
+        options=options,
+    )
+    with ExitStack() as stack:
+        loop = Loop()
+        stack.callback(loop.close)
+        opened = loop.wait(opening.__aenter__())
+        try:
+            yield BlockingClient(opened, loop)
+        except BaseException as error:
+            loop.wait(opening.__aexit__(type(error), error, error.__traceback__))
+            raise
+        loop.wait(opening.__aexit__(None, None, None))
+
+
+class BlockingClient:
+    """A `Client` whose calls return when they are done; see there for each of them.
+
+    Attributes:
+        client: the one behind it, which belongs to the loop in the client's thread.
+    """
+
+    def __init__(self, client: Client, loop: Loop) -> None:
+        self.client = client
+        self._loop = loop
+
+    def echo(self) -> None:
+        """Ask whether the peer is there."""
+        self._loop.wait(self.client.echo())
+
+    def find(
+        self,
+        query: Query = None,
+        *,
+        level: Level | str | None = None,
+        root: Root | str | None = None,
+        limit: int | None = None,
+        character_set: str | None = None,
+        **keys: Value,
+    ) -> Iterator[pydicom.Dataset]:
+        """Query the peer and yield what matches, as it comes."""
+        found = self.client.find(
+            query, level=level, root=root, limit=limit, character_set=character_set, **keys
+        )
+        return self._loop.iterate(found)
+
+    def matches(
+        self,
+        query: Query = None,
+        *,
+        level: Level | str | None = None,
+        root: Root | str | None = None,
+        limit: int | None = None,
+        character_set: str | None = None,
+        **keys: Value,
+    ) -> Iterator[Match]:
+        """The same as bytes, without pydicom."""
+        found = self.client.matches(
+            query, level=level, root=root, limit=limit, character_set=character_set, **keys
+        )
+        return self._loop.iterate(found)
+
+    def worklist(
+        self, query: Query = None, *, limit: int | None = None, **keys: Value
+    ) -> Iterator[pydicom.Dataset]:
+        """Scheduled procedure steps."""
+        return self._loop.iterate(self.client.worklist(query, limit=limit, **keys))
+
+    def move(
+        self,
+        destination: str,
+        query: Query = None,
+        *,
+        level: Level | str | None = None,
+        root: Root | str | None = None,
+        report: Callable[[Progress], None] = lambda progress: None,
+        **keys: Value,
+    ) -> Progress:
+        """Have the peer send instances to another AE.
+
+        Args:
+            report: told how far it is, in the client's thread.
+
+        Returns: the final answer.
+        """
+        moving = self.client.move(destination, query, level=level, root=root, **keys)
+        return self._loop.wait(_told(moving, report))
+
+    def get(
+        self,
+        query: Query = None,
+        *,
+        level: Level | str | None = None,
+        root: Root | str | None = None,
+        **keys: Value,
+    ) -> Iterator[ReceivedInstance]:
+        """Have the peer send instances over this association, and yield them as they come."""
+        return self._loop.iterate(self.client.get(query, level=level, root=root, **keys))
+
+    def get_files(
+        self,
+        folder: Path | str,
+        query: Query = None,
+        *,
+        level: Level | str | None = None,
+        root: Root | str | None = None,
+        report: Callable[[Written], None] = lambda written: None,
+        **keys: Value,
+    ) -> Progress:
+        """The same into a folder.
+
+        Args:
+            report: told of each instance that is written, in the client's thread.
+
+        Returns: the final answer.
+        """
+        getting = self.client.get_files(folder, query, level=level, root=root, report=report, **keys)
+        return self._loop.wait(_told(getting, lambda progress: None))
+
+    def store(self, item: Storable) -> Delivery:
+        """Send one instance and wait until the peer has it."""
+        return self._loop.wait(self.client.store(item))
+
+    def store_all(
+        self,
+        items: Iterable[Storable],
+        report: Callable[[Delivery], None] = lambda delivery: None,
+    ) -> list[Delivery]:
+        """Send instances, folders with all that is in them, and tell what became of each."""
+        return self._loop.wait(self.client.store_all(items, report))
+
+    def n_create(
+        self, sop_class_uid: str, sop_instance_uid: str | None = None, data: pydicom.Dataset | None = None
+    ) -> Reply:
+        """Have an instance made."""
+        return self._loop.wait(self.client.n_create(sop_class_uid, sop_instance_uid, data))
+
+    def n_set(self, sop_class_uid: str, sop_instance_uid: str, data: pydicom.Dataset) -> Reply:
+        """Have attributes of an instance changed."""
+        return self._loop.wait(self.client.n_set(sop_class_uid, sop_instance_uid, data))
+
+    def n_get(
+        self, sop_class_uid: str, sop_instance_uid: str, keywords: Iterable[str] = ()
+    ) -> pydicom.Dataset:
+        """Attributes of an instance."""
+        return self._loop.wait(self.client.n_get(sop_class_uid, sop_instance_uid, keywords))
+
+    def n_action(
+        self,
+        sop_class_uid: str,
+        sop_instance_uid: str,
+        action_type_id: int,
+        data: pydicom.Dataset | None = None,
+    ) -> Reply:
+        """Have something done with an instance."""
+        return self._loop.wait(self.client.n_action(sop_class_uid, sop_instance_uid, action_type_id, data))
+
+    def n_delete(self, sop_class_uid: str, sop_instance_uid: str) -> Reply:
+        """Have an instance deleted."""
+        return self._loop.wait(self.client.n_delete(sop_class_uid, sop_instance_uid))
+
+    def n_event_report(
+        self,
+        sop_class_uid: str,
+        sop_instance_uid: str,
+        event_type_id: int,
+        data: pydicom.Dataset | None = None,
+    ) -> Reply:
+        """Tell the peer of an event about an instance."""
+        reporting = self.client.n_event_report(sop_class_uid, sop_instance_uid, event_type_id, data)
+        return self._loop.wait(reporting)
+
+    def release(self) -> None:
+        """End the association in order, before the `with` does."""
+        self._loop.wait(self.client.release())
+
+    def abort(self) -> None:
+        """End the association at once."""
+        self._loop.wait(_abort(self.client))
+
+
+async def _told(retrieval: Retrieval, report: Callable[[Progress], None]) -> Progress:
+    async def steps() -> AsyncGenerator[Progress, None]:
+        async for step in retrieval:
+            report(step)
+            yield step
+
+    return await Retrieval(steps())
+
+
+async def _abort(client: Client) -> None:
+    client.abort()
