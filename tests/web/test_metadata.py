@@ -167,3 +167,16 @@ async def test_bulk_data_that_is_none(door, make_instance, path: str, status: in
 async def test_bulk_data_as_an_image_is_406(door, make_instance) -> None:
     await door.store(make_instance())
     assert (await door.get(INSTANCE + "/bulkdata/7FE00010", "image/jpeg")).status_code == 406
+
+
+async def test_metadata_are_not_sent_again_to_who_has_them(door, make_instance) -> None:
+    await door.store(make_instance(1))
+    path = "/studies/1.2.3/metadata"
+    tag = (await door.get(path)).headers["etag"]
+    for known in (tag, f'"other", W/{tag}', "*"):
+        again = await door.get(path, **{"If-None-Match": known})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+    other = await door.get(path, 'multipart/related; type="application/dicom+xml"', **{"If-None-Match": tag})
+    assert other.status_code == 200
+    await door.store(make_instance(2))
+    assert (await door.get(path, **{"If-None-Match": tag})).status_code == 200

@@ -125,10 +125,18 @@ class Archive:
         return Reception(self._committer, self._budget, self._pool, offered, origin)
 
     def plan(
-        self, *, study: str | None = None, series: str | None = None, instance: str | None = None
+        self,
+        *,
+        study: str | None = None,
+        series: str | None = None,
+        instance: str | None = None,
+        every_version: bool = False,
     ) -> list[Stored]:
-        """The current instances of a study, a series or one instance, by series and instance number."""
-        return self.catalogue.plan(study=study, series=series, instance=instance)
+        """The instances of a study, a series or one instance, by series and instance number.
+
+        every_version: conflicting versions too, not only the current ones.
+        """
+        return self.catalogue.plan(study=study, series=series, instance=instance, every_version=every_version)
 
     def select(
         self,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
@@ -102,24 +102,29 @@ class Catalogue:
         found: list[Row] = connection.execute(sql, parameters).fetchall()
         return found
 
-    def plan(self, *, study: str | None, series: str | None, instance: str | None) -> list[Stored]:
-        """The current instances of a study, a series or one instance, in the order of their numbers."""
+    def plan(
+        self, *, study: str | None, series: str | None, instance: str | None, every_version: bool = False
+    ) -> list[Stored]:
+        """The instances of a study, a series or one instance, in the order of their numbers.
+
+        every_version: conflicting versions too, not only the current ones.
+        """
         wanted = {"study_instance_uid": study, "series_instance_uid": series, "sop_instance_uid": instance}
-        named = {column: uid for column, uid in wanted.items() if uid is not None}
-        where = " AND ".join(f"{column} = ?" for column in named)
-        sql = f"{_STORED} WHERE current = 1{' AND ' + where if where else ''}{_ORDER}"
-        return [Stored(*row) for row in self.rows(sql, list(named.values()))]  # type: ignore[arg-type]
+        values = {column: [uid] for column, uid in wanted.items() if uid is not None}
+        return self._selected(values, "" if every_version else "current = 1")
 
     def select(self, **wanted: Sequence[str]) -> list[Stored]:
         """The current instances with one of the values of each list that is not empty, ordered as a plan."""
-        asked = {column: values for column, values in wanted.items() if values}
-        where = " AND ".join(
-            f"{column} = ?" if len(values) == 1 else f"{column} IN (SELECT value FROM json_each(?))"
-            for column, values in asked.items()
-        )
-        parameters = [values[0] if len(values) == 1 else json.dumps(values) for values in asked.values()]
-        sql = f"{_STORED} WHERE current = 1{' AND ' + where if where else ''}{_ORDER}"
-        return [Stored(*row) for row in self.rows(sql, parameters)]  # type: ignore[arg-type]
+        return self._selected({column: values for column, values in wanted.items() if values}, "current = 1")
+
+    def _selected(self, wanted: Mapping[str, Sequence[str]], condition: str) -> list[Stored]:
+        conditions = [condition] if condition else []
+        for column, values in wanted.items():
+            one = len(values) == 1
+            conditions.append(f"{column} = ?" if one else f"{column} IN (SELECT value FROM json_each(?))")
+        parameters = [values[0] if len(values) == 1 else json.dumps(values) for values in wanted.values()]
+        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        return [Stored(*row) for row in self.rows(f"{_STORED}{where}{_ORDER}", parameters)]  # type: ignore[arg-type]
 
     def page(self, after: int, limit: int) -> list[Stored]:
         """Every version of every instance, by record id, from behind `after` on."""

@@ -40,7 +40,6 @@ def unavailable(settings: Settings) -> tuple[str, ...]:
         (archive.catalogue != "sqlite", "archive.catalogue: only sqlite is possible"),
         (archive.segments != "files", "archive.segments: only files are possible"),
         (archive.preamble != "zero", "archive.preamble: only zero is possible"),
-        (settings.web.delete, "web.delete: nothing can be deleted over HTTP"),
     )
     return tuple(f"{words} in this version" for wanted, words in asked if wanted)
 

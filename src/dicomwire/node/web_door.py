@@ -35,6 +35,7 @@ def web_options(settings: Settings) -> WebOptions:
     return WebOptions(
         public_url=web.public_url.rstrip("/") + DICOMWEB if web.public_url else None,
         trust_forwarded=web.trust_forwarded,
+        delete=web.delete,
         cors_origins=web.cors_origins,
         sop_classes=None if ANY_SOP_CLASS in dimse.extra_sop_classes else storage_classes(dimse),
         maximum_body=web.maximum_body,

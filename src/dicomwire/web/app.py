@@ -19,6 +19,8 @@ from starlette.types import Receive, Scope, Send
 from dicomwire.archive.archive import Archive
 from dicomwire.archive.query import Level
 from dicomwire.web.bulkdata import BulkData
+from dicomwire.web.capabilities import Capabilities
+from dicomwire.web.delete import Delete
 from dicomwire.web.frames import Frames
 from dicomwire.web.metadata import Metadata
 from dicomwire.web.options import WebOptions
@@ -42,11 +44,11 @@ class Resource:
         self._methods = dict(methods)
         if "GET" in methods:
             self._methods["HEAD"] = methods["GET"]
-        self.allow = ", ".join(sorted((*self._methods, "OPTIONS")))
+        self.allow = ", ".join(sorted({*self._methods, "OPTIONS"}))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method: str = scope["method"]
-        if method == "OPTIONS":
+        if method == "OPTIONS" and "OPTIONS" not in self._methods:
             await Response(status_code=204, headers={"Allow": self.allow})(scope, receive, send)
             return
         endpoint = self._methods.get(method)
@@ -82,6 +84,12 @@ def routes(archive: Archive, options: WebOptions) -> list[Route]:
         INSTANCE + "/frames/{frames}": {"GET": frames},
         INSTANCE + "/bulkdata/{path:path}": {"GET": bulk_data},
     }
+    if options.delete:
+        delete = Delete(archive)
+        for path in (STUDY, SERIES, INSTANCE):
+            table[path]["DELETE"] = delete
+    capabilities = Capabilities(options, {path: tuple(methods) for path, methods in table.items()})
+    table["/"] = {"GET": capabilities, "OPTIONS": capabilities}
     return [Route(path, Resource(methods)) for path, methods in table.items()]
 
 
@@ -93,9 +101,9 @@ def build(archive: Archive, options: WebOptions | None = None) -> Starlette:
         cors = Middleware(
             CORSMiddleware,
             allow_origins=options.cors_origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=["accept", "authorization", "content-type", "range"],
-            expose_headers=["content-location", "content-range", "warning"],
+            allow_methods=["GET", "POST", "PUT", *(["DELETE"] if options.delete else [])],
+            allow_headers=["accept", "authorization", "content-type", "if-none-match", "range"],
+            expose_headers=["content-location", "content-range", "etag", "location", "warning"],
         )
         middleware.insert(0, cors)
     app = Starlette(

@@ -14,6 +14,7 @@ from dicomwire.archive.archive import Archive, Stored
 from dicomwire.dicom import xml_model
 from dicomwire.dicom.bulk_data import BulkData, format_path
 from dicomwire.dicom.json_model import encode
+from dicomwire.web.conditional import entity_tag, not_modified
 from dicomwire.web.media_types import DICOM_XML, METADATA_TYPES, accept_of, metadata_type, not_acceptable
 from dicomwire.web.multipart import PartWriter
 from dicomwire.web.options import WebOptions
@@ -36,12 +37,14 @@ class Metadata:
             raise not_acceptable(accept, METADATA_TYPES)
         base = base_url(request, self._options)
         plan = planned(request, self._archive)
+        tag = entity_tag(plan, content_type, base)
+        if (unchanged := not_modified(request, tag)) is not None:
+            return unchanged
+        chunks = self._objects(plan, base)
         if content_type == DICOM_XML:
             writer = PartWriter(DICOM_XML)
-            return StreamedResponse(
-                gathered(self._parts(plan, base, writer)), content_type=writer.content_type
-            )
-        return StreamedResponse(gathered(self._objects(plan, base)), content_type=content_type)
+            content_type, chunks = writer.content_type, self._parts(plan, base, writer)
+        return StreamedResponse(gathered(chunks), content_type=content_type, headers={"ETag": tag})
 
     def _objects(self, plan: list[Stored], base: str) -> Chunks:
         separator = b"["

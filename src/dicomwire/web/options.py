@@ -23,6 +23,7 @@ class WebOptions:
     Attributes:
         public_url: base of the URLs in answers; without it they follow the request's Host.
         trust_forwarded: take X-Forwarded-Proto, -Host and -Prefix from a proxy into account.
+        delete: studies, series and instances may be deleted.
         cors_origins: origins whose pages may use the node; none by default.
         sop_classes: storage SOP classes taken; None takes any.
         transfer_syntaxes: transfer syntaxes taken.
@@ -37,6 +38,7 @@ class WebOptions:
 
     public_url: str | None = None
     trust_forwarded: bool = False
+    delete: bool = False
     cors_origins: tuple[str, ...] = ()
     sop_classes: frozenset[str] | None = field(default_factory=_default_sop_classes)
     transfer_syntaxes: frozenset[str] = frozenset(STORAGE_TRANSFER_SYNTAXES)

@@ -9,14 +9,15 @@ from dicomwire.web.problems import Problem
 from dicomwire.web.resources import instance_url, optional_uid, uid
 
 
-def planned(request: Request, archive: Archive) -> list[Stored]:
+def planned(request: Request, archive: Archive, *, every_version: bool = False) -> list[Stored]:
     """The instances of the study, series or instance in the request's path, in the archive's order.
 
+    every_version: with those of an instance that are not its current one.
     Raises: Problem 400, when a UID is none; 404, when there are no such instances.
     """
     study, series = uid(request, "study"), optional_uid(request, "series")
     instance = optional_uid(request, "instance")
-    plan = archive.plan(study=study, series=series, instance=instance)
+    plan = archive.plan(study=study, series=series, instance=instance, every_version=every_version)
     if plan:
         return plan
     what = f"study {study}"

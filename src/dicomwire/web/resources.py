@@ -40,7 +40,8 @@ class DecodedPath:
                 await problem.response()(scope, receive, send)
                 return
             root = scope.get("root_path", "")
-            scope = dict(scope, path=path if path.startswith(root) else root + path)
+            path = path if path.startswith(root) else root + path
+            scope = dict(scope, path=path + "/" if path == root else path)
         await self._app(scope, receive, send)
 
 

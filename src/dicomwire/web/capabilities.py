@@ -1,0 +1,185 @@
+"""Retrieve Capabilities: what the service can do, as WADL in XML or JSON (PS3.18 8.9, H).
+
+Made from the route table: what is routed is described, and nothing else is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+from xml.sax.saxutils import quoteattr
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dicomwire.web.media_types import (
+    DICOM,
+    DICOM_JSON,
+    DICOM_XML,
+    JSON,
+    MULTIPART_RELATED,
+    OCTET_STREAM,
+    Wanted,
+    accept_of,
+    not_acceptable,
+)
+from dicomwire.web.options import WebOptions
+from dicomwire.web.resources import base_url
+
+WADL: Final = "application/vnd.sun.wadl+xml"
+NAMESPACE: Final = "http://wadl.dev.java.net/2009/02"
+
+_FORMS: Final = {WADL: WADL, "application/xml": WADL, "text/xml": WADL, JSON: JSON}
+_PARTS: Final = f'{MULTIPART_RELATED}; type="{{}}"'
+_IMAGES: Final = ("image/jpeg", "image/png", "image/gif", "image/jp2")
+_RENDERING: Final = ("accept", "annotation", "quality", "viewport", "window", "iccprofile")
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """What one method does.
+
+    Attributes:
+        name: of the transaction (PS3.18 10.3).
+        takes: media types of the request's body.
+        gives: media types of the answer.
+        parameters: query parameters.
+        statuses: of success.
+    """
+
+    name: str
+    takes: tuple[str, ...] = ()
+    gives: tuple[str, ...] = ()
+    parameters: tuple[str, ...] = ()
+    statuses: tuple[int, ...] = (200,)
+
+
+_SEARCH: Final = Transaction(
+    "Search",
+    gives=(DICOM_JSON, JSON, _PARTS.format(DICOM_XML)),
+    parameters=(
+        "{attributeID}", "limit", "offset", "includefield", "fuzzymatching", "emptyvaluematching",
+        "multiplevaluematching", "accept",
+    ),
+    statuses=(200, 204),
+)  # fmt: skip
+_INSTANCES: Final = Transaction("Retrieve", gives=(_PARTS.format(DICOM), DICOM), parameters=("accept",))
+_METADATA: Final = Transaction(
+    "Retrieve Metadata", gives=(DICOM_JSON, JSON, _PARTS.format(DICOM_XML)), parameters=("accept",)
+)
+_OCTETS: Final = (_PARTS.format(OCTET_STREAM), OCTET_STREAM)
+_RENDERED: Final = Transaction("Retrieve Rendered", gives=_IMAGES, parameters=_RENDERING)
+_STORE: Final = Transaction(
+    "Store",
+    takes=(*(_PARTS.format(form) for form in (DICOM, DICOM_JSON, DICOM_XML)), DICOM),
+    gives=(DICOM_JSON, DICOM_XML),
+    statuses=(200, 202),
+)
+
+# Method and last segment of a path
+TRANSACTIONS: Final[Mapping[tuple[str, str], Transaction]] = {
+    ("GET", "studies"): _SEARCH,
+    ("GET", "series"): _SEARCH,
+    ("GET", "instances"): _SEARCH,
+    ("GET", "{study}"): _INSTANCES,
+    ("GET", "{series}"): _INSTANCES,
+    ("GET", "{instance}"): _INSTANCES,
+    ("GET", "metadata"): _METADATA,
+    ("GET", "{frames}"): Transaction("Retrieve Frames", gives=_OCTETS, parameters=("accept",)),
+    ("GET", "bulkdata"): Transaction("Retrieve Bulkdata", gives=_OCTETS, parameters=("accept",)),
+    ("GET", "{path:path}"): Transaction("Retrieve Bulkdata", gives=_OCTETS, parameters=("accept",)),
+    ("GET", "pixeldata"): Transaction("Retrieve Pixel Data", gives=_OCTETS, parameters=("accept",)),
+    ("GET", "rendered"): _RENDERED,
+    ("GET", "thumbnail"): Transaction("Retrieve Thumbnail", gives=_IMAGES, parameters=("accept", "viewport")),
+    ("POST", "studies"): _STORE,
+    ("POST", "{study}"): _STORE,
+    ("DELETE", "{study}"): Transaction("Delete", statuses=(204,)),
+    ("DELETE", "{series}"): Transaction("Delete", statuses=(204,)),
+    ("DELETE", "{instance}"): Transaction("Delete", statuses=(204,)),
+}
+
+
+class Capabilities:
+    """Endpoint of OPTIONS and GET on the service's root."""
+
+    def __init__(self, options: WebOptions, resources: Mapping[str, tuple[str, ...]]) -> None:
+        """resources: the methods of each path of the route table."""
+        self._options = options
+        self._resources = resources
+
+    async def __call__(self, request: Request) -> Response:
+        accept = accept_of(request)
+        form = accept.choose(_form)
+        if form is None:
+            raise not_acceptable(accept, [WADL, JSON])
+        write = partial(_xml if form == WADL else _json, base_url(request, self._options), self._resources)
+        return Response(write(), media_type=form, headers={"Allow": "GET, HEAD, OPTIONS"})
+
+
+def _form(wanted: Wanted) -> str | None:
+    return next((_FORMS[essence] for essence in _FORMS if wanted.part.matches(essence)), None)
+
+
+def _described(
+    resources: Mapping[str, tuple[str, ...]],
+) -> Iterator[tuple[str, list[tuple[str, Transaction]]]]:
+    for path, methods in resources.items():
+        last = path.rpartition("/")[2]
+        found = [(method, TRANSACTIONS.get((method, last), Transaction(method))) for method in methods]
+        yield path.lstrip("/").replace(":path}", "}"), found
+
+
+def _xml(base: str, resources: Mapping[str, tuple[str, ...]]) -> bytes:
+    lines = ['<?xml version="1.0" encoding="UTF-8"?>', f'<application xmlns="{NAMESPACE}">']
+    lines.append(f" <resources base={quoteattr(base + '/')}>")
+    for path, methods in _described(resources):
+        lines.append(f"  <resource path={quoteattr(path)}>")
+        for method, transaction in methods:
+            lines += _method(method, transaction)
+        lines.append("  </resource>")
+    return "\n".join((*lines, " </resources>", "</application>", "")).encode()
+
+
+def _method(method: str, transaction: Transaction) -> Iterator[str]:
+    yield f"   <method name={quoteattr(method)} id={quoteattr(transaction.name.replace(' ', ''))}>"
+    yield "    <request>"
+    for name in transaction.parameters:
+        yield f'     <param name={quoteattr(name)} style="query"/>'
+    for media_type in transaction.takes:
+        yield f"     <representation mediaType={quoteattr(media_type)}/>"
+    yield "    </request>"
+    yield f'    <response status="{" ".join(map(str, transaction.statuses))}">'
+    for media_type in transaction.gives:
+        yield f"     <representation mediaType={quoteattr(media_type)}/>"
+    yield "    </response>"
+    yield "   </method>"
+
+
+def _json(base: str, resources: Mapping[str, tuple[str, ...]]) -> bytes:
+    """The same document, elements as members (PS3.18 H)."""
+    listed = [
+        {
+            "@path": path,
+            "method": [
+                {
+                    "@name": method,
+                    "@id": transaction.name.replace(" ", ""),
+                    "request": {
+                        "param": [{"@name": name, "@style": "query"} for name in transaction.parameters],
+                        "representation": [{"@mediaType": each} for each in transaction.takes],
+                    },
+                    "response": {
+                        "@status": " ".join(map(str, transaction.statuses)),
+                        "representation": [{"@mediaType": each} for each in transaction.gives],
+                    },
+                }
+                for method, transaction in methods
+            ],
+        }
+        for path, methods in _described(resources)
+    ]
+    resources_node = {"@base": base + "/", "resource": listed}
+    return json.dumps({"application": {"@xmlns": NAMESPACE, "resources": resources_node}}).encode()
