@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from dicomwire.archive.archive import Archive
+from dicomwire.archive.transcoder import Transcoder, WorkerOptions
 from dicomwire.dicom.part10 import write_file_meta
 from dicomwire.uids import EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 from dicomwire.web.app import build
@@ -174,10 +175,12 @@ def server_options() -> ServerOptions:
 async def door(
     archive: Archive, web_options: WebOptions, server_options: ServerOptions
 ) -> AsyncIterator[Door]:
-    app = Starlette(routes=[Mount("/dicom-web", app=build(archive, web_options))])
+    transcoder = Transcoder(archive, WorkerOptions(processes=2))
+    app = Starlette(routes=[Mount("/dicom-web", app=build(archive, web_options, transcoder=transcoder))])
     server = Server(app, server_options)
     await server.start(bind("127.0.0.1", 0))
     port = server.addresses[0][1]
     async with httpx.AsyncClient(timeout=20) as client:
         yield Door(archive, client, f"http://127.0.0.1:{port}/dicom-web", port)
     await server.stop()
+    await transcoder.close()

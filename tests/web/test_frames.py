@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from struct import pack
 
+import imagecodecs
+import numpy
 import pytest
 
 from dicomwire.dicom.part10 import write_file_meta
@@ -82,8 +84,8 @@ async def test_an_encapsulated_frame_that_is_not_there_is_404(compressed) -> Non
     assert (await compressed.get(INSTANCE + "/frames/4")).status_code == 404
 
 
-@pytest.mark.parametrize("accept", ["image/jpeg", 'multipart/related; type="image/jls"', "text/html"])
-async def test_native_frames_as_an_image_are_406(native, accept: str) -> None:
+@pytest.mark.parametrize("accept", ["image/png", 'multipart/related; type="video/mp4"', "text/html"])
+async def test_frames_as_what_they_cannot_become_are_406(native, accept: str) -> None:
     response = await native.get(INSTANCE + "/frames/1", accept)
     assert response.status_code == 406
     assert "application/octet-stream" in response.json()["detail"]
@@ -122,8 +124,59 @@ async def test_encapsulated_frames_are_octets_where_the_syntax_is_named(compress
     "accept",
     ["application/octet-stream", "image/jpeg", f"image/jls; transfer-syntax={EXPLICIT_VR_LITTLE_ENDIAN}"],
 )
-async def test_encapsulated_frames_are_not_decoded(compressed, accept: str) -> None:
-    assert (await compressed.get(INSTANCE + "/frames/1", accept)).status_code == 406
+async def test_frames_that_cannot_be_decoded_are_406_and_as_stored(compressed, accept: str) -> None:
+    response = await compressed.get(INSTANCE + "/frames/1", accept)
+    assert response.status_code == 406
+    assert "image/jls" in response.json()["detail"]
+
+
+DECODERS = {
+    "image/jls": ("1.2.840.10008.1.2.4.80", imagecodecs.jpegls_decode),
+    "image/jpeg": ("1.2.840.10008.1.2.4.70", imagecodecs.jpeg_decode),
+    "image/jp2": ("1.2.840.10008.1.2.4.90", imagecodecs.jpeg2k_decode),
+    "image/jphc": ("1.2.840.10008.1.2.4.201", imagecodecs.htj2k_decode),
+    "image/jxl": ("1.2.840.10008.1.2.4.110", imagecodecs.jpegxl_decode),
+    "image/dicom-rle": ("1.2.840.10008.1.2.5", None),
+}
+
+
+@pytest.mark.parametrize("media_type", DECODERS)
+async def test_native_frames_are_encoded_in_the_media_type_asked_for(native, media_type: str) -> None:
+    syntax, decode = DECODERS[media_type]
+    for suffix in ("", f"; transfer-syntax={syntax}"):
+        response = await native.get(INSTANCE + "/frames/2", media_type + suffix)
+        assert response.headers["content-type"] == f"{media_type}; transfer-syntax={syntax}"
+        if decode is not None:
+            assert decode(response.content).astype("<u2").tobytes() == FRAMES[1]
+    parts = data_of(await native.get(INSTANCE + "/frames/3,1", f'multipart/related; type="{media_type}"'))
+    assert len(parts) == 2
+    assert parts[1] != parts[0]
+
+
+async def test_encapsulated_frames_are_decoded_into_octets(door, make_instance) -> None:
+    values = [numpy.frombuffer(frame, "<u2").reshape(2, 2) for frame in FRAMES]
+    coded = tuple(imagecodecs.jpegls_encode(value) for value in values)
+    data_set = encapsulated(
+        make_instance(frames=FRAMES).data_set, tuple(frame + b"\0" * (len(frame) & 1) for frame in coded)
+    )
+    await door.store(write_file_meta("1.2.840.10008.5.1.4.1.1.2", "1.2.3.4.1", JPEG_LS) + data_set)
+    response = await door.get(INSTANCE + "/frames/1", "application/octet-stream")
+    assert response.content == FRAMES[0]
+    assert response.headers["content-type"].endswith(f"transfer-syntax={EXPLICIT_VR_LITTLE_ENDIAN}")
+    response = await door.get(INSTANCE + "/frames/2,3", 'multipart/related; type="application/octet-stream"')
+    assert data_of(response) == list(FRAMES[1:])
+
+
+async def test_quality_decides_between_media_types_before_any_pixel_is_read(native) -> None:
+    response = await native.get(INSTANCE + "/frames/1", "image/jls;q=0.2, image/png, image/jphc;q=0.7")
+    assert response.headers["content-type"].startswith("image/jphc")
+
+
+async def test_frames_are_compressed_with_loss_only_where_the_syntax_is_named(native) -> None:
+    assert (await native.get(INSTANCE + "/frames/1", "image/jpeg")).headers["content-type"].endswith(".4.70")
+    assert (
+        await native.get(INSTANCE + "/frames/1", "image/jpeg; transfer-syntax=1.2.840.10008.1.2.4.50")
+    ).status_code == 406
 
 
 async def test_encapsulated_pixel_data_as_bulk_data_come_frame_by_frame(compressed) -> None:

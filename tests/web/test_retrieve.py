@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
 
+import numpy
 import pydicom
 import pytest
+from pydicom.data import get_testdata_file
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -14,7 +18,9 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from dicomwire.archive.transcoder import Transcoder
 from dicomwire.dicom.part10 import read_file_meta, write_file_meta
+from dicomwire.dicom.transcode import transcode
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN, STORAGE_TRANSFER_SYNTAXES
 from dicomwire.web.media_types import parse_media_type
 from dicomwire.web.multipart import PartBegin, PartData, PartReader, boundary_of
@@ -23,6 +29,10 @@ from dicomwire.web.retrieve import transfer_syntax_to_send
 INSTANCE = "/studies/1.2.3/series/1.2.3.4/instances/1.2.3.4.1"
 RELATED = 'multipart/related; type="application/dicom"'
 JPEG_LS = "1.2.840.10008.1.2.4.80"
+
+
+def bundled(name: str) -> bytes:
+    return Path(str(get_testdata_file(name))).read_bytes()
 
 
 def parts_of(response) -> list[tuple[str, bytes]]:
@@ -95,7 +105,8 @@ async def test_what_never_leaves_is_converted_with_equal_values(
     [
         "application/dicom; transfer-syntax=1.2.840.10008.1.2",
         "application/dicom; transfer-syntax=1.2.840.10008.1.2.2",
-        "application/dicom; transfer-syntax=1.2.840.10008.1.2.4.80",
+        "application/dicom; transfer-syntax=1.2.840.10008.1.2.4.50",
+        "application/dicom; transfer-syntax=1.2.840.10008.1.2.4.102",
         "application/dicom+json",
         "text/html",
         'multipart/related; type="image/jpeg"',
@@ -133,7 +144,7 @@ async def test_a_single_part_is_for_a_single_instance(door, make_instance) -> No
     assert (await door.get("/studies/1.2.3", "application/dicom")).status_code == 406
 
 
-async def test_encapsulated_instances_leave_as_stored(door, make_instance) -> None:
+async def test_what_cannot_be_decoded_leaves_as_stored_unless_another_is_named(door, make_instance) -> None:
     pixels = b"\xfe\xff\x00\xe0\0\0\0\0\xfe\xff\x00\xe0\x04\0\0\0\xff\xd8\xff\xd9\xfe\xff\xdd\xe0\0\0\0\0"
     data_set = make_instance().data_set
     data_set = (
@@ -149,16 +160,57 @@ async def test_encapsulated_instances_leave_as_stored(door, make_instance) -> No
     assert explicit.status_code == 406
 
 
-def test_every_transfer_syntax_leaves_somehow_and_two_never() -> None:
+async def test_every_transfer_syntax_leaves_somehow_and_two_never(door, make_instance) -> None:
+    await door.store(make_instance())
+    (stored,) = door.archive.plan(study="1.2.3")
+    transcoder = Transcoder(door.archive)
     for syntax in STORAGE_TRANSFER_SYNTAXES:
+        one = replace(stored, transfer_syntax_uid=syntax)
         for wanted in (None, "*"):
-            assert transfer_syntax_to_send(syntax, wanted) not in (
-                None,
-                ImplicitVRLittleEndian,
-                ExplicitVRBigEndian,
-            )
+            sent = transfer_syntax_to_send(one, wanted, transcoder)
+            assert sent not in (None, ImplicitVRLittleEndian, ExplicitVRBigEndian)
         for never in (ImplicitVRLittleEndian, ExplicitVRBigEndian):
-            assert transfer_syntax_to_send(syntax, never) is None
+            assert transfer_syntax_to_send(one, never, transcoder) is None
+
+
+async def test_compressed_instances_leave_in_explicit_vr_little_endian_unless_asked_for(door) -> None:
+    file = bundled("MR_small_RLE.dcm")
+    await door.store(file)
+    stored = pydicom.dcmread(BytesIO(file))
+    url = f"/studies/{stored.StudyInstanceUID}"
+    ((content_type, data),) = parts_of(await door.get(url, RELATED))
+    assert content_type == f"application/dicom; transfer-syntax={EXPLICIT_VR_LITTLE_ENDIAN}"
+    native = pydicom.dcmread(BytesIO(data))
+    assert native.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    assert numpy.array_equal(native.pixel_array, stored.pixel_array)
+    ((content_type, data),) = parts_of(await door.get(url, f"{RELATED}; transfer-syntax=*"))
+    assert data_set_of(data) == data_set_of(file)
+
+
+@pytest.mark.parametrize("syntax", [JPEG_LS, "1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.70"])
+async def test_instances_are_encoded_in_the_transfer_syntax_asked_for(door, syntax: str) -> None:
+    files = [bundled("CT_small.dcm"), bundled("MR_small_RLE.dcm")]
+    await door.store(*files)
+    for file in files:
+        stored = pydicom.dcmread(BytesIO(file))
+        url = (
+            f"/studies/{stored.StudyInstanceUID}/series/{stored.SeriesInstanceUID}"
+            f"/instances/{stored.SOPInstanceUID}"
+        )
+        response = await door.get(url, f"application/dicom; transfer-syntax={syntax}")
+        assert response.headers["content-type"] == f"application/dicom; transfer-syntax={syntax}"
+        assert int(response.headers["content-length"]) == len(response.content)
+        native = b"".join(transcode(data_set_of(response.content), syntax, EXPLICIT_VR_LITTLE_ENDIAN))
+        found = pydicom.dcmread(BytesIO(native), force=True)
+        assert found.PixelData == stored.pixel_array.tobytes()
+
+
+async def test_parts_of_a_study_go_through_a_codec_only_where_they_need_it(door, make_instance) -> None:
+    rle = b"".join(transcode(make_instance(2).data_set, EXPLICIT_VR_LITTLE_ENDIAN, "1.2.840.10008.1.2.5"))
+    meta = write_file_meta("1.2.840.10008.5.1.4.1.1.2", "1.2.3.4.2", "1.2.840.10008.1.2.5")
+    await door.store(make_instance(1), meta + rle, make_instance(3))
+    parts = parts_of(await door.get("/studies/1.2.3", RELATED))
+    assert [data_set_of(data) for _, data in parts] == [make_instance(n).data_set for n in (1, 2, 3)]
 
 
 @pytest.mark.parametrize(

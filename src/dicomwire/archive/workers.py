@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from struct import Struct
@@ -65,6 +66,8 @@ class WorkerPool:
         self._slots: asyncio.Semaphore | None = None
         self._waiting = 0
         self._closed = False
+        self._workers: set[_Worker] = set()
+        weakref.finalize(self, _end_all, self._workers)  # for a pool that nobody closed
 
     async def run(self, job: Job, descriptors: Sequence[int] = ()) -> bytearray:
         """The answer to a job; it is finished even where nobody waits for it any more.
@@ -90,6 +93,7 @@ class WorkerPool:
         if self._running:
             await asyncio.wait(list(self._running), timeout=_END)
         idle, self._idle = self._idle, []
+        self._workers.clear()
         await asyncio.gather(*(asyncio.to_thread(worker.end) for worker in idle))
 
     def _finished(self, task: asyncio.Task[bytearray]) -> None:
@@ -115,7 +119,7 @@ class WorkerPool:
                 os.close(descriptor)
 
     async def _run_in_worker(self, job: Job, descriptors: list[int]) -> bytearray:
-        worker = self._idle.pop() if self._idle else await asyncio.to_thread(_Worker, self.options)
+        worker = self._idle.pop() if self._idle else await asyncio.to_thread(self._started)
         healthy = False
         try:
             kind, answer = await worker.ask(job, descriptors)
@@ -130,8 +134,14 @@ class WorkerPool:
             if healthy and not self._closed:
                 self._idle.append(worker)
             else:
+                self._workers.discard(worker)
                 worker.kill()
         return _judged(kind, answer)
+
+    def _started(self) -> _Worker:
+        worker = _Worker(self.options)
+        self._workers.add(worker)
+        return worker
 
 
 class _Worker:
@@ -200,6 +210,11 @@ class _Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             return self._process.wait()
+
+
+def _end_all(workers: set[_Worker]) -> None:
+    for worker in workers:
+        worker.kill()
 
 
 def _judged(kind: int, answer: bytearray) -> bytearray:

@@ -14,6 +14,7 @@ import structlog
 
 from dicomwire import __version__
 from dicomwire.access.identity import Verifier
+from dicomwire.archive.transcoder import Transcoder
 from dicomwire.association.acceptor import Acceptor
 from dicomwire.association.association import Association
 from dicomwire.association.performer import Services
@@ -59,8 +60,16 @@ class Node:
             opened.pop_all()
         self._dimse = _door(self._dimse_sockets, "dimse+tls" if settings.dimse.tls.enabled else "dimse")
         self._web = _door(self._web_sockets, "https" if settings.web.tls.enabled else "http")
+        self._transcoder = Transcoder(self._archive)
         self._acceptor = Acceptor(options, self._services(), verifier=verifier)
-        app = web_door.build(settings, self._archive, verifier, facts=self.facts, answered=self._answered)
+        app = web_door.build(
+            settings,
+            self._archive,
+            self._transcoder,
+            verifier,
+            facts=self.facts,
+            answered=self._answered,
+        )
         self._server = Server(app, server_options)
 
     async def start(self) -> None:
@@ -79,6 +88,7 @@ class Node:
         log.info("node stops", associations=len(self._acceptor.associations), grace=grace)
         await asyncio.gather(self._acceptor.stop(grace), self._server.stop())
         await self._work.stop(grace)
+        await self._transcoder.close()
         await self._archive.stop()
         log.info("node stopped", performed=dict(self._performed), answered=dict(self._answered))
 

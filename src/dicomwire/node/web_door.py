@@ -15,6 +15,7 @@ from starlette.routing import Mount, Route
 
 from dicomwire.access.identity import Verifier
 from dicomwire.archive.archive import Archive
+from dicomwire.archive.transcoder import Transcoder
 from dicomwire.node import page
 from dicomwire.node.dimse_door import ANY_SOP_CLASS, storage_classes, tls_context
 from dicomwire.node.facts import Facts, State
@@ -57,6 +58,7 @@ def server_options(settings: Settings) -> ServerOptions:
 def build(
     settings: Settings,
     archive: Archive,
+    transcoder: Transcoder,
     verifier: Verifier,
     *,
     facts: Callable[[], Facts],
@@ -88,7 +90,7 @@ def build(
         return Response(metrics.exposition(), media_type=CONTENT_TYPE)
 
     routes = [
-        Mount(DICOMWEB, build_dicomweb(archive, web_options(settings))),
+        Mount(DICOMWEB, build_dicomweb(archive, web_options(settings), transcoder=transcoder)),
         Route("/", home),
         Route("/api/node", node),
         Route("/healthz", healthz),

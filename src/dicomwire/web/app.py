@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from dicomwire.archive.archive import Archive
 from dicomwire.archive.query import Level
+from dicomwire.archive.transcoder import Transcoder
 from dicomwire.web.bulkdata import BulkData
 from dicomwire.web.capabilities import Capabilities
 from dicomwire.web.delete import Delete
@@ -58,12 +59,12 @@ class Resource:
         await response(scope, receive, send)
 
 
-def routes(archive: Archive, options: WebOptions) -> list[Route]:
+def routes(archive: Archive, options: WebOptions, transcoder: Transcoder) -> list[Route]:
     """The table of resources."""
     store = Store(archive, options)
-    retrieve = Retrieve(archive, options)
+    retrieve = Retrieve(archive, options, transcoder)
     metadata = Metadata(archive, options)
-    frames = Frames(archive, options)
+    frames = Frames(archive, options, transcoder)
     bulk_data = BulkData(archive, options, frames)
     studies = Search(archive, options, Level.STUDY)
     series = Search(archive, options, Level.SERIES)
@@ -93,8 +94,13 @@ def routes(archive: Archive, options: WebOptions) -> list[Route]:
     return [Route(path, Resource(methods)) for path, methods in table.items()]
 
 
-def build(archive: Archive, options: WebOptions | None = None) -> Starlette:
-    """The DICOMweb application on an archive."""
+def build(
+    archive: Archive, options: WebOptions | None = None, *, transcoder: Transcoder | None = None
+) -> Starlette:
+    """The DICOMweb application on an archive.
+
+    transcoder: of the same archive; without one the application has its own.
+    """
     options = options or WebOptions()
     middleware = [Middleware(DecodedPath)]
     if options.cors_origins:
@@ -107,7 +113,7 @@ def build(archive: Archive, options: WebOptions | None = None) -> Starlette:
         )
         middleware.insert(0, cors)
     app = Starlette(
-        routes=routes(archive, options),
+        routes=routes(archive, options, transcoder or Transcoder(archive)),
         middleware=middleware,
         exception_handlers={
             Problem: answer_problem,

@@ -46,7 +46,7 @@ class BulkData:
         if value is None:
             raise Problem(404, f"the instance has no value {text}")
         if value.encapsulated:
-            return self._frames.all_frames(request, stored)
+            return await self._frames.all_frames(request, stored)
         multipart = accept.choose(lambda wanted: _offer(wanted, accept))
         if multipart is None:
             raise not_acceptable(accept, [OCTET_STREAM, f'multipart/related; type="{OCTET_STREAM}"'])

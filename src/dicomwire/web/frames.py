@@ -1,24 +1,30 @@
 """WADO-RS: frames of pixel data (PS3.18 10.4.1.1.6, 8.7.3.3).
 
-The media type is chosen from the stored transfer syntax before any pixel is read. Native frames are octets in
-Explicit VR Little Endian; encapsulated ones leave as they are stored, in the media type of their transfer
-syntax.
+The media type is chosen before any pixel is read, from the stored transfer syntax and what it can become.
+What lies as it is wanted is sent from the archive's maps; the rest is decoded or encoded by worker processes,
+a few frames ahead of the client.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from dicomwire.archive.archive import Archive, Stored
+from dicomwire.archive.transcoder import Transcoder
+from dicomwire.dicom import codecs
+from dicomwire.dicom.codecs import CODECS, LOSSY
 from dicomwire.dicom.encoding import encoding_of
 from dicomwire.dicom.frames import FrameSpan, read_frame
+from dicomwire.errors import TranscodingError, WorkersBusy
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN, TRANSFER_SYNTAXES
+from dicomwire.web.awaited import AsyncChunks, AwaitedResponse, ahead
 from dicomwire.web.layout import Layouts, inflated
 from dicomwire.web.media_types import (
     MULTIPART_RELATED,
@@ -33,9 +39,11 @@ from dicomwire.web.options import WebOptions
 from dicomwire.web.plans import instance_url_of, planned
 from dicomwire.web.problems import Problem, shown
 from dicomwire.web.resources import base_url
-from dicomwire.web.responses import Chunks, StreamedResponse
+from dicomwire.web.responses import Buffer, Chunks, StreamedResponse
 
 _LIST: Final = re.compile(r"[0-9]{1,10}(?:,[0-9]{1,10})*")
+_AHEAD: Final = 4  # frames under way at once for one client
+_LOSSY_QUALITY: Final = 90  # of frames that were asked for in a transfer syntax that loses something
 _SLICED_FROM: Final = 1 << 20  # bytes; larger frames are sent in slices
 
 # PS3.18 Table 8.7.3-5; the retired JPEG processes are image/jpeg too
@@ -73,6 +81,33 @@ FRAME_MEDIA_TYPES: Final = {
     "1.2.840.10008.1.2.4.108": "video/h265",
 }
 
+# What a media type without a transfer-syntax parameter means (PS3.18 Table 8.7.3-5)
+_DEFAULTS: Final = frozenset(
+    {
+        codecs.JPEG_LOSSLESS_SV1,
+        codecs.RLE_LOSSLESS,
+        codecs.JPEG_LS_LOSSLESS,
+        codecs.JPEG_2000_LOSSLESS,
+        codecs.JPEG_2000_PART_2_LOSSLESS,
+        codecs.HTJ2K_LOSSLESS,
+        codecs.JPEG_XL_LOSSLESS,
+        codecs.JPEG_XL_RECOMPRESSION,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Representation:
+    """One way in which the frames of an instance can leave.
+
+    Attributes:
+        asked: transfer-syntax parameters that ask for it; None stands for none.
+    """
+
+    media_type: str
+    transfer_syntax: str
+    asked: tuple[str | None, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class _Form:
@@ -90,43 +125,72 @@ class _Form:
 class Frames:
     """Endpoint of GET on .../frames/{frames}."""
 
-    def __init__(self, archive: Archive, options: WebOptions) -> None:
+    def __init__(self, archive: Archive, options: WebOptions, transcoder: Transcoder) -> None:
         self._archive = archive
         self._options = options
+        self._transcoder = transcoder
         self._layouts = Layouts(archive)
 
     async def __call__(self, request: Request) -> Response:
         numbers = frame_numbers(request.path_params["frames"])
         (stored,) = planned(request, self._archive)
-        return self._answer(request, stored, numbers)
+        return await self._answer(request, stored, numbers)
 
-    def all_frames(self, request: Request, stored: Stored) -> Response:
+    async def all_frames(self, request: Request, stored: Stored) -> Response:
         """Every frame of an instance, for its pixel data as bulk data."""
-        return self._answer(request, stored, None)
+        return await self._answer(request, stored, None)
 
-    def _answer(self, request: Request, stored: Stored, numbers: Sequence[int] | None) -> Response:
+    async def _answer(self, request: Request, stored: Stored, numbers: Sequence[int] | None) -> Response:
         accept = accept_of(request)
         count = stored.number_of_frames if numbers is None else len(numbers)
-        form = accept.choose(lambda wanted: _offer(wanted, accept, stored.transfer_syntax_uid, count))
+        representations = _representations(stored, self._transcoder)
+        form = accept.choose(lambda wanted: _offer(wanted, accept, representations, count))
         if form is None:
-            raise not_acceptable(accept, _offered(stored.transfer_syntax_uid, count))
+            raise not_acceptable(accept, _offered(representations, count))
         base = base_url(request, self._options)
         spans = self._layouts.spans(stored, numbers)
-        if not form.multipart and len(spans) == 1:
-            return StreamedResponse(
-                self._octets(stored, spans), content_type=form.content_type, length=spans[0].length
-            )
-        url = instance_url_of(base, stored)
+        wanted = numbers or range(1, len(spans) + 1)
         writer = PartWriter(form.media_type)
-        heads = [
-            writer.head(form.content_type, location=f"{url}/frames/{number}")
-            for number in numbers or range(1, len(spans) + 1)
-        ]
+        url = instance_url_of(base, stored)
+        heads: list[bytes] = []
+        if form.multipart or len(spans) != 1:
+            heads = [writer.head(form.content_type, location=f"{url}/frames/{number}") for number in wanted]
+        content_type = writer.content_type if heads else form.content_type
+        tail = writer.tail if heads else b""
+        if form.transfer_syntax == _as_frames_lie(stored):
+            length = sum(map(len, heads)) + sum(span.length for span in spans) + len(tail)
+            octets = self._octets(stored, spans, heads, tail)
+            return StreamedResponse(octets, content_type=content_type, length=length)
+        chunks = self._transcoded(stored, wanted, form.transfer_syntax, heads, tail)
+        return AwaitedResponse(chunks, content_type=content_type)
 
-        length = sum(map(len, heads)) + sum(span.length for span in spans) + len(writer.tail)
-        return StreamedResponse(
-            self._octets(stored, spans, heads, writer.tail), content_type=writer.content_type, length=length
-        )
+    async def _transcoded(
+        self, stored: Stored, numbers: Sequence[int], syntax: str, heads: Sequence[bytes], tail: bytes
+    ) -> AsyncChunks:
+        """Frames that are decoded or encoded on their way.
+
+        Raises: Problem 406, when they cannot be: there are the stored ones still.
+        """
+        lossy = syntax not in self._transcoder.targets(stored)
+        quality = _LOSSY_QUALITY if lossy else None
+
+        async def one(number: int) -> Buffer:
+            try:
+                return (await self._transcoder.frames(stored, [number], syntax, quality=quality))[0]
+            except TranscodingError as error:
+                raise _untranscodable(stored, error) from None
+            except WorkersBusy as error:
+                raise Problem(503, str(error), {"Retry-After": "5"}) from None
+
+        async with aclosing(ahead(one, numbers, _AHEAD if len(numbers) > 1 else 1)) as frames:
+            index = 0
+            async for frame in frames:
+                if heads:
+                    yield heads[index]
+                    index += 1
+                yield frame
+        if tail:
+            yield tail
 
     def _octets(
         self, stored: Stored, spans: Sequence[FrameSpan], heads: Sequence[bytes] = (), tail: bytes = b""
@@ -160,33 +224,72 @@ def frame_numbers(text: str) -> list[int]:
     return numbers
 
 
-def _offer(wanted: Wanted, accept: Accept, stored_syntax: str, count: int) -> _Form | None:
-    for media_type, syntax, asked in _representations(stored_syntax):
-        if not wanted.part.matches(media_type) or wanted.transfer_syntax not in asked:
+def _offer(
+    wanted: Wanted, accept: Accept, representations: Sequence[_Representation], count: int
+) -> _Form | None:
+    for one in representations:
+        media_type = one.media_type
+        if not wanted.part.matches(media_type) or wanted.transfer_syntax not in one.asked:
             continue
         if wanted.multipart and accept.allows(media_type, multipart=True):
-            return _Form(True, media_type, syntax)
+            return _Form(True, media_type, one.transfer_syntax)
         if wanted.single and count == 1 and accept.allows(media_type, multipart=False):
-            return _Form(False, media_type, syntax)
+            return _Form(False, media_type, one.transfer_syntax)
     return None
 
 
-def _representations(stored_syntax: str) -> list[tuple[str, str, tuple[str | None, ...]]]:
-    """Media type, transfer syntax and how that may be asked for, of what there is."""
-    syntax = TRANSFER_SYNTAXES.get(stored_syntax)
+def _as_frames_lie(stored: Stored) -> str:
+    """The transfer syntax in which frames are slices of what is stored."""
+    syntax = TRANSFER_SYNTAXES.get(stored.transfer_syntax_uid)
     if syntax is None or not syntax.encapsulated:
-        return [(OCTET_STREAM, EXPLICIT_VR_LITTLE_ENDIAN, (None, "*", EXPLICIT_VR_LITTLE_ENDIAN))]
-    # Octets are uncompressed unless a transfer syntax is asked for; Cornerstone3D always asks for "*"
-    octets = (OCTET_STREAM, stored_syntax, ("*", stored_syntax))
-    media_type = FRAME_MEDIA_TYPES.get(stored_syntax)
-    return [(media_type, stored_syntax, (None, "*", stored_syntax)), octets] if media_type else [octets]
+        return EXPLICIT_VR_LITTLE_ENDIAN
+    return stored.transfer_syntax_uid
 
 
-def _offered(stored_syntax: str, count: int) -> list[str]:
+def _representations(stored: Stored, transcoder: Transcoder) -> list[_Representation]:
+    """What there is, the nearest to what is stored first."""
+    own = _as_frames_lie(stored)
+    native = _Representation(OCTET_STREAM, EXPLICIT_VR_LITTLE_ENDIAN, (None, "*", EXPLICIT_VR_LITTLE_ENDIAN))
+    targets = transcoder.targets(stored) if transcoder.available else []
+    found: list[_Representation] = []
+    if own == EXPLICIT_VR_LITTLE_ENDIAN:
+        found.append(native)
+    else:
+        if media_type := FRAME_MEDIA_TYPES.get(own):
+            found.append(_Representation(media_type, own, (None, "*", own)))
+        # Octets are uncompressed unless a transfer syntax is asked for; Cornerstone3D always asks for "*"
+        found.append(_Representation(OCTET_STREAM, own, ("*", own)))
+        if EXPLICIT_VR_LITTLE_ENDIAN in targets:
+            found.append(replace(native, asked=(None, EXPLICIT_VR_LITTLE_ENDIAN)))
+    for uid in targets:
+        media_type = FRAME_MEDIA_TYPES.get(uid)
+        if uid == own or media_type is None:
+            continue
+        default = uid in _DEFAULTS and all(one.media_type != media_type for one in found)
+        found.append(_Representation(media_type, uid, (None, "*", uid) if default else (uid,)))
+    if transcoder.available and stored.transfer_syntax_uid in CODECS:
+        found += [
+            _Representation(FRAME_MEDIA_TYPES[uid], uid, (uid,))
+            for uid, allocated in LOSSY.items()
+            if uid not in targets and stored.bits_allocated in allocated
+        ]
+    return found
+
+
+def _untranscodable(stored: Stored, error: TranscodingError) -> Problem:
+    own = _as_frames_lie(stored)
+    return Problem(
+        406,
+        f"{error}; the frames are available as they are stored,"
+        f" {FRAME_MEDIA_TYPES.get(own, OCTET_STREAM)}; transfer-syntax={own}",
+    )
+
+
+def _offered(representations: Sequence[_Representation], count: int) -> list[str]:
     offered = []
-    for media_type, syntax, asked in _representations(stored_syntax):
-        parameter = "" if None in asked else f"; transfer-syntax={syntax}"
-        offered.append(f'{MULTIPART_RELATED}; type="{media_type}"{parameter}')
+    for one in representations:
+        parameter = "" if None in one.asked else f"; transfer-syntax={one.transfer_syntax}"
+        offered.append(f'{MULTIPART_RELATED}; type="{one.media_type}"{parameter}')
         if count == 1:
-            offered.append(media_type + parameter)
+            offered.append(one.media_type + parameter)
     return offered

@@ -1,68 +1,90 @@
 """WADO-RS: studies, series and instances as DICOM files (PS3.18 10.4, 8.7.3.1).
 
-What may leave as it is stored goes from the archive's mapped files to the socket, uncopied and with a
+What leaves as it is stored goes from the archive's mapped files to the socket, uncopied and with a
 Content-Length. Implicit VR Little Endian and Explicit VR Big Endian never leave (PS3.18 8.7.3): they are
-converted while sent.
+converted while sent. Pixel data are decoded or encoded by worker processes, an instance or two ahead of the
+client; what they cannot read leaves as it is stored, under its own transfer syntax, rather than not at all.
 """
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
 from dicomwire.archive.archive import Archive, Stored
+from dicomwire.archive.transcoder import Transcoded, Transcoder
+from dicomwire.dicom.codecs import NATIVE
 from dicomwire.dicom.convert import to_explicit_vr_little_endian
 from dicomwire.dicom.part10 import write_file_meta
+from dicomwire.errors import TranscodingError, WorkersBusy
 from dicomwire.uids import (
-    DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
     EXPLICIT_VR_BIG_ENDIAN,
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
 )
+from dicomwire.web.awaited import AsyncChunks, AwaitedResponse, ahead
 from dicomwire.web.media_types import DICOM, MULTIPART_RELATED, Accept, Wanted, accept_of, not_acceptable
 from dicomwire.web.multipart import PartWriter
 from dicomwire.web.options import WebOptions
 from dicomwire.web.plans import instance_url_of, planned
+from dicomwire.web.problems import Problem
 from dicomwire.web.resources import base_url
 from dicomwire.web.responses import Chunks, StreamedResponse
 
-# Transfer syntaxes that are rewritten as Explicit VR Little Endian when asked for, and those that always are
-_CONVERTIBLE: Final = frozenset(
-    {IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN, DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN}
-)
+log = structlog.get_logger()
+
 _NEVER_SENT: Final = frozenset({IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN})
+_AHEAD: Final = 2  # instances that are transcoded at once for one client
 
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """How instances leave: in parts or as one, and each one's transfer syntax."""
+    """How instances leave.
+
+    Attributes:
+        multipart: in parts, not as one.
+        transfer_syntaxes: of each.
+        strict: the client named the transfer syntax: what cannot be in it is no answer.
+    """
 
     multipart: bool
     transfer_syntaxes: tuple[str, ...]
+    strict: bool
 
 
 class Retrieve:
     """Endpoint of GET on a study, a series and an instance."""
 
-    def __init__(self, archive: Archive, options: WebOptions) -> None:
+    def __init__(self, archive: Archive, options: WebOptions, transcoder: Transcoder) -> None:
         self._archive = archive
         self._options = options
+        self._transcoder = transcoder
 
     async def __call__(self, request: Request) -> Response:
         accept = accept_of(request)
         base = base_url(request, self._options)
         plan = planned(request, self._archive)
-        form = accept.choose(lambda wanted: _offer(wanted, accept, plan))
+        form = accept.choose(lambda wanted: _offer(wanted, accept, plan, self._transcoder))
         if form is None:
-            raise not_acceptable(accept, _offered(plan))
+            raise not_acceptable(accept, _offered(plan, self._transcoder))
         if not form.multipart:
-            return self._single(plan[0], form.transfer_syntaxes[0])
-        return self._parts(plan, form.transfer_syntaxes, base)
+            return await self._single(plan[0], form.transfer_syntaxes[0], strict=form.strict)
+        return self._parts(plan, form, base)
 
-    def _single(self, stored: Stored, syntax: str) -> Response:
+    async def _single(self, stored: Stored, syntax: str, *, strict: bool) -> Response:
+        if _needs_codec(stored, syntax):
+            try:
+                return await self._transcoded(stored, syntax)
+            except TranscodingError as error:
+                if strict:
+                    raise _untranscodable(error) from None
+                syntax = stored.transfer_syntax_uid
         unchanged = syntax == stored.transfer_syntax_uid
         return StreamedResponse(
             _file(self._archive, stored, syntax),
@@ -70,65 +92,139 @@ class Retrieve:
             length=stored.length if unchanged else None,
         )
 
-    def _parts(self, plan: list[Stored], syntaxes: tuple[str, ...], base: str) -> Response:
+    async def _transcoded(self, stored: Stored, syntax: str) -> Response:
+        """Raises: TranscodingError, Problem 503."""
+        async with AsyncExitStack() as opened:
+            transcoded = await opened.enter_async_context(self._open(stored, syntax))
+            staying = opened.pop_all()
+
+        async def chunks() -> AsyncChunks:
+            async with staying:
+                yield transcoded.head
+                for piece in transcoded.slices():
+                    yield piece
+
+        return AwaitedResponse(
+            chunks(),
+            content_type=_content_type(syntax),
+            length=len(transcoded.head) + transcoded.length,
+        )
+
+    @asynccontextmanager
+    async def _open(self, stored: Stored, syntax: str) -> AsyncIterator[Transcoded]:
+        try:
+            async with self._transcoder.transcode(stored, syntax) as transcoded:
+                yield transcoded
+        except WorkersBusy as error:
+            raise Problem(503, str(error), {"Retry-After": "5"}) from None
+
+    def _parts(self, plan: list[Stored], form: _Form, base: str) -> Response:
         writer = PartWriter(DICOM)
-        heads = [
-            writer.head(_content_type(syntax), location=instance_url_of(base, stored))
-            for stored, syntax in zip(plan, syntaxes, strict=True)
-        ]
+        pairs = list(zip(plan, form.transfer_syntaxes, strict=True))
+        if any(_needs_codec(stored, syntax) for stored, syntax in pairs):
+            mixed = self._mixed(pairs, writer, base, strict=form.strict)
+            return AwaitedResponse(mixed, content_type=writer.content_type)
+        heads = [self._head(writer, stored, syntax, base) for stored, syntax in pairs]
         length: int | None = None
-        if all(syntax == stored.transfer_syntax_uid for stored, syntax in zip(plan, syntaxes, strict=True)):
+        if all(syntax == stored.transfer_syntax_uid for stored, syntax in pairs):
             length = sum(map(len, heads)) + sum(stored.length for stored in plan) + len(writer.tail)
 
         def chunks() -> Chunks:
-            for head, stored, syntax in zip(heads, plan, syntaxes, strict=True):
+            for head, (stored, syntax) in zip(heads, pairs, strict=True):
                 yield head
                 yield from _file(self._archive, stored, syntax)
             yield writer.tail
 
         return StreamedResponse(chunks(), content_type=writer.content_type, length=length)
 
+    async def _mixed(
+        self, pairs: Sequence[tuple[Stored, str]], writer: PartWriter, base: str, *, strict: bool
+    ) -> AsyncChunks:
+        """Parts of which some go through a codec.
 
-def transfer_syntax_to_send(stored: str, wanted: str | None) -> str | None:
+        strict: the first one says whether there is an answer; what fails later leaves as it is stored.
+        """
+
+        async def opened(pair: tuple[Stored, str]) -> tuple[AsyncExitStack, Transcoded | None]:
+            stored, syntax = pair
+            stack = AsyncExitStack()
+            if not _needs_codec(stored, syntax):
+                return stack, None
+            try:
+                return stack, await stack.enter_async_context(self._open(stored, syntax))
+            except TranscodingError as error:
+                if strict and pair is pairs[0]:
+                    raise _untranscodable(error) from None
+                log.warning("web.untranscodable", record=stored.record_id, error=str(error))
+                return stack, None
+
+        async def closed(result: tuple[AsyncExitStack, Transcoded | None]) -> None:
+            await result[0].aclose()
+
+        async with aclosing(ahead(opened, pairs, _AHEAD, discard=closed)) as results:
+            remaining = iter(pairs)
+            async for stack, transcoded in results:
+                stored, syntax = next(remaining)
+                async with stack:
+                    if transcoded is not None:
+                        yield self._head(writer, stored, syntax, base) + transcoded.head
+                        for piece in transcoded.slices():
+                            yield piece
+                        continue
+                    if _needs_codec(stored, syntax):
+                        syntax = stored.transfer_syntax_uid
+                    yield self._head(writer, stored, syntax, base)
+                    for chunk in _file(self._archive, stored, syntax):
+                        yield chunk
+        yield writer.tail
+
+    def _head(self, writer: PartWriter, stored: Stored, syntax: str, base: str) -> bytes:
+        return writer.head(_content_type(syntax), location=instance_url_of(base, stored))
+
+
+def transfer_syntax_to_send(stored: Stored, wanted: str | None, transcoder: Transcoder) -> str | None:
     """The transfer syntax in which an instance leaves; None when it cannot leave as wanted.
 
-    stored: the UID it is stored in.
-    wanted: a UID, "*" for as stored, None for the default: Explicit VR Little Endian, encapsulated ones as
-    stored.
+    wanted: a UID, "*" for as stored, None for the default: Explicit VR Little Endian; what cannot be decoded,
+    as video, leaves as it is stored.
     Source: PS3.18 8.7.3.
     """
+    own = stored.transfer_syntax_uid
     if wanted == "*":
-        return EXPLICIT_VR_LITTLE_ENDIAN if stored in _NEVER_SENT else stored
+        return EXPLICIT_VR_LITTLE_ENDIAN if own in _NEVER_SENT else own
     if wanted is None:
-        return EXPLICIT_VR_LITTLE_ENDIAN if stored in _CONVERTIBLE else stored
+        return transcoder.target(stored, [EXPLICIT_VR_LITTLE_ENDIAN]) or own
     if wanted in _NEVER_SENT:
         return None
-    if wanted == stored or (wanted == EXPLICIT_VR_LITTLE_ENDIAN and stored in _CONVERTIBLE):
-        return wanted
-    return None
+    return transcoder.target(stored, [wanted])
 
 
-def _offer(wanted: Wanted, accept: Accept, plan: list[Stored]) -> _Form | None:
+def _untranscodable(error: TranscodingError) -> Problem:
+    return Problem(406, f"{error}; what is stored is available with transfer-syntax=*")
+
+
+def _needs_codec(stored: Stored, syntax: str) -> bool:
+    own = stored.transfer_syntax_uid
+    return syntax != own and not (own in NATIVE and syntax == EXPLICIT_VR_LITTLE_ENDIAN)
+
+
+def _offer(wanted: Wanted, accept: Accept, plan: list[Stored], transcoder: Transcoder) -> _Form | None:
     if not wanted.part.matches(DICOM):
         return None
     multipart = wanted.multipart and accept.allows(DICOM, multipart=True)
     if not multipart and not (wanted.single and len(plan) == 1 and accept.allows(DICOM, multipart=False)):
         return None
-    syntaxes = [
-        transfer_syntax_to_send(stored.transfer_syntax_uid, wanted.transfer_syntax) for stored in plan
-    ]
+    syntaxes = [transfer_syntax_to_send(stored, wanted.transfer_syntax, transcoder) for stored in plan]
     known = tuple(syntax for syntax in syntaxes if syntax is not None)
-    return _Form(multipart, known) if len(known) == len(syntaxes) else None
+    if len(known) < len(syntaxes):
+        return None
+    return _Form(multipart, known, strict=wanted.transfer_syntax is not None)
 
 
-def _offered(plan: list[Stored]) -> list[str]:
+def _offered(plan: list[Stored], transcoder: Transcoder) -> list[str]:
     """What there is, for a 406; a transfer syntax is named when all instances can leave in it."""
-    syntaxes = ["*"]
-    for syntax in dict.fromkeys(
-        (EXPLICIT_VR_LITTLE_ENDIAN, *(stored.transfer_syntax_uid for stored in plan))
-    ):
-        if all(transfer_syntax_to_send(stored.transfer_syntax_uid, syntax) for stored in plan):
-            syntaxes.append(syntax)
+    common = set.intersection(*(set(transcoder.targets(stored)) for stored in plan)) - _NEVER_SENT
+    syntaxes = ["*", *(uid for uid in transcoder.targets(plan[0]) if uid in common)]
     offered = [f'{MULTIPART_RELATED}; type="{DICOM}"']
     if len(plan) == 1:
         offered.append(DICOM)
