@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from pydicom import dcmread
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, StoragePresentationContexts, build_role
 from pynetdicom.association import Association
+from pynetdicom.dsutils import encode
 from pynetdicom.pdu_primitives import (
     AsynchronousOperationsWindowNegotiation,
     SCP_SCU_RoleSelectionNegotiation,
@@ -18,7 +20,7 @@ from pynetdicom.pdu_primitives import (
 )
 from pynetdicom.sop_class import CTImageStorage, Verification  # type: ignore[attr-defined]
 
-from tests.interop.support import BundledFile, Node, bundled_files, read
+from tests.interop.support import BundledFile, Node, bundled_files, data_set_of, read
 
 Negotiation = (
     AsynchronousOperationsWindowNegotiation
@@ -50,6 +52,23 @@ def test_files_are_stored_as_pynetdicom_writes_them(node: Node) -> None:
             assert status.Status == 0x0000, (each.path.name, status)
     assert len(unwritten) < 5
     assert set(node.instances()) == set(files) - unwritten
+    different = [
+        each.path.name
+        for each in files.values()
+        if each.sop_instance_uid not in unwritten and data_set_of(node.retrieve(each)) != _as_sent(each)
+    ]
+    assert different == []
+
+
+def _as_sent(file: BundledFile) -> bytes:
+    """The data set's bytes as pynetdicom sends it."""
+    syntax = UID(file.transfer_syntax_uid)
+    data = dcmread(file.path)
+    # pynetdicom looks at these two first; what pydicom has looked at it may write with another VR.
+    assert (data.SOPClassUID, data.SOPInstanceUID) == (file.sop_class_uid, file.sop_instance_uid)
+    sent = encode(data, syntax.is_implicit_VR, syntax.is_little_endian, syntax.is_deflated)
+    assert sent is not None
+    return sent
 
 
 def test_128_contexts_are_answered_one_by_one(node: Node) -> None:
