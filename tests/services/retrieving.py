@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pydicom
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 
 from dicomwire.archive.archive import Archive, ArchiveOptions, Origin, Outcome, Verdict
+from dicomwire.archive.transcoder import Transcoder, WorkerOptions
 from dicomwire.association.acceptor import Acceptor
 from dicomwire.association.association import Association
 from dicomwire.association.invoker import Response
@@ -266,7 +267,8 @@ async def serving(folder: Path) -> AsyncIterator[Node]:
     archive = Archive.open(folder, ArchiveOptions(free_space=0))
     archive.start(asyncio.get_running_loop())
     destinations: dict[str, Destination | None] = {}
-    retriever = Retriever(archive)
+    transcoder = Transcoder(archive, WorkerOptions(processes=1))
+    retriever = Retriever(archive, transcoder)
     policy = AcceptorPolicy(
         supported=dict.fromkeys(MODELS, UNCOMPRESSED_TRANSFER_SYNTAXES)
         | dict.fromkeys(storage_sop_classes(), STORAGE_TRANSFER_SYNTAXES),
@@ -282,6 +284,7 @@ async def serving(folder: Path) -> AsyncIterator[Node]:
         async with accepting(policy, services, "NODE") as acceptor:
             yield Node(archive, acceptor, destinations, retriever.counts)
     finally:
+        await transcoder.close()
         await archive.stop()
 
 
@@ -323,3 +326,26 @@ def counters(answer: SubOperationsResponse) -> tuple[int | None, int | None, int
         answer.number_of_failed_suboperations,
         answer.number_of_warning_suboperations,
     )
+
+
+def compressed(number: int, syntax: str, **more: object) -> tuple[Dataset, bytes]:
+    """An 8 x 8 image of 16 bits, its data set compressed by a codec that pydicom calls."""
+    pixels = bytes(range(128))
+    data_set = image(
+        number,
+        Rows=8,
+        Columns=8,
+        SamplesPerPixel=1,
+        PhotometricInterpretation="MONOCHROME2",
+        BitsAllocated=16,
+        BitsStored=16,
+        HighBit=15,
+        PixelRepresentation=0,
+        **more,
+    )
+    data_set.PixelData = pixels
+    data_set["PixelData"].VR = "OW"
+    data_set.file_meta = FileMetaDataset()
+    data_set.file_meta.TransferSyntaxUID = EXPLICIT_VR_LITTLE_ENDIAN
+    data_set.compress(syntax, generate_instance_uid=False)
+    return data_set, encoded(data_set, implicit=False)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from pydicom.dataset import FileMetaDataset
 
 from dicomwire.association.requestor import Context
 from dicomwire.dimse.command import CGetRq
@@ -29,6 +30,7 @@ from tests.services.retrieving import (
     Node,
     Receiver,
     answers,
+    compressed,
     counters,
     decoded,
     encoded,
@@ -39,6 +41,8 @@ from tests.services.retrieving import (
 )
 
 WHOLE_STUDY = {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": STUDY}
+RLE = "1.2.840.10008.1.2.5"
+JPEG_2000 = "1.2.840.10008.1.2.4.90"
 AS_CT = Context(CT, (EXPLICIT_VR_LITTLE_ENDIAN,))
 
 
@@ -97,6 +101,47 @@ async def test_uncompressed_is_converted_to_what_was_accepted(node: Node, stored
     ) as association:
         told = (await answers(association, STUDY_ROOT_GET, WHOLE_STUDY, None))[-1]
     assert (told.status, receiver.syntaxes) == (0, {f"{SERIES}.1": wanted})
+
+
+@pytest.mark.parametrize(
+    ("stored", "wanted"),
+    [
+        (RLE, EXPLICIT_VR_LITTLE_ENDIAN),
+        (RLE, JPEG_2000),
+        (EXPLICIT_VR_LITTLE_ENDIAN, RLE),
+    ],
+)
+async def test_pixels_are_transcoded_without_loss_to_what_was_accepted(
+    node: Node, stored: str, wanted: str
+) -> None:
+    data_set, data = compressed(1, RLE if stored == EXPLICIT_VR_LITTLE_ENDIAN else stored)
+    if stored == EXPLICIT_VR_LITTLE_ENDIAN:
+        data_set.decompress(generate_instance_uid=False)
+        data = encoded(data_set, implicit=False)
+    await keep(node.archive, data_set, stored, data)
+    receiver = Receiver()
+    async with node.association(
+        STUDY_ROOT_GET, storage_contexts=[Context(CT, (wanted,))], receiver=receiver
+    ) as association:
+        told = (await answers(association, STUDY_ROOT_GET, WHOLE_STUDY, None))[-1]
+    assert (told.status, receiver.syntaxes) == (0, {f"{SERIES}.1": wanted})
+    found = decoded(receiver.data_sets[f"{SERIES}.1"], implicit=wanted == IMPLICIT_VR_LITTLE_ENDIAN)
+    found.file_meta = FileMetaDataset()
+    found.file_meta.TransferSyntaxUID = wanted
+    assert found.pixel_array.tobytes() == bytes(range(128))
+
+
+async def test_pixels_that_cannot_be_decoded_fail_alone_and_are_never_dropped(node: Node) -> None:
+    data_set, data = compressed(1, RLE)
+    await keep(node.archive, data_set, RLE, data[:-30] + bytes(22) + data[-8:])
+    await keep(node.archive, image(2))
+    receiver = Receiver()
+    async with node.association(STUDY_ROOT_GET, storage_contexts=[AS_CT], receiver=receiver) as association:
+        *_, last = await responses(association, STUDY_ROOT_GET, WHOLE_STUDY, None)
+    assert (last.status, counters(last.command)) == (0xB000, (None, 1, 1, 0))
+    assert decoded(last.data).FailedSOPInstanceUIDList == f"{SERIES}.1"
+    assert last.command.error_comment
+    assert list(receiver.data_sets) == [f"{SERIES}.2"]
 
 
 async def test_class_without_a_context_fails_with_its_name(node: Node) -> None:

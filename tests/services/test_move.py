@@ -47,12 +47,12 @@ from tests.services.retrieving import (
     serving,
 )
 
-JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
+MPEG2 = "1.2.840.10008.1.2.4.100"
 WHOLE_STUDY = {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": STUDY}
 
 
 OF_P1 = ["1.1.1", "1.1.2", "1.2.1"]
-JPEG_PIXELS = bytes.fromhex(
+FRAGMENTS = bytes.fromhex(
     "E07F1000 4F420000 FFFFFFFF FEFF00E000000000 FEFF00E002000000 FFD8 FEFFDDE000000000"
 )
 
@@ -241,12 +241,12 @@ async def test_class_without_a_context_fails_alone_as_b000(node: Node) -> None:
     assert failure["reason"] == "the peer does not take MR Image Storage"
 
 
-async def test_compressed_that_is_not_taken_fails_with_the_syntaxes_named(node: Node) -> None:
+async def test_what_cannot_become_what_is_taken_fails_with_the_syntaxes_named(node: Node) -> None:
     data = encoded(image(1), implicit=False)[: -64 - 12]
     data += bytes.fromhex(
         "E07F1000 4F420000 FFFFFFFF FEFF00E000000000 FEFF00E002000000 FFD8 FEFFDDE000000000"
     )
-    await keep(node.archive, image(1), JPEG_BASELINE, data)
+    await keep(node.archive, image(1), MPEG2, data)
     await keep(node.archive, image(2))
     receiver = Receiver()
     async with (
@@ -258,7 +258,7 @@ async def test_compressed_that_is_not_taken_fails_with_the_syntaxes_named(node: 
             told = (await answers(association, STUDY_ROOT_MOVE, WHOLE_STUDY))[-1]
     assert (told.status, counters(told)) == (0xB000, (None, 1, 1, 0))
     (failure,) = [entry for entry in logs if entry["event"] == "instance not sent"]
-    for name in ("JPEG Baseline", "Explicit VR Little Endian"):
+    for name in ("MPEG2", "Explicit VR Little Endian"):
         assert name in failure["reason"]
 
 

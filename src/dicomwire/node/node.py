@@ -57,6 +57,7 @@ class Node:
             self._archive = store.open_archive(settings)
             opened.callback(self._archive.close)
             self._work = Work(settings, self._archive, self._destinations)
+            self._transcoder = Transcoder(self._archive)
             opened.pop_all()
         self._dimse = _door(self._dimse_sockets, "dimse+tls" if settings.dimse.tls.enabled else "dimse")
         self._web = _door(self._web_sockets, "https" if settings.web.tls.enabled else "http")
@@ -119,7 +120,7 @@ class Node:
         )
 
     def _services(self) -> Services:
-        retriever = Retriever(self._archive, self._sent)
+        retriever = Retriever(self._archive, self._transcoder, self._sent)
         services = {
             **verification.SERVICES,
             **storage.services(self._archive),

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from mmap import ACCESS_READ, MADV_DONTNEED, MADV_WILLNEED, PAGESIZE, mmap
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
 from dicomwire.archive.archive import Archive, Stored
+from dicomwire.archive.transcoder import Transcoded, Transcoder
 from dicomwire.dicom.part10 import read_file_meta
 from dicomwire.dicom.scan import scan
 from dicomwire.errors import DataSetError, Part10Error
@@ -48,6 +49,22 @@ class DataSet(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Recoding:
+    """How an instance of the archive goes out in another transfer syntax, its pixels decoded or encoded."""
+
+    transcoder: Transcoder
+    stored: Stored
+
+    def target(self, accepted: Collection[str]) -> str | None:
+        """The accepted transfer syntax that suits it best; None when it would lose something in any."""
+        return self.transcoder.target(self.stored, accepted)
+
+    def open(self, target: str) -> AbstractAsyncContextManager[Transcoded]:
+        """The data set in that transfer syntax. Raises: TranscodingError, ArchiveError, WorkersBusy."""
+        return self.transcoder.transcode(self.stored, target)
+
+
+@dataclass(frozen=True, slots=True)
 class Instance:
     """Something to send.
 
@@ -56,6 +73,7 @@ class Instance:
         transfer_syntax_uid: in which the data set is stored.
         length: bytes of the data set as stored.
         open: gives the data set.
+        recoding: gives it in other transfer syntaxes; None where that is not done.
     """
 
     name: str
@@ -64,6 +82,7 @@ class Instance:
     transfer_syntax_uid: str
     length: int
     open: Callable[[], AbstractContextManager[DataSet]]
+    recoding: Recoding | None = None
 
 
 Opener: TypeAlias = Callable[[int], Callable[[], AbstractContextManager[DataSet]]]
@@ -151,8 +170,11 @@ def _examine(name: str, view: memoryview, opener: Opener) -> Instance | Skipped:
     )
 
 
-def from_archive(archive: Archive, stored: Stored) -> Instance:
-    """An instance of the archive, which knows all about it."""
+def from_archive(archive: Archive, stored: Stored, transcoder: Transcoder | None = None) -> Instance:
+    """An instance of the archive, which knows all about it.
+
+    transcoder: makes other transfer syntaxes of it; None where only what needs no codec is done.
+    """
     return Instance(
         name=stored.sop_instance_uid,
         sop_class_uid=stored.sop_class_uid,
@@ -160,6 +182,7 @@ def from_archive(archive: Archive, stored: Stored) -> Instance:
         transfer_syntax_uid=stored.transfer_syntax_uid,
         length=stored.length - stored.data_set_offset,
         open=partial(_open_stored, archive, stored),
+        recoding=Recoding(transcoder, stored) if transcoder is not None else None,
     )
 
 

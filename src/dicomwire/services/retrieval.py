@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 
 from dicomwire.archive.archive import Archive, Stored
+from dicomwire.archive.transcoder import Transcoder
 from dicomwire.association.performer import Request, Sink
 from dicomwire.association.words import printable
 from dicomwire.dimse import status
@@ -47,10 +48,12 @@ class Retriever:
     """What retrievals are performed on.
 
     Attributes:
+        transcoder: for what the receiver does not take as it is stored; None where nothing is transcoded.
         counts: sub-operations so far, by outcome.
     """
 
     archive: Archive
+    transcoder: Transcoder | None = None
     counts: Counter[str] = field(default_factory=Counter)
 
     def begin(self, request: Request, carry: Carry, *, receiver: str) -> Sink:
@@ -93,7 +96,7 @@ class Retriever:
             found = await asyncio.to_thread(self._find, selection)
         except ArchiveError as error:
             raise Refused(status.CANNOT_CALCULATE_MATCHES, str(error)) from None
-        return [from_archive(self.archive, stored) for stored in found]
+        return [from_archive(self.archive, stored, self.transcoder) for stored in found]
 
     def _find(self, selection: Selection) -> list[Stored]:
         return self.archive.select(

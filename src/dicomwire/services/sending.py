@@ -2,16 +2,16 @@
 
 Each stored transfer syntax has a presentation context of its own, and each SOP class one with uncompressed
 ones, Implicit VR Little Endian among them (PS3.5 10.1). What the peer takes as it is stored goes out bit for
-bit; what is stored uncompressed is converted where it must be; nothing is compressed, decompressed or left
-out.
+bit; what is stored uncompressed is converted where it must be, and what lies in the archive is transcoded,
+without loss. What cannot be sent so is not sent; nothing is left out of it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
 from itertools import chain
@@ -33,6 +33,7 @@ from dicomwire.uids import (
     name_of,
 )
 from dicomwire.upper_layer.negotiation import AcceptedContext
+from dicomwire.upper_layer.pdu import Buffer
 
 UNCOMPRESSED: Final = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)  # proposed for every SOP class
 CONVERTIBLE: Final = (
@@ -238,15 +239,7 @@ async def store(
     )
     target = context.transfer_syntax
     try:
-        with instance.open() as data_set:
-            pieces = data_set.pieces()
-            if target != instance.transfer_syntax_uid:
-                pieces = map(
-                    memoryview, to_transfer_syntax(data_set.view, instance.transfer_syntax_uid, target)
-                )
-            elif instance.length & 1 and target in DEFLATED:
-                # DCMTK 3.6.7 aborts on an odd fragment (pydicom's image_dfl.dcm); inflating ignores a NUL.
-                pieces = chain(pieces, (b"\0",))
+        async with _content(instance, target) as pieces:
             response = await association.request(context.presentation_context_id, command, pieces)
     except (DicomwireError, OSError) as error:
         return Delivery(instance, Outcome.FAILED, str(error), transfer_syntax_uid=target, error=error)
@@ -257,6 +250,30 @@ async def store(
     return Delivery(instance, outcome, reason, code, target)
 
 
+@asynccontextmanager
+async def _content(instance: Instance, target: str) -> AsyncIterator[Iterator[Buffer]]:
+    """The data set in a transfer syntax, in pieces."""
+    source = instance.transfer_syntax_uid
+    if instance.recoding is not None and source != target and not (_plain(source) and _plain(target)):
+        async with instance.recoding.open(target) as transcoded:
+            yield transcoded.slices()
+        return
+    with instance.open() as data_set:
+        if source != target:
+            yield map(memoryview, to_transfer_syntax(data_set.view, source, target))
+        elif instance.length & 1 and target in DEFLATED:
+            # DCMTK 3.6.7 aborts on an odd fragment (pydicom's image_dfl.dcm); inflating ignores a NUL.
+            yield chain(data_set.pieces(), (b"\0",))
+        else:
+            yield data_set.pieces()
+
+
+def _plain(transfer_syntax_uid: str) -> bool:
+    """Whether it needs no codec."""
+    syntax = TRANSFER_SYNTAXES.get(transfer_syntax_uid)
+    return syntax is not None and not syntax.encapsulated
+
+
 def choose(contexts: Iterable[AcceptedContext], transfer_syntax_uid: str) -> AcceptedContext | None:
     """The context to send an instance in: its stored syntax, else an uncompressed one if it is uncompressed.
 
@@ -264,15 +281,20 @@ def choose(contexts: Iterable[AcceptedContext], transfer_syntax_uid: str) -> Acc
         contexts: those of the instance's SOP class that may be used.
         transfer_syntax_uid: in which the instance is stored.
     """
+    by_syntax = _by_syntax(contexts)
+    if transfer_syntax_uid in by_syntax:
+        return by_syntax[transfer_syntax_uid]
+    if not _plain(transfer_syntax_uid):
+        return None
+    return next((by_syntax[target] for target in CONVERTIBLE if target in by_syntax), None)
+
+
+def _by_syntax(contexts: Iterable[AcceptedContext]) -> dict[str, AcceptedContext]:
+    """The first context of each transfer syntax."""
     by_syntax: dict[str, AcceptedContext] = {}
     for context in contexts:
         by_syntax.setdefault(context.transfer_syntax, context)
-    if transfer_syntax_uid in by_syntax:
-        return by_syntax[transfer_syntax_uid]
-    stored = TRANSFER_SYNTAXES.get(transfer_syntax_uid)
-    if stored is None or stored.encapsulated:
-        return None
-    return next((by_syntax[target] for target in CONVERTIBLE if target in by_syntax), None)
+    return by_syntax
 
 
 class Routes:
@@ -291,7 +313,12 @@ class Routes:
         kind = (instance.sop_class_uid, instance.transfer_syntax_uid)
         if kind not in self._known:
             self._known[kind] = choose(self._by_class.get(kind[0], ()), kind[1])
-        return self._known[kind]
+        context = self._known[kind]
+        if context is None and instance.recoding is not None:
+            by_syntax = _by_syntax(self._by_class.get(kind[0], ()))
+            target = instance.recoding.target(by_syntax)
+            context = by_syntax[target] if target is not None else None
+        return context
 
     def missing(self, instance: Instance) -> str:
         """Why there is no context for an instance."""
