@@ -16,6 +16,7 @@ from dicomwire.archive.maintenance import rebuild, verify
 from dicomwire.archive.query import Level, Query, statement
 from dicomwire.archive.segments import Mapping
 from dicomwire.dicom.convert import to_transfer_syntax
+from dicomwire.dicom.part10 import write_file_meta
 from dicomwire.errors import ArchiveError
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 
@@ -49,6 +50,7 @@ async def offer(
     syntax: str = EXPLICIT_VR_LITTLE_ENDIAN,
     sop_class: str = CT,
     study: str | None = None,
+    head: bytes = b"",
 ) -> Outcome:
     reception = archive.receive(
         sop_class_uid=sop_class,
@@ -56,6 +58,7 @@ async def offer(
         transfer_syntax_uid=syntax,
         origin=ORIGIN,
         study_instance_uid=study,
+        head=head,
     )
     done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
     for at in range(0, len(data), 65_536):
@@ -351,3 +354,42 @@ async def test_what_is_read_is_counted_once(archive: Archive, monkeypatch: pytes
     with archive.open_stored(stored) as sliced:
         assert len(list(sliced.slices(size=stored.length))) == 1
     assert counted == stored.length
+
+
+META = write_file_meta(CT, "1.2.3", EXPLICIT_VR_LITTLE_ENDIAN, source_ae_title="SCANNER")
+TIFF = b"II*\0" + bytes(range(4, 128)) + META[128:]
+"""What precedes the data set of a file that is a TIFF as well; its meta information is not ours."""
+
+HEADS = {
+    "a TIFF as well": (TIFF, True),
+    "zeros": (META, False),
+    "no prefix": (TIFF.replace(b"DICM", b"dicm"), False),
+    "of another instance": (TIFF.replace(b"1.2.3\0", b"1.2.4\0"), False),
+    "longer than it says": (TIFF + bytes(8), False),
+    "none": (b"", False),
+}
+
+
+@pytest.mark.parametrize("pixels", [64, 2 << 20])
+@pytest.mark.parametrize("name", HEADS)
+async def test_keep_keeps_what_precedes_the_data_set_where_the_preamble_says_something(
+    tmp_path: Path, name: str, pixels: int
+) -> None:
+    head, kept = HEADS[name]
+    data = data_set(pixels=pixels)
+    archive = opened(tmp_path, ArchiveOptions(free_space=0, preamble="keep"))
+    assert (await offer(archive, data, head=head)).verdict is Verdict.STORED
+    (stored,) = archive.plan()
+    with archive.open_stored(stored) as whole:
+        content = bytes(whole.view)
+    own = write_file_meta(CT, "1.2.3", EXPLICIT_VR_LITTLE_ENDIAN)
+    assert content == (head if kept else own) + data
+    await archive.stop()
+    assert rebuild(tmp_path) == (1, ())
+
+
+async def test_zero_makes_the_preamble_zeros(archive: Archive) -> None:
+    await offer(archive, data_set(), head=TIFF)
+    (stored,) = archive.plan()
+    with archive.open_stored(stored) as whole:
+        assert not any(whole.view[:128])

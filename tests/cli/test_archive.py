@@ -275,3 +275,16 @@ def test_migrate_says_when_there_is_nothing_to_do(run: Run, files: Path) -> None
     assert result.out.endswith("nothing to do\n")
     facts = json.loads(run("archive", "migrate", "--json").out)
     assert facts["before"] == facts["after"] != ""
+
+
+def test_a_file_that_is_a_tiff_as_well_stays_one_where_the_setting_says_so(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DICOMWIRE_ARCHIVE__PREAMBLE", "keep")
+    path = written(tmp_path / "a", "1.2.3.4.1")
+    content = b"II*\0" + path.read_bytes()[4:]
+    path.write_bytes(content)
+    assert run("import", path).status == 0
+    run("export", "out")
+    (exported,) = (tmp_path / "out").rglob("*.dcm")
+    assert exported.read_bytes() == content

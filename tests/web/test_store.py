@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -302,3 +303,17 @@ class TestLimits:
         assert b"3 bytes came" in answer
         writer.close()
         await writer.wait_closed()
+
+
+async def test_a_file_that_is_a_tiff_as_well_stays_one_where_the_option_says_so(door, make_instance) -> None:
+    instance = make_instance()
+    file = b"II*\0" + instance.file[4:]
+    headers = {"Content-Type": "application/dicom"}
+    for option, first in (("zero", bytes(4)), ("keep", b"II*\0")):
+        door.archive.options = replace(door.archive.options, preamble=option)
+        door.archive._committer.options = door.archive.options
+        assert (await door.client.post(f"{door.base}/studies", content=file, headers=headers)).is_success
+        plan = door.archive.plan(study="1.2.3")
+        with door.archive.open_stored(plan[0]) as stored:
+            assert bytes(stored.view[:4]) == first
+        door.archive.remove(plan)

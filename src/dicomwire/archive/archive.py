@@ -114,15 +114,17 @@ class Archive:
         transfer_syntax_uid: str,
         origin: Origin,
         study_instance_uid: str | None = None,
+        head: bytes = b"",
     ) -> Reception:
         """Begin to take one instance; the loop's thread only.
 
         The UIDs are what was announced, and must be the data set's own; the study's only where it is given.
+        head: preamble and file meta information of the file that it comes from.
         """
         if self._closed:
             raise ArchiveError("The archive is closed")
         offered = (sop_class_uid, sop_instance_uid, transfer_syntax_uid, study_instance_uid)
-        return Reception(self._committer, self._budget, self._pool, offered, origin)
+        return Reception(self._committer, self._budget, self._pool, offered, origin, head=head)
 
     def plan(
         self,

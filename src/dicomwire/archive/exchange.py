@@ -78,6 +78,9 @@ class Source(Protocol):
     def transfer_syntax_uid(self) -> str: ...
 
     @property
+    def head(self) -> bytes: ...
+
+    @property
     def open(self) -> Callable[[], AbstractContextManager[DataSet]]: ...
 
 
@@ -175,6 +178,7 @@ async def _take(archive: Archive, source: Source, origin: Origin, done: Callable
         sop_instance_uid=source.sop_instance_uid,
         transfer_syntax_uid=source.transfer_syntax_uid,
         origin=origin,
+        head=source.head,
     )
     try:
         with source.open() as data_set:

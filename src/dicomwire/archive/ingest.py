@@ -28,8 +28,8 @@ from dicomwire.archive.records import HEADER_LENGTH, SEGMENT_HEADER
 from dicomwire.archive.segments import SegmentWriter, write_all
 from dicomwire.archive.values import Origin, Outcome, Verdict
 from dicomwire.dicom.encoding import Buffer
-from dicomwire.dicom.part10 import write_file_meta
-from dicomwire.errors import DataSetError, DicomwireError
+from dicomwire.dicom.part10 import PREAMBLE_LENGTH, read_file_meta, write_file_meta
+from dicomwire.errors import DataSetError, DicomwireError, Part10Error
 
 log = structlog.get_logger()
 
@@ -75,6 +75,25 @@ def encoded(origin: Origin) -> bytes:
     return json.dumps(asdict(origin), separators=(",", ":")).encode()
 
 
+def _meta(offered: Offered, head: bytes) -> bytes:
+    """What stands before the data set: what came, if its preamble says something, else our own.
+
+    A preamble that makes the file a TIFF as well counts offsets from the first byte on: it is worth nothing
+    unless all that precedes the data set stays as long as it was.
+    """
+    sop_class, sop_instance, syntax, _ = offered
+    if any(head[:PREAMBLE_LENGTH]):
+        try:
+            meta = read_file_meta(head, complete=True)
+        except Part10Error:
+            meta = None
+        if meta is not None and not meta.findings and meta.length == len(head):
+            named = meta.media_storage_sop_class_uid, meta.media_storage_sop_instance_uid
+            if (*named, meta.transfer_syntax_uid) == (sop_class, sop_instance, syntax):
+                return head
+    return write_file_meta(sop_class, sop_instance, syntax)
+
+
 class Reception:
     """The data set of one instance; made by `Archive.receive`."""
 
@@ -99,14 +118,15 @@ class Reception:
         pool: ThreadPoolExecutor,
         offered: Offered,
         origin: Origin,
+        *,
+        head: bytes = b"",
     ) -> None:
-        sop_class, sop_instance, syntax, _ = offered
         self._committer = committer
         self._budget = budget
         self._pool = pool
         self._offered = offered
         self._origin = encoded(origin)
-        self._meta = write_file_meta(sop_class, sop_instance, syntax)
+        self._meta = _meta(offered, head if committer.options.preamble == "keep" else b"")
         self._buffer = bytearray()
         self._spool: Spool | None = None
         self._failure = committer.room(0)

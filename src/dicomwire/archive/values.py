@@ -23,6 +23,8 @@ class ArchiveOptions:
         free_space: bytes of disk that are kept free.
         depth_limit: nesting of sequences.
         inflate_limit: bytes that a deflated data set may inflate to.
+        preamble: `zero` makes our own; `keep` takes a file's first bytes as they are when its preamble says
+            something, as that of a file which is a TIFF as well does (PS3.10 7.1).
     """
 
     duplicates: Literal["keep", "replace", "reject"] = "keep"
@@ -32,6 +34,7 @@ class ArchiveOptions:
     free_space: int = 64 << 20
     depth_limit: int = 64
     inflate_limit: int = 64 << 20
+    preamble: Literal["zero", "keep"] = "zero"
 
 
 @dataclass(frozen=True, slots=True)

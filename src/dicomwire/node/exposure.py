@@ -39,7 +39,6 @@ def unavailable(settings: Settings) -> tuple[str, ...]:
         (node.workers != 1, f"node.workers is {node.workers}: only 1 is possible"),
         (archive.catalogue != "sqlite", "archive.catalogue: only sqlite is possible"),
         (archive.segments != "files", "archive.segments: only files are possible"),
-        (archive.preamble != "zero", "archive.preamble: only zero is possible"),
     )
     return tuple(f"{words} in this version" for wanted, words in asked if wanted)
 

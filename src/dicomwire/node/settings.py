@@ -241,7 +241,9 @@ class ArchiveSettings(Section):
         "replace the first; reject the second.",
     )
     preamble: Literal["zero", "keep"] = Field(
-        "zero", description="keep: preambles of files that come by STOW-RS or import stay."
+        "zero",
+        description="keep: a file that is a TIFF as well, and comes by STOW-RS or import, keeps its "
+        "preamble and meta information.",
     )
     segment_size: Size = Field(1 << 30, ge=1 << 20, description="Bytes of one segment file.")
     memory: Size = Field(

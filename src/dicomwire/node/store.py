@@ -40,4 +40,5 @@ def options_of(settings: Settings) -> ArchiveOptions:
         free_space=chosen.free_space,
         depth_limit=chosen.depth_limit,
         inflate_limit=chosen.inflate_limit,
+        preamble=chosen.preamble,
     )

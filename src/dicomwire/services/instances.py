@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from dicomwire.archive.archive import Archive, Stored
 from dicomwire.archive.transcoder import Transcoded, Transcoder
-from dicomwire.dicom.part10 import read_file_meta
+from dicomwire.dicom.part10 import PREAMBLE_LENGTH, read_file_meta
 from dicomwire.dicom.scan import scan
 from dicomwire.errors import DataSetError, Part10Error
 from dicomwire.upper_layer.pdu import Buffer
@@ -74,6 +74,7 @@ class Instance:
         length: bytes of the data set as stored.
         open: gives the data set.
         recoding: gives it in other transfer syntaxes; None where that is not done.
+        head: of a file whose preamble says something, what precedes the data set; else empty.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Instance:
     length: int
     open: Callable[[], AbstractContextManager[DataSet]]
     recoding: Recoding | None = None
+    head: bytes = b""
 
 
 Opener: TypeAlias = Callable[[int], Callable[[], AbstractContextManager[DataSet]]]
@@ -167,6 +169,7 @@ def _examine(name: str, view: memoryview, opener: Opener) -> Instance | Skipped:
         transfer_syntax_uid=meta.transfer_syntax_uid,
         length=len(data_set),
         open=opener(meta.length),
+        head=bytes(view[: meta.length]) if any(view[: min(meta.length, PREAMBLE_LENGTH)]) else b"",
     )
 
 

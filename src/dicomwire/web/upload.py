@@ -116,6 +116,7 @@ class Upload:
             transfer_syntax_uid=identity.transfer_syntax_uid,
             origin=self._origin,
             study_instance_uid=self._study,
+            head=bytes(head[: identity.data_set_offset]),
         )
         self._budget = self._reception
         self._head = None
