@@ -152,6 +152,10 @@ class QueryError(DicomwireError):
     """A query that cannot be answered: an unknown key, a value that is none of its kind."""
 
 
+class SearchError(DicomwireError):
+    """A search that was given up: it would have to look at too much."""
+
+
 class ConfigurationError(DicomwireError):
     """A setting that is unknown or cannot be."""
 

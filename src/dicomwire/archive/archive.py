@@ -21,8 +21,10 @@ from dicomwire.archive.backup import unlinking
 from dicomwire.archive.catalogue import Catalogue, DatabaseError
 from dicomwire.archive.committer import Committer
 from dicomwire.archive.compaction import compact
+from dicomwire.archive.entry import instance_attributes
 from dicomwire.archive.ingest import Budget, Reception
 from dicomwire.archive.recovery import recover
+from dicomwire.archive.search import Searches
 from dicomwire.archive.segments import OpenStored, SegmentReader, name_of, numbers_in
 from dicomwire.archive.values import ArchiveOptions, Damage, Origin, Outcome, Stats, Stored, Verdict
 from dicomwire.errors import ArchiveError
@@ -57,6 +59,8 @@ class Archive:
         self.data = data
         self.options = options
         self.catalogue = catalogue
+        self.searches = Searches(catalogue)
+        catalogue.attributes_of = self._attributes_of
         self._lock = lock
         self._reader = SegmentReader(folder)
         newest = max((*numbers_in(folder), *catalogue.segments()), default=0)
@@ -102,6 +106,7 @@ class Archive:
         if not self._closed:
             self._closed = True
             self._pool.shutdown()
+            self.searches.close()
             self._committer.close()
             self.catalogue.close()
             os.close(self._lock)
@@ -189,6 +194,17 @@ class Archive:
     def path_of(self, stored: Stored) -> Path:
         """The segment that an instance's bytes are in, which compaction may unlink at any time."""
         return self.data / "segments" / name_of(stored.segment)
+
+    def _attributes_of(self, record_id: int) -> str:
+        stored = self.catalogue.stored(record_id)
+        try:
+            if stored is None:
+                return ""
+            with self.open_stored(stored) as opened:
+                data_set = opened.view[stored.data_set_offset :]
+                return instance_attributes(data_set, stored.transfer_syntax_uid, self.options)
+        except ArchiveError:
+            return ""
 
     def remove(self, stored: list[Stored]) -> None:
         """Remove instances, durably; blocking. Raises: ArchiveError, OSError."""

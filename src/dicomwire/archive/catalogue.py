@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final, TypeVar
+from time import monotonic
+from typing import Final, TypeAlias, TypeVar
 
 from dicomwire.archive.entry import INSTANCE_COLUMNS, Entry
+from dicomwire.archive.functions import AttributesOf, add_functions
 from dicomwire.archive.schema import HEAD, STAMP, STATEMENTS
 from dicomwire.archive.values import Stats, Stored
 from dicomwire.errors import ArchiveError
@@ -43,17 +45,30 @@ _STORED: Final = (
 )
 _ORDER: Final = " ORDER BY study.id, series_number, series.id, instance_number, instance.id"
 
-Row = tuple[object, ...]
+Row: TypeAlias = tuple[object, ...]
+Read: TypeAlias = Callable[[str, Sequence[object]], list[Row]]
+"""Runs one SELECT with its parameters."""
+
 DatabaseError = sqlite.Error
+_STEPS: Final = 5_000  # steps of a statement between two looks at the clock, a tenth of a millisecond
+
+
+class Interrupted(Exception):
+    """A reading took longer than it may, or is no longer wanted."""
 
 
 class Catalogue:
-    """The index of one archive."""
+    """The index of one archive.
+
+    Attributes:
+        attributes_of: reads what the index does not hold of an instance from its data set.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._writer = self._connect()
         self._local = threading.local()
+        self.attributes_of: AttributesOf = lambda record_id: ""
         self._studies: dict[str, int] = {}
         self._series: dict[tuple[int, str], int] = {}
         self._migrate()
@@ -96,11 +111,47 @@ class Catalogue:
 
     def rows(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
         """What a statement finds, read in the calling thread."""
-        connection = getattr(self._local, "connection", None)
+        found: list[Row] = self._reader().execute(sql, parameters).fetchall()
+        return found
+
+    @contextmanager
+    def reading(self, seconds: float, stop: Callable[[], bool] = lambda: False) -> Iterator[Read]:
+        """Read in the calling thread, all of it at one state of the catalogue.
+
+        seconds: how long it may take.
+        Raises: Interrupted, when it takes longer, or `stop` says so.
+        """
+        connection, due = self._reader(), monotonic() + seconds
+
+        def over() -> bool:
+            return monotonic() > due or stop()
+
+        def read(sql: str, parameters: Sequence[object]) -> list[Row]:
+            if over():
+                raise Interrupted
+            found: list[Row] = connection.execute(sql, parameters).fetchall()
+            return found
+
+        connection.set_progress_handler(over, _STEPS)
+        connection.execute("BEGIN")
+        try:
+            yield read
+        except sqlite.OperationalError as error:
+            if str(error) != "interrupted":
+                raise
+            raise Interrupted from None
+        finally:
+            connection.set_progress_handler(None, 0)
+            if connection.in_transaction:
+                connection.execute("COMMIT")
+
+    def _reader(self) -> sqlite.Connection:
+        """The calling thread's connection."""
+        connection: sqlite.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = self._connect()
-        found: list[Row] = connection.execute(sql, parameters).fetchall()
-        return found
+            add_functions(connection, lambda record_id: self.attributes_of(record_id))
+        return connection
 
     def plan(
         self, *, study: str | None, series: str | None, instance: str | None, every_version: bool = False

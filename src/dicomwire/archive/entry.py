@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from dicomwire.archive.query import folded
+from dicomwire.archive.names import groups, vocabulary
 from dicomwire.archive.values import ArchiveOptions
 from dicomwire.dicom.dictionary import TAGS
-from dicomwire.dicom.elements import Kind, items
 from dicomwire.dicom.encoding import Buffer
-from dicomwire.dicom.indexed import EVERY_LEVEL, PATIENT, SERIES, STUDY
+from dicomwire.dicom.indexed import EVERY_LEVEL, IMAGE, INSTANCE, PATIENT, SERIES, STUDY
 from dicomwire.dicom.json_model import element
 from dicomwire.dicom.scan import Scan, scan
 from dicomwire.errors import DataSetError, DicomwireError
@@ -20,6 +19,7 @@ from dicomwire.uids import is_valid_uid
 _REQUIRED: Final = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 _STUDY_TAGS: Final = tuple(sorted(TAGS[keyword] for keyword in (*EVERY_LEVEL, *PATIENT, *STUDY)))
 _SERIES_TAGS: Final = tuple(sorted(TAGS[keyword] for keyword in SERIES))
+_INSTANCE_TAGS: Final = tuple(sorted(TAGS[keyword] for keyword in (*INSTANCE, *IMAGE)))
 _INTEGER_LIMIT: Final = 1 << 62
 
 
@@ -69,8 +69,8 @@ class Entry:
         row: dict[str, object] = {
             column: found.text(TAGS[keyword]) for column, keyword in _STUDY_COLUMNS.items()
         }
-        row["patient_name_key"] = folded(str(row["patient_name"]))
-        row["referring_physician_name_key"] = folded(str(row["referring_physician_name"]))
+        row |= _compared("patient_name", str(row["patient_name"]))
+        row |= _compared("referring_physician_name", str(row["referring_physician_name"]))
         row["modalities"] = found.text(TAGS["Modality"])
         row["attributes"] = _attributes(found, _STUDY_TAGS)
         return row
@@ -81,7 +81,6 @@ class Entry:
             column: found.text(TAGS[keyword]) for column, keyword in _SERIES_COLUMNS.items()
         }
         row["series_number"] = _bounded(found.integer(TAGS["SeriesNumber"]))
-        row["scheduled_procedure_step_id"], row["requested_procedure_id"] = _request(found)
         row["attributes"] = _attributes(found, _SERIES_TAGS)
         return row
 
@@ -110,6 +109,7 @@ _STUDY_COLUMNS: Final = {
     "study_id": "StudyID",
     "study_description": "StudyDescription",
     "character_set": "SpecificCharacterSet",
+    "timezone_offset": "TimezoneOffsetFromUTC",
 }
 _SERIES_COLUMNS: Final = {
     "series_instance_uid": "SeriesInstanceUID",
@@ -141,6 +141,20 @@ def entry_of(data_set: Buffer, transfer_syntax_uid: str, options: ArchiveOptions
     return Entry(sop_class, sop_instance, transfer_syntax_uid, study, series, found)
 
 
+def instance_attributes(data_set: Buffer, transfer_syntax_uid: str, options: ArchiveOptions) -> str:
+    """The attributes of an instance, read from it: members of a DICOM JSON object without its braces."""
+    try:
+        found = scan(
+            data_set,
+            transfer_syntax_uid,
+            depth_limit=options.depth_limit,
+            inflate_limit=options.inflate_limit,
+        )
+    except DataSetError:
+        return ""
+    return _attributes(found, _INSTANCE_TAGS)
+
+
 def _texts(found: Scan, columns: Mapping[str, str]) -> dict[str, object]:
     return {column: found.text(TAGS[keyword]) for column, keyword in columns.items()}
 
@@ -163,17 +177,12 @@ def _attributes(found: Scan, tags: tuple[int, ...]) -> str:
     return ",".join(members)
 
 
-def _request(found: Scan) -> tuple[str, str]:
-    """Scheduled Procedure Step ID and Requested Procedure ID of the first request (PS3.3 10-9)."""
-    tag = TAGS["RequestAttributesSequence"]
-    value = found.values.get(tag)
-    wanted = (TAGS["ScheduledProcedureStepID"], TAGS["RequestedProcedureID"])
-    texts = dict.fromkeys(wanted, "")
-    if value:
-        decoder = found.decoder_of(tag)
-        sequences = 0
-        for step in items(value, tag, decoder.encoding):
-            sequences += (step.kind is Kind.SEQUENCE) - (step.kind is Kind.SEQUENCE_END)
-            if step.kind is Kind.VALUE and not sequences and texts.get(step.tag) == "":
-                texts[step.tag] = decoder.text("SH", bytes(value[step.start : step.end]))
-    return texts[wanted[0]], texts[wanted[1]]
+def _compared(column: str, name: str) -> dict[str, object]:
+    """The columns by which a name is matched."""
+    alphabetic, ideographic, phonetic = groups(name)
+    return {
+        f"{column}_key": alphabetic,
+        f"{column}_ideographic": ideographic,
+        f"{column}_phonetic": phonetic,
+        f"{column}_words": vocabulary(name),
+    }

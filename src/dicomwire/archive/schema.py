@@ -16,7 +16,7 @@ load. An older one is brought here by the revisions in `migrations/versions`. To
 
 from typing import Final
 
-HEAD: Final = "0001"  # the newest migration
+HEAD: Final = "0002"  # the newest migration
 
 STATEMENTS: Final = (
     # A segment is one file; `durable` counts the bytes whose records this catalogue holds.
@@ -26,7 +26,8 @@ STATEMENTS: Final = (
         durable INTEGER NOT NULL
     )""",
     # `modalities` and `character_set` are multi-valued with backslashes; `attributes` is the text of the
-    # members of a DICOM JSON object (PS3.18 F) without its braces; `*_key` are folded for matching.
+    # members of a DICOM JSON object (PS3.18 F) without its braces; `*_key`, `*_ideographic` and
+    # `*_phonetic` are the folded component groups of a name, `*_words` its words and their sounds.
     """CREATE TABLE study (
         id INTEGER PRIMARY KEY,
         study_instance_uid TEXT NOT NULL UNIQUE,
@@ -47,14 +48,30 @@ STATEMENTS: Final = (
         modalities TEXT NOT NULL,
         number_of_series INTEGER NOT NULL,
         number_of_instances INTEGER NOT NULL,
-        attributes TEXT NOT NULL
+        attributes TEXT NOT NULL,
+        timezone_offset TEXT NOT NULL DEFAULT '',
+        patient_name_ideographic TEXT NOT NULL DEFAULT '',
+        patient_name_phonetic TEXT NOT NULL DEFAULT '',
+        patient_name_words TEXT NOT NULL DEFAULT '',
+        referring_physician_name_ideographic TEXT NOT NULL DEFAULT '',
+        referring_physician_name_phonetic TEXT NOT NULL DEFAULT '',
+        referring_physician_name_words TEXT NOT NULL DEFAULT ''
     )""",
     "CREATE INDEX study_patient_id ON study (patient_id)",
     "CREATE INDEX study_patient_name ON study (patient_name_key)",
     "CREATE INDEX study_date ON study (study_date, study_time)",
     "CREATE INDEX study_accession_number ON study (accession_number)",
     "CREATE INDEX study_study_id ON study (study_id)",
-    "CREATE INDEX study_referring ON study (referring_physician_name_key)",
+    "CREATE INDEX study_referring_physician_name ON study (referring_physician_name_key)",
+    # few names have more than one component group, so these are nearly empty
+    "CREATE INDEX study_patient_name_ideographic ON study (patient_name_ideographic)"
+    " WHERE patient_name_ideographic <> ''",
+    "CREATE INDEX study_patient_name_phonetic ON study (patient_name_phonetic)"
+    " WHERE patient_name_phonetic <> ''",
+    "CREATE INDEX study_referring_physician_name_ideographic ON study (referring_physician_name_ideographic)"
+    " WHERE referring_physician_name_ideographic <> ''",
+    "CREATE INDEX study_referring_physician_name_phonetic ON study (referring_physician_name_phonetic)"
+    " WHERE referring_physician_name_phonetic <> ''",
     """CREATE TABLE series (
         id INTEGER PRIMARY KEY,
         study INTEGER NOT NULL REFERENCES study (id),
@@ -64,8 +81,6 @@ STATEMENTS: Final = (
         series_description TEXT NOT NULL,
         performed_procedure_step_start_date TEXT NOT NULL,
         performed_procedure_step_start_time TEXT NOT NULL,
-        scheduled_procedure_step_id TEXT NOT NULL,
-        requested_procedure_id TEXT NOT NULL,
         number_of_instances INTEGER NOT NULL,
         attributes TEXT NOT NULL,
         UNIQUE (study, series_instance_uid)
@@ -96,7 +111,7 @@ STATEMENTS: Final = (
         crc INTEGER NOT NULL
     )""",
     "CREATE INDEX instance_uid ON instance (sop_instance_uid)",
-    "CREATE INDEX instance_series ON instance (series, instance_number)",
+    "CREATE INDEX instance_series ON instance (series)",
     "CREATE INDEX instance_segment ON instance (segment, offset)",
 )
 

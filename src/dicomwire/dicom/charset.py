@@ -1,12 +1,14 @@
 """Character sets of text: Specific Character Set and code extensions (PS3.5 6.1, PS3.3 C.12.1.1.2).
 
-Decoding never fails: what a character set does not define becomes U+FFFD. Names come
-from the standard's list only, never from Python's codecs, but for misspellings seen in files ("ISO-IR 100").
+Neither way fails: bytes that a character set does not define become U+FFFD, characters that it lacks "?".
+Names come from the standard's list only, never from Python's codecs, but for misspellings seen in files
+("ISO-IR 100").
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -61,6 +63,8 @@ _FRAGMENT: Final = re.compile(rb"^[^\x1b]+|\x1b[^\x1b]*")
 # Where code extensions end (PS3.5 6.1.2.5.3): control characters, delimiters of values and parts of names
 _RESETS: Final = re.compile(rb"[\t\n\f\r\\]")
 _RESETS_IN_NAMES: Final = re.compile(rb"[\t\n\f\r\\^=]")
+_DELIMITERS: Final = re.compile(r"([\t\n\f\r\\])")
+_DELIMITERS_IN_NAMES: Final = re.compile(r"([\t\n\f\r\\^=])")
 _TERM: Final = re.compile(r"(?:ISO[ _-]?IR[ _-]?|ISO[ _-]?2022[ _-](?:IR[ _-]?)?)?(\d+|GBK|GB18030)")
 
 
@@ -71,10 +75,12 @@ class CharacterSet:
     Attributes:
         codec: Python's codec of what no escape sequence precedes.
         unknown: values of Specific Character Set that are no defined terms.
+        extensions: Python's codecs of what escape sequences may introduce.
     """
 
     codec: str
     unknown: tuple[str, ...] = ()
+    extensions: tuple[str, ...] = ()
 
     def decode(self, value: bytes, *, name: bool = False) -> str:
         """Text of a value's bytes, nothing trimmed.
@@ -85,6 +91,43 @@ class CharacterSet:
             resets = _RESETS_IN_NAMES if name else _RESETS
             return "".join(self._fragment(part, resets) for part in _FRAGMENT.findall(value))
         return value.decode(self.codec, "replace")
+
+    def encode(self, text: str, *, name: bool = False) -> bytes:
+        """The bytes of a value's text, nothing padded; "?" for what the character set lacks.
+
+        name: it is a Person Name, in which "^" and "=" end code extensions.
+        """
+        if text.isascii() or not self.extensions:
+            return text.encode(self.codec, "replace")
+        resets = _DELIMITERS_IN_NAMES if name else _DELIMITERS
+        return b"".join(
+            part.encode("ascii") if resets.match(part) else b"".join(self._extended(part))
+            for part in resets.split(text)
+        )
+
+    def _extended(self, text: str) -> Iterator[bytes]:
+        """The bytes of a part between two delimiters, with the escape sequences before what needs one."""
+        roman = b"\x1b(J" if self.codec == "shift_jis" else b"\x1b(B"
+        low, high = roman, _HIGH.get(self.codec, b"")  # what the two halves of the code table hold now
+        for character in text:
+            for codec in (self.codec, *self.extensions):
+                found = _coded(character, codec)
+                if found is not None:
+                    break
+            else:
+                found = (b"", b"?")
+            escape, code = found
+            if code[0] < 0x80:
+                escape = escape or roman
+                if escape != low:
+                    yield escape
+                    low = escape
+            elif escape != high:
+                yield escape
+                high = escape
+            yield code
+        if low != roman:
+            yield roman
 
     def _fragment(self, part: bytes, resets: re.Pattern[bytes]) -> str:
         size = 4 if part.startswith((b"\x1b$(", b"\x1b$)")) else 3
@@ -99,6 +142,26 @@ class CharacterSet:
         reset = end.start()
         return part[size:reset].decode(codec, "replace") + part[reset:].decode(self.codec, "replace")
 
+
+@lru_cache(maxsize=4096)
+def _coded(character: str, codec: str) -> tuple[bytes, bytes] | None:
+    """The escape sequence that a character needs in a codec, and its code; None where it is not in it."""
+    try:
+        code = character.encode(codec)
+    except UnicodeEncodeError:
+        return None
+    if code.startswith(b"\x1b"):  # a stateful codec escapes and comes back itself
+        escape = next(each for each in (b"\x1b$(D", b"\x1b$B", code[:3]) if code.startswith(each))
+        return (escape, code[len(escape) : -3]) if escape in _ESCAPES else None
+    if codec == "shift_jis" and len(code) > 1:
+        return None  # of Shift JIS only what JIS X 0201 has
+    return (b"", code) if code[0] < 0x80 else (_HIGH.get(codec, b""), code)
+
+
+_HIGH: Final = {
+    codec: escape for escape, (codec, stateful) in _ESCAPES.items() if not stateful and escape[1:2] != b"("
+}
+"""The escape sequence that puts a codec's characters into the upper half of the code table."""
 
 _STAND_ALONE: Final = frozenset({"utf_8", "gb18030", "gbk"})  # no code extensions (PS3.3 Table C.12-5)
 
@@ -116,7 +179,8 @@ def character_set(specific_character_set: bytes) -> CharacterSet:
         codecs.append(codec or "latin_1")
         if term and codec is None:
             unknown.append(term)
-    return CharacterSet(codecs[0], tuple(unknown))
+    extensions = () if codecs[0] in _STAND_ALONE else tuple(codecs[1:])
+    return CharacterSet(codecs[0], tuple(unknown), extensions)
 
 
 def encodable(specific_character_set: str) -> str | None:

@@ -14,7 +14,8 @@ from typing import Final, TypeAlias, Union
 
 from dicomwire.dicom import json_model, xml_model
 from dicomwire.dicom.byte_order import UNIT_SIZES, swapped
-from dicomwire.dicom.charset import encodable
+from dicomwire.dicom.charset import CharacterSet, encodable
+from dicomwire.dicom.charset import character_set as character_set_of
 from dicomwire.dicom.dictionary import TAGS, tag_text, vr_of
 from dicomwire.dicom.encoding import EXPLICIT_LITTLE, LONG_VRS, Buffer, Encoding, encoding_of
 from dicomwire.dicom.indexed import SPECIFIC_CHARACTER_SET
@@ -125,14 +126,20 @@ def to_json(data_set: DataSet) -> str:
     return json_model.encode(content, EXPLICIT_VR_LITTLE_ENDIAN, bulk_data_uri=None).decode()
 
 
-def encode(data_set: DataSet, transfer_syntax_uid: str, *, character_set: str | None = None) -> bytes:
+def encode(
+    data_set: DataSet, transfer_syntax_uid: str, *, character_set: str | None = None, substitute: bool = False
+) -> bytes:
     """The bytes of a data set.
 
     character_set: wanted Specific Character Set; None for the data set's own. Where it cannot say the text,
         or takes code extensions to do it, ISO_IR 192 stands in (PS3.3 C.12.1.1.2).
+    substitute: nothing stands in: it is written with its code extensions, and with "?" for what it lacks.
     Raises: InvalidAttribute, when a value does not fit its VR.
     """
     encoding = encoding_of(transfer_syntax_uid)
+    if substitute:
+        term = character_set or ""
+        return _encoded(data_set, encoding, term, character_set_of(term.encode()), "replace")
     if character_set is None:
         character_set = "\\".join(data_set.texts(SPECIFIC_CHARACTER_SET))
     codec = encodable(character_set)
@@ -141,11 +148,18 @@ def encode(data_set: DataSet, transfer_syntax_uid: str, *, character_set: str | 
         codec, character_set = "utf_8", UTF_8
     if all(text.isascii() for text in texts) and character_set == UTF_8:
         character_set = ""
+    return _encoded(data_set, encoding, character_set, CharacterSet(codec))
+
+
+def _encoded(
+    data_set: DataSet, encoding: Encoding, term: str, character_set: CharacterSet, errors: str = "strict"
+) -> bytes:
     content = dict(data_set)
     content.pop(SPECIFIC_CHARACTER_SET, None)
-    if character_set:
-        content[SPECIFIC_CHARACTER_SET] = Attribute("CS", tuple(character_set.split("\\")))
-    written = _Encoder(EXPLICIT_LITTLE if encoding.deflated else encoding, codec).data_set(content)
+    if term:
+        content[SPECIFIC_CHARACTER_SET] = Attribute("CS", tuple(term.split("\\")))
+    plain = EXPLICIT_LITTLE if encoding.deflated else encoding
+    written = _Encoder(plain, character_set, errors).data_set(content)
     if not encoding.deflated:
         return written
     packer = zlib.compressobj(wbits=-15)
@@ -184,9 +198,10 @@ def _fits(text: str, codec: str) -> bool:
 class _Encoder:
     """Writes data sets in one encoding and one character set."""
 
-    def __init__(self, encoding: Encoding, codec: str) -> None:
+    def __init__(self, encoding: Encoding, character_set: CharacterSet, errors: str) -> None:
         self.encoding = encoding
-        self.codec = codec
+        self.character_set = character_set
+        self.errors = errors
 
     def data_set(self, attributes: dict[int, Attribute]) -> bytes:
         return b"".join([self.element(tag, attributes[tag]) for tag in sorted(attributes) if tag & 0xFFFF])
@@ -217,8 +232,10 @@ class _Encoder:
             items = [self.item(value) for value in values if isinstance(value, DataSet)]
             return b"".join(self.encoding.item.pack(*_ITEM, len(item)) + item for item in items)
         if vr in STRING_VRS:
-            codec = self.codec if vr in TEXT_VRS else "latin_1"
-            return "\\".join([str(value) for value in values]).encode(codec)
+            text = "\\".join([str(value) for value in values])
+            if vr in TEXT_VRS:
+                return self.character_set.encode(text, name=vr == "PN")
+            return text.encode("latin_1", self.errors)
         if vr in NUMBER_FORMATS:
             return struct.pack(f"{self.encoding.order}{len(values)}{NUMBER_FORMATS[vr]}", *values)
         if vr == "AT":

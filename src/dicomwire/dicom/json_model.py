@@ -95,8 +95,11 @@ def element(tag: int, vr: str, value: bytes, decoder: Decoder) -> str:
 def attribute(vr: str, values: Iterable[str | int | float | None] = ()) -> str:
     """The JSON attribute object of values at hand, for attributes that no data set holds.
 
-    vr: not PN, SQ or a binary one. Values: None for an empty one among several.
+    vr: not SQ or a binary one. Values: None for an empty one among several; of PN with "=" between groups.
     """
+    if vr == "PN":
+        names = [_person_name(str(value or "")) for value in values]
+        return f'{{"vr":"PN","Value":[{",".join(names)}]}}' if names else '{"vr":"PN"}'
     texts = [
         "null" if value is None else encode_basestring(value) if isinstance(value, str) else _float(value)
         for value in values

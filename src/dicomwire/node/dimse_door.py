@@ -28,7 +28,7 @@ from dicomwire.node.settings import (
     TimeoutSettings,
     TLSSettings,
 )
-from dicomwire.services import procedure_step, selection
+from dicomwire.services import find, procedure_step, selection
 from dicomwire.services.retrieval import levels_are_free
 from dicomwire.services.storage_commitment import STORAGE_COMMITMENT
 from dicomwire.uids import (
@@ -46,6 +46,7 @@ ANY_SOP_CLASS = "*"  # in extra_sop_classes: every SOP class that the registry d
 
 SOP_CLASSES_OF = {
     "echo": (VERIFICATION,),
+    "find": tuple(sorted(find.FIND)),
     "move": tuple(sorted(selection.MOVE)),
     "get": tuple(sorted(selection.GET)),
     "mpps": procedure_step.SCP_CLASSES,
@@ -56,7 +57,9 @@ SOP_CLASSES_OF = {
 REPORTERS = {STORAGE_COMMITMENT: RolePolicy(scu=True, scp=True)}
 """SOP classes whose SCP may open the association, to report (PS3.4 J.3.3)."""
 
-EXTENDED_NEGOTIATION = MappingProxyType(dict.fromkeys(selection.RELATIONAL, levels_are_free))
+EXTENDED_NEGOTIATION = MappingProxyType(
+    dict.fromkeys(selection.RELATIONAL, levels_are_free) | dict.fromkeys(find.FIND, find.answered)
+)
 """What item 56H is answered with, per SOP class."""
 
 

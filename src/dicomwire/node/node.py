@@ -25,7 +25,7 @@ from dicomwire.node.facts import AssociationFacts, Door, Facts, PeerFacts, State
 from dicomwire.node.metrics import counted
 from dicomwire.node.settings import DimseSettings, PeerSettings, Settings, WebSettings
 from dicomwire.node.work import Work
-from dicomwire.services import get, move, storage, verification
+from dicomwire.services import find, get, move, storage, verification
 from dicomwire.services.permission import permitted
 from dicomwire.services.retrieval import Retriever
 from dicomwire.web.server import Server, bind
@@ -120,10 +120,13 @@ class Node:
         )
 
     def _services(self) -> Services:
+        settings = self._settings
+        ae_titles = (settings.node.ae_title, *(entry.ae_title for entry in settings.ae_titles))
         retriever = Retriever(self._archive, self._transcoder, self._sent)
         services = {
             **verification.SERVICES,
             **storage.services(self._archive),
+            **find.services(self._archive, ae_titles),
             **move.services(retriever, self._destinations),
             **get.services(retriever),
             **self._work.services(),

@@ -1,0 +1,197 @@
+"""Searches: a query's matches page by page, quick ones in the event loop's thread, others beside it.
+
+No read transaction is open between two pages, so a slow client holds nothing up and memory stays flat however
+many matches there are. A page that turns out to take long is given up after a few milliseconds and read again
+by a thread with a connection of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from dicomwire.archive.catalogue import Catalogue, Interrupted, Read, Row
+from dicomwire.archive.matching import Parameter
+from dicomwire.archive.statement import Plan
+from dicomwire.errors import SearchError
+
+_FIRST_PAGE: Final = 16  # matches: the first ones are there at once
+_PAGE: Final = 256
+_READERS: Final = 2  # threads
+_QUICK: Final = 0.004  # seconds that a page may take in the event loop's thread
+_LONG: Final = 60.0  # seconds that a page may take at all
+_PARENTS: Final = 512  # studies and series kept for the rows below them
+_NOTHING: Final[Row] = ()
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One match: the values of the plan's fields, by table; () for tables below its level."""
+
+    study: Row
+    series: Row = _NOTHING
+    instance: Row = _NOTHING
+
+
+class Searches:
+    """The searches of an archive."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._pool = ThreadPoolExecutor(_READERS, "search")
+
+    def close(self) -> None:
+        """Wait for what is being read; blocking."""
+        self._pool.shutdown()
+
+    def pages(self, plan: Plan, cancelled: Callable[[], bool] = lambda: False) -> Pages:
+        """The matches of a plan, page by page; `cancelled` ends the reading of a page early."""
+        return Pages(self, plan, cancelled)
+
+    async def total(self, plan: Plan, limit: int) -> int:
+        """How many matches there are; `limit` where there are as many or more.
+
+        Raises: SearchError, when it takes more than a minute.
+        """
+        found = None if plan.slow else self.quick(lambda read: _total(plan, read, limit))
+        return await self.beside(lambda read: _total(plan, read, limit)) if found is None else found
+
+    def quick(self, work: Callable[[Read], Result]) -> Result | None:
+        """What is found in this thread, None when it would take too long."""
+        try:
+            with self._catalogue.reading(_QUICK) as read:
+                return work(read)
+        except Interrupted:
+            return None
+
+    async def beside(
+        self, work: Callable[[Read], Result], stop: Callable[[], bool] = lambda: False
+    ) -> Result:
+        """What is found in a thread of its own. Raises: SearchError, when that takes more than a minute."""
+
+        def run() -> Result:
+            with self._catalogue.reading(_LONG, stop) as read:
+                return work(read)
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, run)
+        except Interrupted:
+            raise SearchError(
+                f"the search takes more than {_LONG:.0f} s; more or other keys wanted"
+            ) from None
+
+
+class Pages:
+    """The matches of one search."""
+
+    def __init__(self, searches: Searches, plan: Plan, cancelled: Callable[[], bool]) -> None:
+        self._searches = searches
+        self._walk = Walk(plan)
+        self._cancelled = cancelled
+        self._size = _FIRST_PAGE
+        self._slow = plan.slow
+
+    @property
+    def finished(self) -> bool:
+        """There are no more."""
+        return self._walk.finished
+
+    async def next(self) -> list[Found]:
+        """The next page; empty only at the end, or when it was cancelled.
+
+        Raises: SearchError, when it takes more than a minute.
+        """
+        size, self._size = self._size, _PAGE
+        gone = False
+
+        def read(run: Read) -> list[Found]:
+            return self._walk.page(run, size)
+
+        found = None if self._slow else self._searches.quick(read)
+        if found is not None:
+            return found
+        self._slow = True
+        try:
+            return await self._searches.beside(read, lambda: gone or self._cancelled())
+        except SearchError:
+            if self._cancelled():
+                return []
+            raise
+        finally:
+            gone = True
+
+
+class Walk:
+    """How far the search of one plan is."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.finished = plan.query.limit == 0
+        self._plan = plan
+        self._left = plan.query.limit
+        self._offset = plan.query.offset
+        self._branch = 0
+        self._last: tuple[Parameter, ...] | None = None
+        self._parents: dict[tuple[str, object], Row] = {}
+
+    def page(self, read: Read, size: int) -> list[Found]:
+        """The next matches, `size` at most; nothing has changed when it is interrupted."""
+        branch, last, offset = self._branch, self._last, self._offset
+        wanted = size if self._left is None else min(size, self._left)
+        found: list[Found] = []
+        while len(found) < wanted and branch < len(self._plan.branches):
+            if offset and last is None and branch < len(self._plan.branches) - 1:
+                sql, parameters = self._plan.count(branch)
+                skipped = int(str(read(sql, (*parameters, offset))[0][0]))
+                if skipped < offset:
+                    branch, offset = branch + 1, offset - skipped
+                    continue
+            keys = len(self._plan.branches[branch].keys)
+            before = len(found)
+            for sql, parameters in self._plan.statements(branch, last):
+                rows = read(sql, (*parameters, wanted - len(found), offset))
+                offset = 0
+                found += [self._found(read, row[keys:]) for row in rows]
+                if rows:
+                    last = rows[-1][:keys]  # type: ignore[assignment]
+                if len(found) >= wanted:
+                    break
+            if len(found) < wanted or len(found) == before:
+                branch, last = branch + 1, None
+        self._branch, self._last, self._offset = branch, last, offset
+        if self._left is not None:
+            self._left -= len(found)
+        self.finished = branch >= len(self._plan.branches) or self._left == 0
+        return found
+
+    def _found(self, read: Read, row: Row) -> Found:
+        if "series" not in self._plan.fields:
+            return Found(row)
+        if "instance" not in self._plan.fields:
+            return Found(self._parent(read, "study", row[0])[1:], row[1:])
+        series = self._parent(read, "series", row[0])
+        return Found(self._parent(read, "study", series[0])[1:], series[1:], row[1:])
+
+    def _parent(self, read: Read, table: str, key: object) -> Row:
+        found = self._parents.get((table, key))
+        if found is None:
+            sql, parameters = self._plan.parent(table)
+            found = read(sql, (*parameters, key))[0]
+            if len(self._parents) >= _PARENTS:
+                self._parents.clear()
+            self._parents[table, key] = found
+        return found
+
+
+def _total(plan: Plan, read: Read, limit: int) -> int:
+    found = 0
+    for branch in range(len(plan.branches)):
+        sql, parameters = plan.count(branch)
+        found += int(str(read(sql, (*parameters, limit - found))[0][0]))
+        if found >= limit:
+            break
+    return found

@@ -1,0 +1,121 @@
+"""Matches of a search as DICOM JSON objects (PS3.18 10.6.3.3, F).
+
+Each has, in ascending tags, what the tables of 10.6.3.3 require, the attributes that were matched, and those
+of `includefield`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+from dicomwire.archive.attributes import LEVELS
+from dicomwire.archive.catalogue import Row
+from dicomwire.archive.query import Level
+from dicomwire.archive.search import Found
+from dicomwire.archive.statement import Field, Plan
+from dicomwire.dicom.dictionary import TAGS, vr_of
+from dicomwire.dicom.indexed import SPECIFIC_CHARACTER_SET
+from dicomwire.dicom.json_model import attribute
+from dicomwire.web.resources import instance_url, study_url
+from dicomwire.web.search_query import Asked
+
+
+def _tags(*keywords: str) -> tuple[int, ...]:
+    return tuple(TAGS[keyword] for keyword in keywords)
+
+
+REQUIRED: Final = {
+    Level.STUDY: _tags(
+        *("StudyDate", "StudyTime", "AccessionNumber", "ModalitiesInStudy", "ReferringPhysicianName"),
+        *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyID"),
+        *("NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances"),
+    ),
+    Level.SERIES: _tags("Modality", "SeriesInstanceUID", "SeriesNumber", "NumberOfSeriesRelatedInstances"),
+    Level.INSTANCE: _tags("SOPClassUID", "SOPInstanceUID", "InstanceNumber"),
+}
+"""Attributes that are always present (PS3.18 Tables 10.6.3-3 to 10.6.3-5, types R and U)."""
+
+KNOWN: Final = {
+    Level.STUDY: _tags("TimezoneOffsetFromUTC"),
+    Level.SERIES: _tags(
+        *("TimezoneOffsetFromUTC", "SeriesDescription", "PerformedProcedureStepStartDate"),
+        *("PerformedProcedureStepStartTime", "RequestAttributesSequence"),
+    ),
+    Level.INSTANCE: _tags("TimezoneOffsetFromUTC", "Rows", "Columns", "BitsAllocated", "NumberOfFrames"),
+}
+"""Attributes that are present if known (type C)."""
+
+_STUDY_UID, _SERIES_UID, _INSTANCE_UID = _tags("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+_AVAILABILITY, _URL = _tags("InstanceAvailability", "RetrieveURL")
+_UIDS: Final = {Level.STUDY: _STUDY_UID, Level.SERIES: _SERIES_UID, Level.INSTANCE: _INSTANCE_UID}
+_TABLES: Final = ("study", "series", "instance")
+_COUNTS_OF_PATIENT: Final = frozenset(
+    _tags("NumberOfPatientRelatedStudies", "NumberOfPatientRelatedSeries", "NumberOfPatientRelatedInstances")
+)
+
+
+def fields_of(asked: Asked, level: Level, levels: Sequence[Level]) -> tuple[int, ...]:
+    """Tags of the attributes to be read for each match; levels: those in the answer."""
+    wanted = {tag for each in levels for tag in (*REQUIRED[each], *KNOWN[each])} | asked.fields
+    wanted |= {uid for each, uid in _UIDS.items() if each <= level}
+    if asked.everything:
+        of = {*levels, Level.PATIENT} if Level.STUDY in levels else {*levels}
+        wanted |= {tag for tag, each in LEVELS.items() if each in of} - _COUNTS_OF_PATIENT
+    return tuple(sorted(wanted - {SPECIFIC_CHARACTER_SET, _AVAILABILITY}))
+
+
+class Payload:
+    """Matches of one answer as DICOM JSON objects; a study and a series are made once for all their rows."""
+
+    def __init__(self, asked: Asked, plan: Plan, base: str, levels: Sequence[Level]) -> None:
+        self._base = base
+        self._fields = [plan.fields[table] for table in _TABLES if table in plan.fields]
+        present = {tag for level in levels for tag in REQUIRED[level]} | asked.fields
+        self._empty = {tag: _member(tag, ()) for tag in present}
+        self._empty[_AVAILABILITY] = _member(_AVAILABILITY, ("ONLINE",))
+        self._uids = [
+            next(at for at, field in enumerate(fields) if field.tag == uid)
+            for fields, uid in zip(self._fields, _UIDS.values(), strict=False)
+        ]
+        self._known: dict[int, tuple[Row, dict[int, str]]] = {}
+
+    def encode(self, found: Found) -> str:
+        """One match."""
+        rows = (found.study, found.series, found.instance)
+        members = self._empty.copy()
+        for depth, fields in enumerate(self._fields):
+            members |= self._members(depth, fields, rows[depth])
+        members[_URL] = f'{{"vr":"UR","Value":["{self._url(rows)}"]}}'
+        return "{" + ",".join([f'"{tag:08X}":{members[tag]}' for tag in sorted(members)]) + "}"
+
+    def _members(self, depth: int, fields: tuple[Field, ...], row: Row) -> dict[int, str]:
+        known = self._known.get(depth)
+        if known is not None and known[0] is row:
+            return known[1]
+        members = {
+            field.tag: str(value) if field.json else _text(field, value)
+            for field, value in zip(fields, row, strict=True)
+            if value is not None and value != ""
+        }
+        self._known[depth] = row, members
+        return members
+
+    def _url(self, rows: Sequence[Row]) -> str:
+        uids = [str(row[at]) for row, at in zip(rows, self._uids, strict=False)]
+        if len(uids) == 3:
+            return instance_url(self._base, study=uids[0], series=uids[1], instance=uids[2])
+        url = study_url(self._base, uids[0])
+        return f"{url}/series/{uids[1]}" if len(uids) == 2 else url
+
+
+def _text(field: Field, value: object) -> str:
+    if isinstance(value, int):
+        return f'{{"vr":"{field.vr}","Value":[{value}]}}'
+    return attribute(field.vr, str(value).split("\\"))
+
+
+@lru_cache(maxsize=1024)
+def _member(tag: int, values: tuple[str, ...]) -> str:
+    return attribute(vr_of(tag).split(" ")[0], values)

@@ -1,0 +1,143 @@
+"""What a search asks for: the query parameters of QIDO-RS (PS3.18 8.3.4, 10.6.1.2).
+
+Pure: a query string in, keys, fields and flags out, with words for what is asked for and not done.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import parse_qsl
+
+from dicomwire.archive.query import Level, Match, Path, level_of
+from dicomwire.dicom.dictionary import TAGS, keyword_of
+from dicomwire.dicom.indexed import SPECIFIC_CHARACTER_SET
+from dicomwire.web.problems import Problem, shown
+
+_PARAMETER_LIMIT: Final = 1_000  # of one query string; a request's head has at most 64 KiB
+_LARGEST: Final = (1 << 63) - 1  # SQLite's integers
+_UINT = re.compile(r"\d{1,100}", re.ASCII)
+_TAG = re.compile(r"[0-9A-Fa-f]{8}", re.ASCII)
+_FLAGS: Final = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A query string, read.
+
+    Attributes:
+        matches: keys at or above the level of the resource.
+        fields: tags to return beside the required ones.
+        everything: `includefield=all`.
+        limit: as asked, None when it was not.
+        fuzzy, empty_values, all_values: as in `Query`.
+        warnings: what was asked for and is not done.
+    """
+
+    matches: tuple[Match, ...]
+    fields: frozenset[int]
+    everything: bool
+    limit: int | None
+    offset: int
+    fuzzy: bool
+    empty_values: bool
+    all_values: bool
+    warnings: tuple[str, ...]
+
+
+def parse(query_string: bytes, level: Level) -> Asked:
+    """The query parameters of a search.
+
+    Raises: Problem 400, for names that are no attributes and values that are none of their kind.
+    """
+    matches: dict[Path, str] = {}
+    fields: set[Path] = set()
+    reserved: dict[str, str] = {}
+    everything = False
+    warnings: list[str] = []
+    for name, value in _parameters(query_string):
+        plain = name.lower()
+        if plain in ("limit", "offset", *_FLAGS):
+            reserved[plain] = value.strip()
+        elif plain == "includefield":
+            names = [each.strip() for each in value.split(",") if each.strip()]
+            everything = everything or "all" in [each.lower() for each in names]
+            fields |= {attribute(each) for each in names if each.lower() != "all"}
+        elif plain not in ("accept", "charset"):
+            path = attribute(name)
+            of = level_of(path) if path[0] != SPECIFIC_CHARACTER_SET else None
+            if of is None or of > level:
+                why = "is not supported" if of is None else f"is of a level below {level.name.lower()}"
+                warnings.append(f"Matching of {name[:80]} {why}; it was ignored.")
+                continue
+            fields.add(path)
+            if path in matches and matches[path].strip() and value.strip():
+                value = f"{matches[path]}\\{value}"
+            matches[path] = value
+    flags = {name: _flag(name, reserved.get(name, "false")) for name in _FLAGS}
+    wanted = {path[0] for path in fields}
+    below = {tag for tag in wanted if (level_of((tag,)) or level) > level}
+    unknown = {tag for tag in wanted if level_of((tag,)) is None or tag == SPECIFIC_CHARACTER_SET}
+    warnings += [f"{keyword_of(tag)} is of a level below; it is not included." for tag in sorted(below)]
+    warnings += [f"{_shown(tag)} is not indexed; it is not included." for tag in sorted(unknown)]
+    return Asked(
+        tuple(Match(path, value) for path, value in matches.items()),
+        frozenset(wanted - below - unknown),
+        everything,
+        _uint("limit", reserved["limit"]) if "limit" in reserved else None,
+        _uint("offset", reserved.get("offset", "0")),
+        flags["fuzzymatching"],
+        flags["emptyvaluematching"],
+        flags["multiplevaluematching"],
+        tuple(warnings),
+    )
+
+
+def _shown(tag: int) -> str:
+    return keyword_of(tag) or f"{tag:08X}"
+
+
+def attribute(name: str) -> Path:
+    """The path of an attribute written as keywords or tags with dots between them (PS3.18 8.3.4.1).
+
+    Raises: Problem 400, when a part is neither.
+    """
+    path = []
+    for part in name.split("."):
+        tag = int(part, 16) if _TAG.fullmatch(part) else TAGS.get(part)
+        if tag is None:
+            raise Problem(400, f"parameter {shown(name)} is no attribute; a keyword or eight digits wanted")
+        path.append(tag)
+    return tuple(path)
+
+
+def _parameters(query_string: bytes) -> Iterable[tuple[str, str]]:
+    try:
+        found = parse_qsl(
+            query_string.decode("utf-8"),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=_PARAMETER_LIMIT,
+        )
+    except ValueError:
+        raise Problem(
+            400, f"query string is not UTF-8 or has more than {_PARAMETER_LIMIT} parameters"
+        ) from None
+    for name, value in found:
+        if any(c < " " or c == "\x7f" for c in name + value):
+            raise Problem(400, f"parameter {shown(name)} has control characters")
+    return found
+
+
+def _uint(name: str, text: str) -> int:
+    if not _UINT.fullmatch(text):
+        raise Problem(400, f"{name} is {shown(text)}; a number from 0 wanted")
+    return min(int(text), _LARGEST)
+
+
+def _flag(name: str, text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise Problem(400, f"{name} is {shown(text)}; true or false wanted")
+    return text.lower() == "true"
