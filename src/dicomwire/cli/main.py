@@ -12,7 +12,7 @@ import traceback
 
 import typer
 
-from dicomwire.cli import archive, config, echo, send, serve, uids, version
+from dicomwire.cli import archive, commit, config, echo, jobs, mpps, send, serve, uids, version
 from dicomwire.cli.address import AddressError
 from dicomwire.cli.output import Stop, escaped, say
 from dicomwire.errors import ConfigurationError, DicomwireError, LocalProtocolError
@@ -28,8 +28,11 @@ app = typer.Typer(
 app.command()(serve.serve)
 app.command()(echo.echo)
 app.command()(send.send)
+app.command()(commit.commit)
+app.command()(mpps.mpps)
 app.command()(uids.uids)
 app.add_typer(archive.app, name="archive")
+app.add_typer(jobs.app, name="jobs")
 app.command("export", hidden=True)(archive.export_files)
 app.command("import", hidden=True)(archive.import_files)
 app.add_typer(config.app, name="config")

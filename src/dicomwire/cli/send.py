@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from dicomwire.cli.address import is_url
+from dicomwire.cli.commit import Listen, Wait, endpoint
 from dicomwire.cli.connection import Access, Flags, Peer, accepted
 from dicomwire.cli.output import Json, Stop, Verbose, log_to_stderr
 
 if TYPE_CHECKING:
     from dicomwire.association.association import Association
     from dicomwire.association.requestor import Context
+    from dicomwire.cli.committing import Promise
+    from dicomwire.cli.summary import Summary
     from dicomwire.services.instances import Instance
     from dicomwire.services.sending import Delivery, Report
 
@@ -39,6 +42,10 @@ Associations = Annotated[
     typer.Option("--associations", "-n", min=1, max=64, help="Associations, or HTTP connections, at once."),
 ]
 
+Commit = Annotated[
+    bool, typer.Option("--commit", help="Then ask the peer to commit itself to keep what it has stored.")
+]
+
 
 @accepted
 def send(
@@ -46,6 +53,9 @@ def send(
     paths: Paths,
     *,
     associations: Associations = 1,
+    commit: Commit = False,
+    wait: Wait = 60.0,
+    listen: Listen = None,
     flags: Flags,
     as_json: Json = False,
     verbose: Verbose = False,
@@ -57,6 +67,9 @@ def send(
     target = destination if is_url(destination) else flags.peer(destination)
     if missing := [path for path in paths if not path.exists()]:
         raise Stop("\n".join(f"{path}: no such file or folder" for path in missing), 2)
+    if commit and is_url(destination):
+        raise Stop("--commit is for DIMSE peers, not for a URL", 2)
+    where = endpoint(listen)
     log_to_stderr(verbose=verbose)
     from dicomwire.cli import summary
 
@@ -73,12 +86,26 @@ def send(
 
         asyncio.run(_all(instances, deliver, report, associations))
     result.seconds = perf_counter() - began if instances else 0.0
+    promise = _promise(target, result, wait, where) if commit and isinstance(target, Peer) else None
     if as_json:
-        result.show_json()
+        result.show_json({"commitment": promise.facts()} if promise is not None else {})
     else:
         result.show(verbose=verbose)
-    if not result.complete:
+        if promise is not None:
+            promise.show(destination)
+    if not result.complete or (promise is not None and not promise.complete):
         raise typer.Exit(1)
+
+
+def _promise(peer: Peer, result: Summary, wait: float, listen: tuple[str, int] | None) -> Promise:
+    """What the peer commits itself to of what it has taken."""
+    from dicomwire.cli import committing, summary
+
+    taken = [each.instance for each in result.deliveries if each.outcome in summary.GOOD]
+    references = committing.references_of((each.sop_class_uid, each.sop_instance_uid) for each in taken)
+    if not references:
+        return committing.Promise()
+    return asyncio.run(committing.commit(peer, references, wait=wait, listen=listen))
 
 
 def _deliverer(target: str | Peer, access: Access, timeout: float | None) -> Deliver:

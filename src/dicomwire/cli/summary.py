@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -96,8 +96,8 @@ class Summary:
             rate += f", {stored / self.seconds:.0f} instances/s, {size(self.bytes / self.seconds)}/s"
         print(f"{self.destination}: {counts or 'nothing to send'}; {rate}")
 
-    def show_json(self) -> None:
-        """Tell programs."""
+    def show_json(self, more: Mapping[str, object]) -> None:
+        """Tell programs, `more` too."""
         show_json(
             {
                 "destination": self.destination,
@@ -110,6 +110,7 @@ class Summary:
                     {"file": each.name, "outcome": "not sendable", "reason": each.reason}
                     for each in self.refused
                 ],
+                **more,
             }
         )
 

@@ -1,0 +1,75 @@
+"""`dicomwire commit`: does a peer keep what these files are, for good? (PS3.4 J)"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dicomwire.cli.connection import Flags, accepted
+from dicomwire.cli.output import Json, Stop, Verbose, escaped, log_to_stderr, say, show_json
+
+Wait = Annotated[
+    float, typer.Option("--wait", metavar="S", min=0.1, help="Seconds to wait for the peer's report.")
+]
+Listen = Annotated[
+    str | None,
+    typer.Option(
+        "--listen",
+        metavar="[HOST:]PORT",
+        help="Take reports that the peer brings over an association of its own here.",
+    ),
+]
+
+
+@accepted
+def commit(
+    peer: Annotated[
+        str, typer.Argument(metavar="AE@HOST:PORT", help="Whom to ask; or the AE title of one in [[peers]].")
+    ],
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Files, and folders with all that is in them.")
+    ],
+    *,
+    wait: Wait = 60.0,
+    listen: Listen = None,
+    flags: Flags,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Ask a peer to commit itself to keep instances: Storage Commitment. Nothing is sent.
+
+    Exit status 0: it has committed itself to all; 1: to some not, or it has not said so in time.
+    """
+    log_to_stderr(verbose=verbose)
+    asked = flags.peer(peer)
+    if missing := [path for path in paths if not path.exists()]:
+        raise Stop("\n".join(f"{path}: no such file or folder" for path in missing), 2)
+    where = endpoint(listen)
+    from dicomwire.cli import committing, summary
+
+    instances, refused, _ = summary.read(paths)
+    for skipped in refused:
+        say(escaped(f"{skipped.name}: {skipped.reason}"))
+    references = committing.references_of((each.sop_class_uid, each.sop_instance_uid) for each in instances)
+    if not references:
+        raise Stop("no instances to ask for", 1)
+    promise = asyncio.run(committing.commit(asked, references, wait=wait, listen=where))
+    if as_json:
+        show_json(promise.facts())
+    else:
+        promise.show(str(asked.address))
+    if refused or not promise.complete:
+        raise typer.Exit(1)
+
+
+def endpoint(text: str | None) -> tuple[str, int] | None:
+    """Read `[HOST:]PORT`. Raises: Stop."""
+    if text is None:
+        return None
+    host, _, port = text.rpartition(":")
+    if not (port.isascii() and port.isdigit() and int(port[:6]) <= 65_535):
+        raise Stop(f"--listen {text}: {port!r} is no port", 2)
+    return host.strip("[]") or "127.0.0.1", int(port)

@@ -1,0 +1,182 @@
+"""Asking a peer for storage commitment and waiting for what it reports (PS3.4 J)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+from dicomwire.association.acceptor import Acceptor
+from dicomwire.association.association import Association
+from dicomwire.association.options import AcceptorOptions, LocalEntity
+from dicomwire.association.performer import Services
+from dicomwire.association.requestor import Context, connect
+from dicomwire.cli.connection import Peer
+from dicomwire.cli.output import escaped, say
+from dicomwire.errors import ConnectionFailed
+from dicomwire.services.normalized import Reply
+from dicomwire.services.procedure_step import new_uid
+from dicomwire.services.storage_commitment import STORAGE_COMMITMENT, ask, receiving
+from dicomwire.services.telling import SYNTAXES
+from dicomwire.upper_layer.negotiation import AcceptorPolicy, RolePolicy
+from dicomwire.work.commitment import FAILURE_WORDS, FailureReason, Reference, Result
+
+AT_ONCE = 1000  # instances of one transaction
+HELD_OPEN = 10.0  # seconds that the association stays open where reports may come over another one
+
+
+@dataclass(slots=True)
+class Promise:
+    """What a peer has committed itself to.
+
+    Attributes:
+        refused: words of the requests that it refused.
+        unanswered: instances on which no report came in time.
+    """
+
+    committed: list[Reference] = field(default_factory=list)
+    failed: list[tuple[Reference, int]] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    unanswered: list[Reference] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Everything is committed, and there was something."""
+        return bool(self.committed) and not (self.failed or self.refused or self.unanswered)
+
+    def facts(self) -> dict[str, object]:
+        """For programs."""
+        return {
+            "complete": self.complete,
+            "committed": [reference.sop_instance_uid for reference in self.committed],
+            "failed": [
+                {
+                    "sop_instance_uid": reference.sop_instance_uid,
+                    "failure_reason": f"{reason:04X}",
+                    "reason": failure_words(reason),
+                }
+                for reference, reason in self.failed
+            ],
+            "unanswered": [reference.sop_instance_uid for reference in self.unanswered],
+            "refused": self.refused,
+        }
+
+    def show(self, peer: str) -> None:
+        """For people: what is not committed on stderr, the sum on stdout."""
+        for reference, reason in self.failed:
+            say(f"{reference.sop_instance_uid}: not committed: {failure_words(reason)}")
+        for words in self.refused:
+            say(f"request refused: {escaped(words)}")
+        counts = {
+            "committed": len(self.committed),
+            "not committed": len(self.failed),
+            "without a report": len(self.unanswered),
+        }
+        words = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+        print(f"{peer}: {words or 'nothing committed'}")
+
+
+def failure_words(reason: int) -> str:
+    """A Failure Reason in words."""
+    try:
+        return f"{reason:04X}H {FAILURE_WORDS[FailureReason(reason)]}"
+    except ValueError:
+        return f"{reason:04X}H"
+
+
+async def commit(
+    peer: Peer, references: Sequence[Reference], *, wait: float, listen: tuple[str, int] | None
+) -> Promise:
+    """Ask a peer to commit itself to instances.
+
+    Args:
+        wait: seconds for the reports.
+        listen: host and port where reports over associations of the peer's own are taken.
+
+    Raises: AssociationError, when the peer cannot be asked; ConnectionFailed, when the port is taken.
+    """
+    promise = Promise()
+    reports: asyncio.Queue[Result] = asyncio.Queue()
+    services = receiving(lambda result, now: reports.put_nowait(result))
+    outstanding: dict[str, set[Reference]] = {}
+    async with AsyncExitStack() as stack:
+        if listen is not None:
+            await stack.enter_async_context(_listening(peer, listen, services))
+        deadline = asyncio.get_running_loop().time() + wait
+        async with _connected(peer, services) as association:
+            for start in range(0, len(references), AT_ONCE):
+                part = references[start : start + AT_ONCE]
+                uid = new_uid()
+                outstanding[uid] = set(part)
+                reply: Reply = await ask(association, uid, part)
+                if not reply.performed:
+                    del outstanding[uid]
+                    promise.refused.append(reply.words)
+            here = min(deadline, asyncio.get_running_loop().time() + HELD_OPEN) if listen else deadline
+            await _collect(reports, outstanding, promise, here)
+        await _collect(reports, outstanding, promise, deadline)
+    promise.unanswered += [reference for rest in outstanding.values() for reference in rest]
+    return promise
+
+
+async def _collect(
+    reports: asyncio.Queue[Result],
+    outstanding: dict[str, set[Reference]],
+    promise: Promise,
+    deadline: float,
+) -> None:
+    """Take reports until all are there or it is time."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            while outstanding:
+                result = await reports.get()
+                rest = outstanding.pop(result.transaction_uid, None)
+                if rest is None:
+                    continue
+                committed = [reference for reference in result.committed if reference in rest]
+                failed = [(reference, reason) for reference, reason in result.failed if reference in rest]
+                promise.committed += committed
+                promise.failed += failed
+                told = {*committed, *(reference for reference, _ in failed)}
+                promise.unanswered += sorted(rest - told)
+    except TimeoutError:
+        pass
+
+
+@asynccontextmanager
+async def _connected(peer: Peer, services: Services) -> AsyncIterator[Association]:
+    async with connect(
+        peer.address.host,
+        peer.address.port,
+        called_ae_title=peer.address.ae_title,
+        calling_ae_title=peer.calling_ae_title,
+        contexts=[Context(STORAGE_COMMITMENT, SYNTAXES)],
+        services=services,
+        options=peer.options,
+    ) as association:
+        yield association
+
+
+@asynccontextmanager
+async def _listening(peer: Peer, listen: tuple[str, int], services: Services) -> AsyncIterator[None]:
+    policy = AcceptorPolicy(
+        supported={STORAGE_COMMITMENT: SYNTAXES},
+        roles={STORAGE_COMMITMENT: RolePolicy(scu=True, scp=True)},
+    )
+    host, port = listen
+    entity = LocalEntity(peer.calling_ae_title, policy)
+    acceptor = Acceptor(AcceptorOptions((entity,), host=host, port=port), services)
+    try:
+        await acceptor.start()
+    except OSError as error:
+        raise ConnectionFailed(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+    try:
+        yield
+    finally:
+        await acceptor.stop(1.0)
+
+
+def references_of(pairs: Iterable[tuple[str, str]]) -> list[Reference]:
+    """SOP class and instance UIDs, each once."""
+    return list(dict.fromkeys(Reference(*pair) for pair in pairs))
