@@ -85,6 +85,8 @@ def test_a_password_may_hold_colons() -> None:
         ("GET", "/dicom-web/studies/1.2", Permission.GET),
         ("HEAD", "/dicom-web/studies/1.2/metadata", Permission.GET),
         ("DELETE", "/dicom-web/studies/1.2", Permission.DELETE),
+        ("POST", "/dicom-web/commitment-requests/1.2", Permission.COMMIT),
+        ("GET", "/dicom-web/commitment-requests/1.2", Permission.COMMIT),
     ],
 )
 def test_what_a_request_needs(method: str, path: str, needed: Permission) -> None:

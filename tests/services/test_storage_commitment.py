@@ -130,7 +130,7 @@ async def test_an_instance_whose_bytes_are_gone_is_not_committed(tmp_path: Path)
         for segment in (tmp_path / "segments").iterdir():
             segment.rename(segment.with_suffix(".gone"))
         asked = commitment.Asked("1.2.9", "CT1", "RIS", (OTHER,))
-        result = storage_commitment.judge(one.archive, asked)
+        result = commitment.judge(one.archive, asked.transaction_uid, asked.references)
     assert result.failed == ((OTHER, FailureReason.PROCESSING_FAILURE),)
     assert reports.results.empty()
 
@@ -138,9 +138,9 @@ async def test_an_instance_whose_bytes_are_gone_is_not_committed(tmp_path: Path)
 async def test_a_removed_instance_is_no_longer_committed(tmp_path: Path) -> None:
     async with pacs(tmp_path, {}) as one:
         asked = commitment.Asked("1.2.9", "CT1", "RIS", (HELD,))
-        assert storage_commitment.judge(one.archive, asked).complete
+        assert commitment.judge(one.archive, asked.transaction_uid, asked.references).complete
         await asyncio.to_thread(one.archive.remove, one.archive.plan(instance="1.2.3"))
-        assert not storage_commitment.judge(one.archive, asked).complete
+        assert not commitment.judge(one.archive, asked.transaction_uid, asked.references).complete
 
 
 @pytest.mark.parametrize("same_association", [True, False])

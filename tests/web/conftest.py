@@ -22,6 +22,7 @@ from dicomwire.uids import EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, IM
 from dicomwire.web.app import build
 from dicomwire.web.options import ServerOptions, WebOptions
 from dicomwire.web.server import Server, bind
+from dicomwire.work.store import Store, open_store
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 STUDY, SERIES = "1.2.3", "1.2.3.4"
@@ -172,11 +173,20 @@ def server_options() -> ServerOptions:
 
 
 @pytest.fixture
+async def work(tmp_path: Path) -> AsyncIterator[Store]:
+    store = open_store(tmp_path)
+    store.start(asyncio.get_running_loop())
+    yield store
+    await store.stop()
+
+
+@pytest.fixture
 async def door(
-    archive: Archive, web_options: WebOptions, server_options: ServerOptions
+    archive: Archive, work: Store, web_options: WebOptions, server_options: ServerOptions
 ) -> AsyncIterator[Door]:
     transcoder = Transcoder(archive, WorkerOptions(processes=2))
-    app = Starlette(routes=[Mount("/dicom-web", app=build(archive, web_options, transcoder=transcoder))])
+    app = build(archive, web_options, transcoder=transcoder, work=work)
+    app = Starlette(routes=[Mount("/dicom-web", app=app)])
     server = Server(app, server_options)
     await server.start(bind("127.0.0.1", 0))
     port = server.addresses[0][1]

@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from dicomwire.archive.transcoder import Transcoder
 from dicomwire.web.app import routes
 from dicomwire.web.capabilities import NAMESPACE, TRANSACTIONS
 from dicomwire.web.options import WebOptions
@@ -34,8 +35,8 @@ async def test_json_describes_the_same(door) -> None:
     assert {"@mediaType": 'multipart/related; type="application/dicom"'} in store["request"]["representation"]
 
 
-def test_every_route_has_its_transaction(archive) -> None:
-    for route in routes(archive, WebOptions(delete=True)):
+async def test_every_route_has_its_transaction(archive, work) -> None:
+    for route in routes(archive, WebOptions(delete=True), Transcoder(archive), work):
         last = route.path.rpartition("/")[2]
         methods = {method.strip() for method in route.endpoint.allow.split(",")} - {"HEAD", "OPTIONS"}
         assert not last or {(method, last) for method in methods} <= TRANSACTIONS.keys(), route.path

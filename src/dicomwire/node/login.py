@@ -83,6 +83,8 @@ def operation(method: str, path: str, prefix: str) -> Permission:
     """What a request does; nothing in particular for the node's own pages."""
     if not path.startswith(prefix):
         return Permission.NONE
+    if path.startswith(f"{prefix}commitment-requests/"):
+        return Permission.COMMIT
     if method == "DELETE":
         return Permission.DELETE
     if method in ("POST", "PUT"):

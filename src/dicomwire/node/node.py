@@ -66,6 +66,7 @@ class Node:
         app = web_door.build(
             settings,
             self._archive,
+            self._work.store,
             self._transcoder,
             verifier,
             facts=self.facts,

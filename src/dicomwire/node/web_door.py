@@ -24,6 +24,7 @@ from dicomwire.node.metrics import CONTENT_TYPE, Answered, Metrics
 from dicomwire.node.settings import Settings
 from dicomwire.web.app import build as build_dicomweb
 from dicomwire.web.options import ServerOptions, WebOptions
+from dicomwire.work.store import Store
 
 DICOMWEB = "/dicom-web"
 # The page loads nothing and runs nothing; what a peer sent could do no harm even if it were not escaped.
@@ -58,6 +59,7 @@ def server_options(settings: Settings) -> ServerOptions:
 def build(
     settings: Settings,
     archive: Archive,
+    work: Store,
     transcoder: Transcoder,
     verifier: Verifier,
     *,
@@ -90,7 +92,7 @@ def build(
         return Response(metrics.exposition(), media_type=CONTENT_TYPE)
 
     routes = [
-        Mount(DICOMWEB, build_dicomweb(archive, web_options(settings), transcoder=transcoder)),
+        Mount(DICOMWEB, build_dicomweb(archive, web_options(settings), transcoder=transcoder, work=work)),
         Route("/", home),
         Route("/api/node", node),
         Route("/healthz", healthz),

@@ -19,13 +19,12 @@ from dicomwire.archive.archive import Archive
 from dicomwire.association.association import Association
 from dicomwire.association.performer import Services
 from dicomwire.dimse.command import NActionRq, NEventReportRq
-from dicomwire.errors import ArchiveError, AssociationError, DecodeError
+from dicomwire.errors import AssociationError, DecodeError
 from dicomwire.services.move import Destinations
 from dicomwire.services.normalized import Answer, Operation, Reply, invoke, service
 from dicomwire.services.telling import judged, tell
-from dicomwire.uids import SOP_CLASSES
 from dicomwire.work import commitment
-from dicomwire.work.commitment import REPORT, Asked, FailureReason, Reference
+from dicomwire.work.commitment import REPORT, Asked, Reference
 from dicomwire.work.commitment import Result as Commitment
 from dicomwire.work.jobs import Done, Job, Kind, Result
 from dicomwire.work.refusal import Reason, Refused
@@ -85,7 +84,7 @@ class Committer:
         found = await self._store.change(lambda change: commitment.find(change, uid, called))
         if found is None:
             return {job.id: Done()}
-        result = await asyncio.to_thread(judge, self._archive, found)
+        result = await asyncio.to_thread(commitment.judge, self._archive, uid, found.references)
         if asker is not None and asker.ended is None:
             try:
                 reply = await self._tell(asker, result, called)
@@ -114,36 +113,6 @@ class Committer:
 
 def _done(result: Commitment) -> Done:
     return Done(lambda change: commitment.reported(change, result, now=time()))
-
-
-def judge(archive: Archive, asked: Asked) -> Commitment:
-    """Which instances of a transaction the archive holds for good, and why not the others; blocking."""
-    committed, failed = list[Reference](), list[tuple[Reference, int]]()
-    for reference in asked.references:
-        reason = _failure(archive, reference)
-        if reason is None:
-            committed.append(reference)
-        else:
-            failed.append((reference, reason))
-    return Commitment(asked.transaction_uid, tuple(committed), tuple(failed))
-
-
-def _failure(archive: Archive, reference: Reference) -> FailureReason | None:
-    """Why an instance is not committed: what the catalogue has is durable, if its bytes are there."""
-    versions = archive.plan(instance=reference.sop_instance_uid)
-    if not versions:
-        known = SOP_CLASSES.get(reference.sop_class_uid)
-        if known is not None and not known.storage:
-            return FailureReason.REFERENCED_SOP_CLASS_NOT_SUPPORTED
-        return FailureReason.NO_SUCH_OBJECT_INSTANCE
-    held = [stored for stored in versions if stored.sop_class_uid == reference.sop_class_uid]
-    if not held:
-        return FailureReason.CLASS_INSTANCE_CONFLICT
-    try:
-        archive.open_stored(held[0])
-    except (ArchiveError, OSError, ValueError):
-        return FailureReason.PROCESSING_FAILURE
-    return None
 
 
 # SCU

@@ -19,8 +19,10 @@ from starlette.types import Receive, Scope, Send
 from dicomwire.archive.archive import Archive
 from dicomwire.archive.query import Level
 from dicomwire.archive.transcoder import Transcoder
+from dicomwire.web import commitment
 from dicomwire.web.bulkdata import BulkData
 from dicomwire.web.capabilities import Capabilities
+from dicomwire.web.commitment import Commitment
 from dicomwire.web.delete import Delete
 from dicomwire.web.frames import Frames
 from dicomwire.web.metadata import Metadata
@@ -29,7 +31,8 @@ from dicomwire.web.problems import Problem, answer_fault, answer_http_exception,
 from dicomwire.web.resources import DecodedPath
 from dicomwire.web.retrieve import Retrieve
 from dicomwire.web.search import Search
-from dicomwire.web.store import Store
+from dicomwire.web.store import Store as StoreInstances
+from dicomwire.work.store import Store
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -59,9 +62,11 @@ class Resource:
         await response(scope, receive, send)
 
 
-def routes(archive: Archive, options: WebOptions, transcoder: Transcoder) -> list[Route]:
-    """The table of resources."""
-    store = Store(archive, options)
+def routes(
+    archive: Archive, options: WebOptions, transcoder: Transcoder, work: Store | None = None
+) -> list[Route]:
+    """The table of resources; those that need a store of work only where there is one."""
+    store = StoreInstances(archive, options)
     retrieve = Retrieve(archive, options, transcoder)
     metadata = Metadata(archive, options)
     frames = Frames(archive, options, transcoder)
@@ -89,17 +94,25 @@ def routes(archive: Archive, options: WebOptions, transcoder: Transcoder) -> lis
         delete = Delete(archive)
         for path in (STUDY, SERIES, INSTANCE):
             table[path]["DELETE"] = delete
+    if work is not None:
+        requests = Commitment(archive, work, options)
+        table[commitment.PATH] = {"POST": requests.request, "GET": requests.result}
     capabilities = Capabilities(options, {path: tuple(methods) for path, methods in table.items()})
     table["/"] = {"GET": capabilities, "OPTIONS": capabilities}
     return [Route(path, Resource(methods)) for path, methods in table.items()]
 
 
 def build(
-    archive: Archive, options: WebOptions | None = None, *, transcoder: Transcoder | None = None
+    archive: Archive,
+    options: WebOptions | None = None,
+    *,
+    transcoder: Transcoder | None = None,
+    work: Store | None = None,
 ) -> Starlette:
     """The DICOMweb application on an archive.
 
     transcoder: of the same archive; without one the application has its own.
+    work: the store of work beside the archive.
     """
     options = options or WebOptions()
     middleware = [Middleware(DecodedPath)]
@@ -113,7 +126,7 @@ def build(
         )
         middleware.insert(0, cors)
     app = Starlette(
-        routes=routes(archive, options, transcoder or Transcoder(archive)),
+        routes=routes(archive, options, transcoder or Transcoder(archive), work),
         middleware=middleware,
         exception_handlers={
             Problem: answer_problem,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 from xml.sax.saxutils import quoteattr
@@ -78,6 +78,9 @@ _STORE: Final = Transaction(
     gives=(DICOM_JSON, DICOM_XML),
     statuses=(200, 202),
 )
+_COMMITMENT: Final = Transaction(
+    "Request Storage Commitment", takes=(DICOM_JSON, DICOM_XML), gives=(DICOM_JSON, DICOM_XML)
+)
 
 # Method and last segment of a path
 TRANSACTIONS: Final[Mapping[tuple[str, str], Transaction]] = {
@@ -96,6 +99,8 @@ TRANSACTIONS: Final[Mapping[tuple[str, str], Transaction]] = {
     ("GET", "thumbnail"): Transaction("Retrieve Thumbnail", gives=_IMAGES, parameters=("accept", "viewport")),
     ("POST", "studies"): _STORE,
     ("POST", "{study}"): _STORE,
+    ("POST", "{transaction}"): _COMMITMENT,
+    ("GET", "{transaction}"): replace(_COMMITMENT, name="Result Check", takes=()),
     ("DELETE", "{study}"): Transaction("Delete", statuses=(204,)),
     ("DELETE", "{series}"): Transaction("Delete", statuses=(204,)),
     ("DELETE", "{instance}"): Transaction("Delete", statuses=(204,)),

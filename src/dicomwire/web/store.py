@@ -6,7 +6,6 @@ time. Every instance gets its own verdict: those complete before a request break
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import ExitStack
 from http import HTTPStatus
 from typing import Final
@@ -17,18 +16,16 @@ from starlette.responses import Response
 
 from dicomwire.archive.archive import Archive, Origin
 from dicomwire.dicom import xml_model
+from dicomwire.web.body import Body
 from dicomwire.web.described import Described
 from dicomwire.web.intake import Instances, Intake
 from dicomwire.web.media_types import (
     DICOM,
     DICOM_JSON,
     DICOM_XML,
-    JSON,
     MULTIPART_RELATED,
     OCTET_STREAM,
-    Wanted,
-    accept_of,
-    not_acceptable,
+    data_set_type,
     parse_media_type,
 )
 from dicomwire.web.multipart import PartReader, WholeBody, boundary_of
@@ -53,9 +50,9 @@ class Store:
     async def __call__(self, request: Request) -> Response:
         study = optional_uid(request, "study")
         base = base_url(request, self._options)
-        answer = _answer_type(request)
+        answer = data_set_type(request)
         form, reader = _reader(request)
-        body = _Body(request, self._options)
+        body = Body(request, self._options)
         instances = Instances(self._archive, self._options, _origin(request), study)
         intake = instances if form == DICOM else Described(instances, form, self._archive.data)
         try:
@@ -83,64 +80,7 @@ class Store:
         return Response(content, status_of(results), media_type=answer)
 
 
-class _Body:
-    """A request's body at a pace that is worth waiting for."""
-
-    def __init__(self, request: Request, options: WebOptions) -> None:
-        self.received = 0
-        self._request = request
-        self._ended = False
-        self._options = options
-        self._renewed = 0
-        self._limit = options.maximum_body
-        length = request.headers.get("content-length", "")
-        if self._limit and length.isdecimal() and int(length) > self._limit:
-            raise self._too_large(int(length))
-        self.renew()
-
-    def renew(self) -> None:
-        """The client's time begins anew."""
-        self._deadline = asyncio.get_running_loop().time() + self._options.progress_timeout
-        self._renewed = self.received
-
-    async def read(self) -> bytes:
-        """The next bytes, b"" at the end.
-
-        Raises: Problem 408, when the client is too slow; 413, when the body is too long; ClientDisconnect.
-        """
-        chunk = b""
-        try:
-            async with asyncio.timeout_at(self._deadline):
-                while not chunk and not self._ended:
-                    chunk = await self._next()
-        except TimeoutError:
-            span = self._options.progress_timeout
-            recent = self.received - self._renewed
-            detail = (
-                f"{self.received} bytes came, {recent} of them in the last {span:g} s;"
-                f" {self._options.progress_bytes} wanted"
-            )
-            raise Problem(408, detail, {"Connection": "close"}) from None
-        self.received += len(chunk)
-        if self._limit and self.received > self._limit:
-            raise self._too_large(self.received)
-        if self.received - self._renewed >= self._options.progress_bytes:
-            self.renew()
-        return chunk
-
-    async def _next(self) -> bytes:
-        message = await self._request.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        self._ended = not message.get("more_body", False)
-        chunk: bytes = message.get("body", b"")
-        return chunk
-
-    def _too_large(self, size: int) -> Problem:
-        return Problem(413, f"the body has {size} bytes or more; {self._limit} are taken")
-
-
-async def _receive(body: _Body, reader: PartReader | WholeBody, intake: Intake) -> None:
+async def _receive(body: Body, reader: PartReader | WholeBody, intake: Intake) -> None:
     while chunk := await body.read():
         for event in reader.feed(chunk):
             intake.take(event)
@@ -158,22 +98,6 @@ async def _told_what_is_stored(problem: Problem, intake: Intake) -> Problem:
     stored = sum(isinstance(result, Stored) for result in results)
     words = f"{problem.detail}; of the {len(results)} instances before it {stored} are stored"
     return Problem(problem.status, words, problem.headers)
-
-
-def _answer_type(request: Request) -> str:
-    """The media type of the response, chosen before anything is stored. Raises: Problem 406."""
-    accept = accept_of(request)
-    offered = {DICOM_JSON: DICOM_JSON, JSON: DICOM_JSON, DICOM_XML: DICOM_XML}
-
-    def offer(wanted: Wanted) -> str | None:
-        if not wanted.single:
-            return None
-        return next((offered[essence] for essence in offered if wanted.part.matches(essence)), None)
-
-    answer = accept.choose(offer)
-    if answer is None:
-        raise not_acceptable(accept, list(offered))
-    return answer
 
 
 def _reader(request: Request) -> tuple[str, PartReader | WholeBody]:

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, NamedTuple
 
+from dicomwire.archive.archive import Archive
 from dicomwire.dicom.data_set import DataSet, tag_of
-from dicomwire.uids import is_valid_uid
+from dicomwire.errors import ArchiveError
+from dicomwire.uids import SOP_CLASSES, is_valid_uid
 from dicomwire.work import jobs
 from dicomwire.work.attributes import Rule, checked
 from dicomwire.work.refusal import Reason, Refused
@@ -179,6 +181,61 @@ def read_report(attributes: DataSet) -> Result:
         failed.append((reference, int(item.text("FailureReason"))))
     committed = _references(complete, "ReferencedSOPSequence")
     return Result(complete.text(TRANSACTION_UID), committed, tuple(failed))
+
+
+# Asked of us over the web: judged at once, and kept to be asked for again
+
+
+def keep(
+    transaction: Transaction, uid: str, client: str, content: str, *, complete: bool, now: float
+) -> None:
+    """Keep what a transaction was answered.
+
+    Raises: Refused, DUPLICATE_TRANSACTION, when its UID has been used before.
+    """
+    if answered(transaction, uid) is not None:
+        raise Refused(Reason.DUPLICATE_TRANSACTION, "Transaction UID is in use")
+    state = "committed" if complete else "failed"
+    transaction.rows(
+        "INSERT INTO commitment VALUES ('web', ?, ?, '', ?, ?, ?, ?)", (uid, client, state, content, now, now)
+    )
+    transaction.notify(TOPIC)
+
+
+def answered(transaction: Transaction, uid: str) -> str | None:
+    """What `keep` was given for a transaction; None for one that is not known."""
+    row = transaction.row("SELECT result FROM commitment WHERE role = 'web' AND transaction_uid = ?", (uid,))
+    return None if row is None else str(row[0])
+
+
+def judge(archive: Archive, transaction_uid: str, references: Iterable[Reference]) -> Result:
+    """Which instances an archive holds for good, and why not the others; blocking."""
+    committed, failed = list[Reference](), list[tuple[Reference, int]]()
+    for reference in references:
+        reason = _failure(archive, reference)
+        if reason is None:
+            committed.append(reference)
+        else:
+            failed.append((reference, reason))
+    return Result(transaction_uid, tuple(committed), tuple(failed))
+
+
+def _failure(archive: Archive, reference: Reference) -> FailureReason | None:
+    """Why an instance is not committed: what the catalogue has is durable, if its bytes are there."""
+    versions = archive.plan(instance=reference.sop_instance_uid)
+    if not versions:
+        known = SOP_CLASSES.get(reference.sop_class_uid)
+        if known is not None and not known.storage:
+            return FailureReason.REFERENCED_SOP_CLASS_NOT_SUPPORTED
+        return FailureReason.NO_SUCH_OBJECT_INSTANCE
+    held = [stored for stored in versions if stored.sop_class_uid == reference.sop_class_uid]
+    if not held:
+        return FailureReason.CLASS_INSTANCE_CONFLICT
+    try:
+        with archive.open_stored(held[0]):
+            return None
+    except (ArchiveError, OSError, ValueError):
+        return FailureReason.PROCESSING_FAILURE
 
 
 # Asked for by us

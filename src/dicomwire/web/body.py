@@ -1,0 +1,99 @@
+"""Bodies of requests, read at a pace that is worth waiting for (PS3.18 8.6).
+
+A client that trickles, sends too much, or goes away ends its request; nobody else waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.requests import ClientDisconnect, Request
+
+from dicomwire.dicom import xml_model
+from dicomwire.dicom.data_set import DataSet, from_object
+from dicomwire.dicom.json_decode import load
+from dicomwire.errors import InvalidAttribute
+from dicomwire.web.media_types import DICOM_JSON, DICOM_XML, JSON, parse_media_type
+from dicomwire.web.options import WebOptions
+from dicomwire.web.problems import Problem, shown
+
+DATA_SET_LIMIT = 16 << 20  # bytes of a data set that is a body of its own
+
+
+class Body:
+    """A request's body at a pace that is worth waiting for."""
+
+    def __init__(self, request: Request, options: WebOptions) -> None:
+        self.received = 0
+        self._request = request
+        self._ended = False
+        self._options = options
+        self._renewed = 0
+        self._limit = options.maximum_body
+        length = request.headers.get("content-length", "")
+        if self._limit and length.isdecimal() and int(length) > self._limit:
+            raise self._too_large(int(length))
+        self.renew()
+
+    def renew(self) -> None:
+        """The client's time begins anew."""
+        self._deadline = asyncio.get_running_loop().time() + self._options.progress_timeout
+        self._renewed = self.received
+
+    async def read(self) -> bytes:
+        """The next bytes, b"" at the end.
+
+        Raises: Problem 408, when the client is too slow; 413, when the body is too long; ClientDisconnect.
+        """
+        chunk = b""
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                while not chunk and not self._ended:
+                    chunk = await self._next()
+        except TimeoutError:
+            span = self._options.progress_timeout
+            recent = self.received - self._renewed
+            detail = (
+                f"{self.received} bytes came, {recent} of them in the last {span:g} s;"
+                f" {self._options.progress_bytes} wanted"
+            )
+            raise Problem(408, detail, {"Connection": "close"}) from None
+        self.received += len(chunk)
+        if self._limit and self.received > self._limit:
+            raise self._too_large(self.received)
+        if self.received - self._renewed >= self._options.progress_bytes:
+            self.renew()
+        return chunk
+
+    async def _next(self) -> bytes:
+        message = await self._request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        self._ended = not message.get("more_body", False)
+        chunk: bytes = message.get("body", b"")
+        return chunk
+
+    def _too_large(self, size: int) -> Problem:
+        return Problem(413, f"the body has {size} bytes or more; {self._limit} are taken")
+
+
+async def read_data_sets(request: Request, options: WebOptions) -> list[DataSet]:
+    """The data sets that a request carries: one JSON object, an array of them, or one XML document.
+
+    Raises: Problem: 415 for other media types, 413, 408, 400 for what cannot be read; ClientDisconnect.
+    """
+    header = request.headers.get("content-type", "")
+    essence = parse_media_type(header).essence if header.strip() else ""
+    if essence not in (DICOM_JSON, JSON, DICOM_XML):
+        raise Problem(415, f"Content-Type is {shown(header, 200)}; {DICOM_JSON} and {DICOM_XML} are taken")
+    body = Body(request, options)
+    content = bytearray()
+    while chunk := await body.read():
+        content += chunk
+        if len(content) > DATA_SET_LIMIT:
+            raise Problem(413, f"the body has more than {DATA_SET_LIMIT} bytes")
+    try:
+        found = xml_model.decode(bytes(content)) if essence == DICOM_XML else load(content)
+        return [from_object(each) for each in (found if isinstance(found, list) else [found])]
+    except InvalidAttribute as error:
+        raise Problem(400, f"the body cannot be read: {error}") from None
