@@ -5,28 +5,14 @@ from __future__ import annotations
 import json
 from struct import pack
 
-import httpx
 import pytest
 
 from dicomwire.dicom import xml_model
 from dicomwire.dicom.data_set import from_json, from_object
-from dicomwire.web.media_types import parse_media_type
-from dicomwire.web.multipart import PartBegin, PartData, PartReader, boundary_of
+from tests.web.support import parts
 
 INSTANCE = "/studies/1.2.3/series/1.2.3.4/instances/1.2.3.4.1"
 PIXELS = bytes(range(8))
-
-
-def parts(response: httpx.Response) -> list[tuple[dict[str, str], bytes]]:
-    """Headers and body of each part of a multipart answer."""
-    reader = PartReader(boundary_of(parse_media_type(response.headers["content-type"])))
-    found: list[tuple[dict[str, str], bytes]] = []
-    for event in (*reader.feed(response.content), *reader.end()):
-        if isinstance(event, PartBegin):
-            found.append((dict(event.headers), b""))
-        elif isinstance(event, PartData):
-            found[-1] = found[-1][0], found[-1][1] + event.data
-    return found
 
 
 def private_octets(length: int) -> bytes:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from dicomwire.dicom.data_set import from_json, from_xml
 from dicomwire.web.options import WebOptions
+from tests.web.support import parts
 
 STUDY_TAGS = [
     "00080020",
@@ -146,11 +150,17 @@ async def test_what_is_ignored_is_told(filled, query: str, word: str) -> None:
     assert word in response.headers["warning"]
 
 
-@pytest.mark.parametrize(
-    "accept", ["application/dicom+xml", 'multipart/related; type="application/dicom+xml"']
-)
-async def test_xml_alone_is_406(filled, accept: str) -> None:
-    assert (await filled.get("/studies", accept)).status_code == 406
+async def test_xml_says_what_json_says_a_part_a_result(filled) -> None:
+    for path in ("/studies", "/series", "/instances?limit=2"):
+        objects = (await filled.get(path, "application/dicom+json")).json()
+        response = await filled.get(path, 'multipart/related; type="application/dicom+xml"')
+        assert response.status_code == 200
+        assert response.headers["content-type"].startswith('multipart/related; type="application/dicom+xml"')
+        assert [from_xml(body) for _, body in parts(response)] == [from_json(json.dumps(e)) for e in objects]
+
+
+async def test_xml_that_is_not_in_parts_is_406(filled) -> None:
+    assert (await filled.get("/studies", "application/dicom+xml")).status_code == 406
 
 
 async def test_pages_cover_everything_once(filled) -> None:

@@ -1,7 +1,8 @@
 """QIDO-RS: search for studies, series and instances (PS3.18 8.3.4, 10.6).
 
-Answers are DICOM JSON, sent page by page as the archive finds them. What is asked for and not done, and how
-much more there is, is told in a Warning header; the number of all matches in X-Total-Count where it is known.
+Answers are DICOM JSON, or XML in parts, sent page by page as the archive finds them. What is asked for and
+not done, and how much more there is, is told in a Warning header; the number of all matches in X-Total-Count
+where it is known.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from dicomwire.archive.archive import Archive
 from dicomwire.archive.query import Level, Match, Query
 from dicomwire.archive.search import Found, Pages
 from dicomwire.archive.statement import Plan, plan
+from dicomwire.dicom import xml_model
 from dicomwire.dicom.dictionary import TAGS
 from dicomwire.errors import QueryError, SearchError
-from dicomwire.web.media_types import DICOM_JSON, JSON, Wanted, accept_of, not_acceptable
+from dicomwire.web.media_types import DICOM_XML, METADATA_TYPES, accept_of, metadata_type, not_acceptable
+from dicomwire.web.multipart import PartWriter
 from dicomwire.web.options import WebOptions
 from dicomwire.web.problems import Problem
 from dicomwire.web.resources import base_url, optional_uid
@@ -39,9 +42,9 @@ class Search:
 
     async def __call__(self, request: Request) -> Response:
         accept = accept_of(request)
-        content_type = accept.choose(_offer)
+        content_type = accept.choose(metadata_type)
         if content_type is None:
-            raise not_acceptable(accept, [DICOM_JSON, JSON, "DICOM XML is not made yet"])
+            raise not_acceptable(accept, METADATA_TYPES)
         study, series = optional_uid(request, "study"), optional_uid(request, "series")
         asked = parse(request.scope["query_string"], self._level)
         levels = _levels(self._level, study, series)
@@ -56,9 +59,10 @@ class Search:
         headers = self._headers(asked, planned, total)
         if not first:
             return Response(status_code=204, headers=headers)
+        write = _Parts(payload) if content_type == DICOM_XML else _Array(payload, content_type)
         if pages.finished:
-            return Response(_piece("[", first, payload) + b"]", 200, headers, content_type)
-        return StreamingResponse(_streamed(first, pages, payload), 200, headers, content_type)
+            return Response(write.page(first) + write.tail, 200, headers, write.content_type)
+        return StreamingResponse(_streamed(first, pages, write), 200, headers, write.content_type)
 
     def _plan(self, asked: Asked, study: str | None, series: str | None, levels: Sequence[Level]) -> Plan:
         path = [("StudyInstanceUID", study), ("SeriesInstanceUID", series)]
@@ -108,17 +112,45 @@ class Search:
         return headers | _warning_header(warnings)
 
 
-async def _streamed(first: list[Found], pages: Pages, payload: Payload) -> AsyncIterator[bytes]:
-    """The array of all objects, a page a piece."""
-    yield _piece("[", first, payload)
+class _Array:
+    """Results as one JSON array."""
+
+    tail = b"]"
+
+    def __init__(self, payload: Payload, content_type: str) -> None:
+        self.content_type = content_type
+        self._payload = payload
+        self._before = "["
+
+    def page(self, found: list[Found]) -> bytes:
+        """The next results."""
+        text = self._before + ",".join([self._payload.encode(each) for each in found])
+        self._before = ","
+        return text.encode("utf-8", "replace")
+
+
+class _Parts:
+    """Results as XML documents, a part each."""
+
+    def __init__(self, payload: Payload) -> None:
+        self._payload = payload
+        self._writer = PartWriter(DICOM_XML)
+        self._head = self._writer.head(DICOM_XML)
+        self.content_type = self._writer.content_type
+        self.tail = self._writer.tail
+
+    def page(self, found: list[Found]) -> bytes:
+        """The next results."""
+        return b"".join([self._head + xml_model.encode(self._payload.encode(each)) for each in found])
+
+
+async def _streamed(first: list[Found], pages: Pages, write: _Array | _Parts) -> AsyncIterator[bytes]:
+    """The whole body, a page a piece."""
+    yield write.page(first)
     while not pages.finished:
         if found := await pages.next():
-            yield _piece(",", found, payload)
-    yield b"]"
-
-
-def _piece(before: str, page: list[Found], payload: Payload) -> bytes:
-    return (before + ",".join([payload.encode(found) for found in page])).encode("utf-8", "replace")
+            yield write.page(found)
+    yield write.tail
 
 
 def _levels(level: Level, study: str | None, series: str | None) -> Sequence[Level]:
@@ -131,9 +163,3 @@ def _warning_header(warnings: Sequence[str]) -> dict[str, str]:
     """Warning 299 (RFC 7234 5.5), text in ASCII without quotes."""
     texts = [ascii(text)[1:-1].replace("\\", "").replace('"', "'") for text in warnings[:_WARNING_LIMIT]]
     return {"Warning": ", ".join(f'299 dicomwire "{text}"' for text in texts)} if texts else {}
-
-
-def _offer(wanted: Wanted) -> str | None:
-    if not wanted.single:
-        return None
-    return next((essence for essence in (DICOM_JSON, JSON) if wanted.part.matches(essence)), None)
