@@ -18,8 +18,8 @@ from dicomwire.association.address import AddressError
 from dicomwire.dimse.command import NActionRq, NCreateRq, NDeleteRq, NEventReportRq, NGetRq, NSetRq
 from dicomwire.errors import LocalProtocolError, NoAcceptedContext, OperationFailed, QueryError
 from dicomwire.services.client import Client
+from dicomwire.services.folder import Written
 from dicomwire.services.proposals import QueryOptions
-from dicomwire.services.receiving import Written
 from dicomwire.services.sending import Delivery, Outcome
 from dicomwire.upper_layer.items import RoleSelection
 from tests.services.peer import MPPS, Peer, peering

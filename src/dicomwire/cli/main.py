@@ -12,7 +12,21 @@ import traceback
 
 import typer
 
-from dicomwire.cli import archive, commit, config, echo, jobs, mpps, send, serve, uids, version
+from dicomwire.cli import (
+    archive,
+    commit,
+    config,
+    echo,
+    find,
+    get,
+    jobs,
+    move,
+    mpps,
+    send,
+    serve,
+    uids,
+    version,
+)
 from dicomwire.cli.address import AddressError
 from dicomwire.cli.output import Stop, escaped, say
 from dicomwire.errors import ConfigurationError, DicomwireError, LocalProtocolError
@@ -28,6 +42,9 @@ app = typer.Typer(
 app.command()(serve.serve)
 app.command()(echo.echo)
 app.command()(send.send)
+app.command()(find.find)
+app.command()(move.move)
+app.command()(get.get)
 app.command()(commit.commit)
 app.command()(mpps.mpps)
 app.command()(uids.uids)

@@ -23,12 +23,12 @@ from dicomwire.association.requestor import Context
 from dicomwire.services import client
 from dicomwire.services.client import DEFAULTS, QUERY_DEFAULTS, Client, Retrieval
 from dicomwire.services.data_sets import ReceivedInstance, Storable
+from dicomwire.services.folder import Written
 from dicomwire.services.keys import Query, Value
 from dicomwire.services.models import Level, Root
 from dicomwire.services.normalized import Reply
 from dicomwire.services.proposals import COMMON_STORAGE, EVERYTHING, QueryOptions, Use
 from dicomwire.services.querying import Match
-from dicomwire.services.receiving import Written
 from dicomwire.services.retrieving import Progress
 from dicomwire.services.sending import Delivery
 

@@ -57,12 +57,13 @@ from dicomwire.services import (
     sending,
 )
 from dicomwire.services.data_sets import ReceivedInstance, Storable
+from dicomwire.services.folder import Folder, Written
 from dicomwire.services.keys import Query, Value, in_step, keys_of
 from dicomwire.services.models import Level, Root
 from dicomwire.services.normalized import Reply, invoke
 from dicomwire.services.proposals import COMMON_STORAGE, EVERYTHING, QueryOptions, Use
 from dicomwire.services.querying import Match, judge
-from dicomwire.services.receiving import Folder, Mailbox, NotTaken, Receiver, Written
+from dicomwire.services.receiving import Mailbox, NotTaken, Receiver
 from dicomwire.services.retrieving import Progress
 from dicomwire.services.sending import Delivery, Outcome
 from dicomwire.services.verification import verify

@@ -223,6 +223,13 @@ def root_for(keys: Iterable[Key], level: Level | None, *, retrieve: bool = False
     return Root.PATIENT if level is Level.PATIENT or patient else Root.STUDY
 
 
+def names_all(keys: Iterable[Key], root: Root) -> bool:
+    """Whether keys name what is to be retrieved: unique ones only, with values and without wild cards."""
+    unique = {(UNIQUE_KEYS[each],) for each in root.value.levels}
+    given = _without_level(keys)
+    return all(key.path in unique and key.value and not set("*?") & set(key.value) for key in given)
+
+
 def missing_parents(keys: Iterable[Key], root: Root, level: Level) -> tuple[str, ...]:
     """Unique keys of the levels above that a hierarchical query must give a single value (PS3.4 C.4.1.2.2).
 

@@ -114,10 +114,12 @@ class QueryOptions:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What an association is requested with."""
+    """What an association is requested with, and for what."""
 
     contexts: tuple[Context, ...]
     roles: tuple[RoleSelection, ...] = ()
+    uses: frozenset[Use] = frozenset()
+    roots: tuple[Root, ...] = ()
 
 
 def propose(
@@ -147,11 +149,11 @@ def propose(
         uids.append(Root.WORKLIST.value.find)
     contexts = [*others, *(Context(uid, UNCOMPRESSED) for uid in dict.fromkeys(uids))]
     if not uses & {Use.GET, Use.STORE}:
-        return Proposal(tuple(contexts))
+        return Proposal(tuple(contexts), (), uses, tuple(roots))
     stored = storage_contexts(storage, MOST_CONTEXTS - len(contexts), transfer_syntaxes)
     classes = dict.fromkeys(context.abstract_syntax for context in stored)
     roles = [RoleSelection(uid, Use.STORE in uses, True) for uid in classes] if Use.GET in uses else []
-    return Proposal((*contexts, *stored), tuple(roles))
+    return Proposal((*contexts, *stored), tuple(roles), uses, tuple(roots))
 
 
 def storage_contexts(

@@ -7,7 +7,7 @@ C-CANCEL.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -20,6 +20,8 @@ from dicomwire.dimse import status
 from dicomwire.dimse.command import CFindRq, Priority
 from dicomwire.dimse.status import StatusClass
 from dicomwire.errors import NoAcceptedContext, OperationFailed
+from dicomwire.services import models
+from dicomwire.services.models import Level, Root
 from dicomwire.uids import name_of
 from dicomwire.upper_layer.negotiation import AcceptedContext
 
@@ -91,6 +93,27 @@ async def find(
                 association.cancel(command.message_id)
                 await _drain(answers, association.timeouts.dimse)
                 return
+
+
+async def named(
+    association: Association, keys: Sequence[Key], root: Root, level: Level | None
+) -> list[tuple[Key, ...]]:
+    """Identifiers to retrieve what keys match: what has other keys than unique ones is queried first.
+
+    Raises: as `find`; QueryError, when the model has no such level.
+    """
+    if models.names_all(keys, root):
+        return [models.retrieval(keys, root, level)]
+    level = models.level_of(keys, root) if level is None else level
+    wanted = models.query([*keys, Key((models.UNIQUE_KEYS[level],))], root, level)
+    unique = [(models.UNIQUE_KEYS[each],) for each in root.value.levels if each <= level]
+    found: dict[tuple[Key, ...], None] = {}
+    async with aclosing(find(association, root.value.find, wanted)) as matches:
+        async for match in matches:
+            values = match.values()
+            names = [Key(path, "\\".join(values.get(path, ())), given=True) for path in unique]
+            found[models.retrieval(names, root, level)] = None
+    return list(found)
 
 
 async def _drain(answers: AsyncGenerator[Response, None], seconds: float) -> None:

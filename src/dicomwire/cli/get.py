@@ -1,0 +1,114 @@
+"""`dicomwire get`: instances of a peer into a folder, over one association (PS3.4 C.4.3)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dicomwire.cli import query
+from dicomwire.cli.connection import Asked, Flags, Peer, accepted
+from dicomwire.cli.output import Json, Stop, Verbose, log_to_stderr
+from dicomwire.cli.query import Keys, LevelName, Question, Relational, RootName
+from dicomwire.cli.retrieval import Retrieved, progress_bar
+from dicomwire.errors import OperationFailed, QueryError
+
+if TYPE_CHECKING:
+    from dicomwire.services.retrieving import Progress
+
+Output = Annotated[
+    Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for study/series/instance.dcm.")
+]
+SOPClasses = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--sop-class",
+        metavar="UID|KEYWORD",
+        help="What to take; may be given several times. The fewer, the more compressed syntaxes fit.",
+    ),
+]
+
+
+@accepted
+def get(
+    peer: Asked,
+    keys: Keys = None,
+    *,
+    output: Output,
+    level: LevelName = None,
+    root: RootName = None,
+    relational: Relational = False,
+    sop_class: SOPClasses = None,
+    flags: Flags,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Retrieve by C-GET into a folder. Exit status 0: all has come, if only nothing; 1: it has not.
+
+    UIDs and PatientID name what is retrieved; with any other key the peer is queried first, and what matches
+    is retrieved. Each file is on disk, whole, before its instance is answered.
+    """
+    log_to_stderr(verbose=verbose)
+    asked = query.question(keys, level, root, retrieve=True)
+    query.check_retrieval(asked)
+    classes = _sop_classes(sop_class)
+    target = flags.peer(peer)
+    try:
+        result = Retrieved(str(target.address), output)
+        with progress_bar(quiet=as_json) as shown:
+            asyncio.run(_get(target, asked, relational, classes, result, shown))
+    except OSError as error:
+        raise Stop(f"{output}: {error.strerror or error}", 1) from error
+    result.close()
+    if as_json:
+        result.show_json()
+    else:
+        result.show(verbose=verbose)
+    if not result.complete:
+        raise typer.Exit(1)
+
+
+async def _get(
+    peer: Peer,
+    asked: Question,
+    relational: bool,
+    classes: list[str],
+    result: Retrieved,
+    shown: Callable[[Progress], None],
+) -> None:
+    from dicomwire.services import proposals, querying, receiving, retrieving
+    from dicomwire.services.folder import Folder
+    from dicomwire.services.proposals import COMMON_STORAGE, QueryOptions, Use
+
+    assert result.folder is not None
+    folder = Folder(result.folder, result.written.append)
+    uses = query.uses_of(asked, Use.GET)
+    proposal = proposals.propose(uses, roots=[asked.root], storage=classes or COMMON_STORAGE)
+    options = QueryOptions(relational=relational)
+    services = receiving.services(lambda: folder)
+    model = asked.root.value
+    try:
+        async with query.associated(peer, proposal, options, services) as association:
+            for names in await querying.named(association, asked.keys, asked.root, asked.level):
+                result.asked += 1
+                await query.follow(retrieving.get(association, model.get, names), result, shown)
+    except (OperationFailed, QueryError) as error:
+        raise Stop(f"{peer.address}: {error}", 1) from error
+
+
+def _sop_classes(names: list[str] | None) -> list[str]:
+    """UIDs of SOP classes that are named by UID or keyword.
+
+    Raises: Stop, for one that is neither.
+    """
+    from dicomwire.uids import SOP_CLASSES, is_valid_uid
+
+    by_keyword = {row.keyword.lower(): uid for uid, row in SOP_CLASSES.items()}
+    uids = [by_keyword.get(name.lower(), name) for name in names or ()]
+    for uid in uids:
+        if not is_valid_uid(uid):
+            raise Stop(f"--sop-class {uid}: neither UID nor keyword of one; dicomwire uids lists them", 2)
+    return uids

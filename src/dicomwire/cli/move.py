@@ -1,0 +1,195 @@
+"""`dicomwire move`: have a peer send instances to an AE, or to a folder here (PS3.4 C.4.2)."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dicomwire.cli import query
+from dicomwire.cli.connection import Asked, Flags, Peer, accepted
+from dicomwire.cli.output import Json, Stop, Verbose, log_to_stderr
+from dicomwire.cli.query import Keys, LevelName, Question, Relational, RootName
+from dicomwire.cli.retrieval import Retrieved, progress_bar
+from dicomwire.errors import OperationFailed, QueryError
+
+if TYPE_CHECKING:
+    from dicomwire.services.folder import Folder
+    from dicomwire.services.retrieving import Progress
+
+To = Annotated[
+    str | None,
+    typer.Option("--to", "-t", metavar="AE", help="Who gets the instances: an AE title that the peer knows."),
+]
+Receive = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Be the destination: take the instances here, into study/series/instance.dcm. Needs --listen.",
+    ),
+]
+Listen = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[HOST:]PORT",
+        help="Where to take them: what the peer's configuration says of the AE title. Without HOST the "
+        "address that faces the peer.",
+    ),
+]
+GRACE = 5.0  # seconds that instances under way have behind the C-MOVE's last answer
+
+
+@dataclass(frozen=True, slots=True)
+class Reception:
+    """A Storage SCP of our own, for the length of a command."""
+
+    folder: Path
+    ae_title: str
+    host: str
+    port: int
+
+
+@accepted
+def move(
+    peer: Asked,
+    keys: Keys = None,
+    *,
+    to: To = None,
+    receive: Receive = None,
+    listen: Listen = None,
+    level: LevelName = None,
+    root: RootName = None,
+    relational: Relational = False,
+    flags: Flags,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Have a peer send instances: C-MOVE. Exit status 0: all have been sent, if only nothing; 1: not all.
+
+    UIDs and PatientID name what is sent; with any other key the peer is queried first, and what matches is
+    sent. With --receive the destination is here, under the AE title --to or our own.
+    """
+    log_to_stderr(verbose=verbose)
+    asked = query.question(keys, level, root, retrieve=True)
+    query.check_retrieval(asked)
+    target = flags.peer(peer)
+    destination = to or (target.calling_ae_title if receive is not None else None)
+    if destination is None:
+        raise Stop("move needs --to AE, who gets the instances, or --receive DIR, to take them here", 2)
+    if (receive is None) != (listen is None):
+        raise Stop("--receive DIR and --listen [HOST:]PORT belong together", 2)
+    reception = None
+    if receive is not None and listen is not None:
+        reception = Reception(receive, destination, *_listening(listen, target))
+    result = Retrieved(f"{target.address} to {destination}", receive)
+    try:
+        with progress_bar(quiet=as_json) as shown:
+            asyncio.run(_move(target, asked, destination, relational, reception, result, shown))
+    except OSError as error:
+        raise Stop(f"{error.filename or listen or receive}: {error.strerror or error}", 1) from error
+    result.close()
+    if as_json:
+        result.show_json()
+    else:
+        result.show(verbose=verbose)
+    if not result.complete:
+        raise typer.Exit(1)
+
+
+async def _move(
+    peer: Peer,
+    asked: Question,
+    destination: str,
+    relational: bool,
+    reception: Reception | None,
+    result: Retrieved,
+    shown: Callable[[Progress], None],
+) -> None:
+    from dicomwire.services import proposals, querying, retrieving
+    from dicomwire.services.folder import Folder
+    from dicomwire.services.proposals import QueryOptions, Use
+
+    proposal = proposals.propose(query.uses_of(asked, Use.MOVE), roots=[asked.root])
+    options = QueryOptions(relational=relational)
+    model = asked.root.value
+    async with AsyncExitStack() as stack:
+        if reception is not None:
+            folder = Folder(reception.folder, result.written.append)
+            await stack.enter_async_context(_receiving(reception, folder))
+        try:
+            async with query.associated(peer, proposal, options) as association:
+                for names in await querying.named(association, asked.keys, asked.root, asked.level):
+                    result.asked += 1
+                    steps = retrieving.move(association, model.move, names, destination)
+                    await query.follow(steps, result, shown)
+        except (OperationFailed, QueryError) as error:
+            raise Stop(f"{peer.address}: {error}", 1) from error
+
+
+@asynccontextmanager
+async def _receiving(reception: Reception, folder: Folder) -> AsyncIterator[None]:
+    """Take instances for a while; behind it what is under way has some time to end."""
+    from dicomwire.association.acceptor import Acceptor
+    from dicomwire.association.options import AcceptorOptions, Check, LocalEntity
+    from dicomwire.services import receiving, verification
+    from dicomwire.uids import (
+        PRIVATE_STORAGE_SOP_CLASSES,
+        STORAGE_SERVICE_CLASS,
+        STORAGE_TRANSFER_SYNTAXES,
+        UNCOMPRESSED_TRANSFER_SYNTAXES,
+        VERIFICATION,
+        storage_sop_classes,
+    )
+    from dicomwire.upper_layer.negotiation import AcceptorPolicy
+
+    classes = (*storage_sop_classes(), *PRIVATE_STORAGE_SOP_CLASSES)
+    policy = AcceptorPolicy(
+        supported={
+            VERIFICATION: UNCOMPRESSED_TRANSFER_SYNTAXES,
+            **dict.fromkeys(classes, STORAGE_TRANSFER_SYNTAXES),
+        },
+        service_classes={STORAGE_SERVICE_CLASS: STORAGE_TRANSFER_SYNTAXES},
+        unregistered=STORAGE_TRANSFER_SYNTAXES,
+    )
+    options = AcceptorOptions(
+        entities=(LocalEntity(reception.ae_title, policy, Check.OFF),),
+        host=reception.host,
+        port=reception.port,
+        called=Check.LIST,
+    )
+    acceptor = Acceptor(options, {**verification.SERVICES, **receiving.services(lambda: folder)})
+    await acceptor.start()
+    try:
+        yield
+    finally:
+        await acceptor.stop(GRACE)
+
+
+def _listening(text: str, peer: Peer) -> tuple[str, int]:
+    """Host and port to listen on.
+
+    Raises: Stop, when the text is none; AddressError.
+    """
+    host, _, port = text.rpartition(":")
+    if not (port.isascii() and port.isdigit() and 1 <= int(port[:6]) <= 65_535):
+        raise Stop(f"--listen {text}: {port!r} is no port, which is a number from 1 to 65535", 2)
+    return (host.strip("[]") or _facing(peer), int(port))
+
+
+def _facing(peer: Peer) -> str:
+    """Our own address on the way to a peer; nothing is sent to find it."""
+    host, port = peer.address.host, peer.address.port
+    try:
+        family, kind, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.connect(where)
+            name = probe.getsockname()
+    except OSError as error:
+        raise Stop(f"{host}: {error.strerror or error}", 1) from error
+    return str(name[0])
