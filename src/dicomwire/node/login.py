@@ -81,6 +81,8 @@ def credentials(header: bytes) -> Credentials | None:
 
 def operation(method: str, path: str, prefix: str) -> Permission:
     """What a request does; nothing in particular for the node's own pages."""
+    if path.startswith("/fhir/"):
+        return Permission.FIND
     if not path.startswith(prefix):
         return Permission.NONE
     if path.startswith(f"{prefix}commitment-requests/"):

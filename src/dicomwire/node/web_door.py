@@ -23,6 +23,7 @@ from dicomwire.node.login import Login
 from dicomwire.node.metrics import CONTENT_TYPE, Answered, Metrics
 from dicomwire.node.settings import Settings
 from dicomwire.web.app import build as build_dicomweb
+from dicomwire.web.fhir import build as build_fhir
 from dicomwire.web.options import ServerOptions, WebOptions
 from dicomwire.work.store import Store
 
@@ -35,7 +36,7 @@ def web_options(settings: Settings) -> WebOptions:
     """Options of the DICOMweb resources."""
     web, dimse = settings.web, settings.dimse
     return WebOptions(
-        public_url=web.public_url.rstrip("/") + DICOMWEB if web.public_url else None,
+        public_url=web.public_url,
         trust_forwarded=web.trust_forwarded,
         delete=web.delete,
         cors_origins=web.cors_origins,
@@ -93,6 +94,7 @@ def build(
 
     routes = [
         Mount(DICOMWEB, build_dicomweb(archive, web_options(settings), transcoder=transcoder, work=work)),
+        Mount("/fhir", build_fhir(archive, web_options(settings), dicomweb=DICOMWEB)),
         Route("/", home),
         Route("/api/node", node),
         Route("/healthz", healthz),

@@ -1,0 +1,149 @@
+"""Search parameters of ImagingStudy as keys of a query (hl7.org/fhir, Search).
+
+A parameter that is not known is refused: to pass over it would find studies that nobody asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Final
+
+from starlette.requests import Request
+
+from dicomwire.archive.query import Match
+from dicomwire.dicom.dictionary import TAGS
+from dicomwire.web.imaging_study import UID_SYSTEM
+from dicomwire.web.problems import Problem, shown
+
+_COUNT: Final = 10  # studies of one page unless _count says otherwise
+_MOST: Final = 100  # studies of one page at most
+_DATE = re.compile(r"(eq|ge|le|gt|lt)?(\d{4})(?:-(\d\d)(?:-(\d\d))?)?(?:T.*)?", re.ASCII)
+_DAY: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A search as it was asked for."""
+
+    matches: tuple[Match, ...]
+    count: int
+    offset: int
+    parameters: tuple[tuple[str, str], ...]
+
+
+def asked_of(request: Request) -> Asked:
+    """Raises: Problem 400, for a parameter that is unknown, for to pass over it would find too much."""
+    parameters = tuple(request.query_params.multi_items())
+    values: dict[str, list[str]] = {}
+    for name, text in parameters:
+        if name in PARAMETERS:
+            values.setdefault(name, []).append(text)
+        elif name not in _CONTROLS:
+            known = ", ".join((*PARAMETERS, *_CONTROLS))
+            raise Problem(400, f"search parameter {shown(name)} is unknown; {known} are known")
+    matches = [PARAMETERS[name][1](texts) for name, texts in values.items()]
+    if len({match.path for match in matches}) < len(matches):
+        raise Problem(400, "two search parameters are about the same attribute; one wanted")
+    count = _whole(request, "_count", _COUNT)
+    return Asked(tuple(matches), min(count, _MOST), _whole(request, "_offset", 0), parameters)
+
+
+def _whole(request: Request, name: str, default: int) -> int:
+    text = request.query_params.get(name, str(default))
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise Problem(400, f"{name} is {shown(text)}; a whole number wanted")
+    return int(text)
+
+
+def _match(keyword: str, value: str) -> Match:
+    return Match((TAGS[keyword],), value)
+
+
+def _tokens(texts: list[str]) -> list[tuple[str, str]]:
+    """System and value of each of a parameter's alternatives."""
+    if len(texts) > 1:
+        raise Problem(400, "a parameter is repeated; alternatives have commas between them")
+    found = []
+    for each in texts[0].split(","):
+        system, _, value = each.rpartition("|")
+        if not value or "\\" in value:
+            raise Problem(400, f"{shown(each)} is no token; [system|]value wanted")
+        found.append((system, value))
+    return found
+
+
+def _study(texts: list[str]) -> Match:
+    return _match("StudyInstanceUID", "\\".join(value for _, value in _tokens(texts)))
+
+
+def _identifier(texts: list[str]) -> Match:
+    tokens = _tokens(texts)
+    uids = [system == UID_SYSTEM or value.startswith("urn:oid:") for system, value in tokens]
+    if any(uids) and not all(uids):
+        raise Problem(400, "identifier mixes Study Instance UIDs and accession numbers; one kind wanted")
+    values = [value.removeprefix("urn:oid:") for _, value in tokens]
+    return _match("StudyInstanceUID" if any(uids) else "AccessionNumber", "\\".join(values))
+
+
+def _patient(texts: list[str]) -> Match:
+    values = [value.removeprefix("Patient/") for _, value in _tokens(texts)]
+    return _match("PatientID", "\\".join(values))
+
+
+def _modality(texts: list[str]) -> Match:
+    return _match("ModalitiesInStudy", "\\".join(value for _, value in _tokens(texts)))
+
+
+def _started(texts: list[str]) -> Match:
+    """The range of days that all of the values leave."""
+    low, high = date.min, date.max
+    for text in texts:
+        prefix, first, last = _days(text)
+        if prefix in ("eq", "ge"):
+            low = max(low, first)
+        if prefix in ("eq", "le"):
+            high = min(high, last)
+        if prefix == "gt":
+            low = max(low, last + _DAY)
+        if prefix == "lt":
+            high = min(high, first - _DAY)
+    return _match("StudyDate", f"{low:%Y%m%d}".zfill(8) + f"-{high:%Y%m%d}")
+
+
+def _days(text: str) -> tuple[str, date, date]:
+    """Prefix, first and last day of a value of `started`."""
+    found = _DATE.fullmatch(text)
+    try:
+        if found is None:
+            raise ValueError
+        year, month, day = int(found[2]), int(found[3] or 1), int(found[4] or 1)
+        first = date(year, month, day)
+        following = (
+            first + _DAY
+            if found[4]
+            else date(year + month // 12, month % 12 + 1, 1)
+            if found[3]
+            else date(year + 1, 1, 1)
+        )
+        if not date.min < first < following < date.max:
+            raise ValueError
+        return found[1] or "eq", first, following - _DAY
+    except (ValueError, OverflowError):
+        raise Problem(400, f"started is {shown(text)}; [eq|ge|le|gt|lt]YYYY[-MM[-DD]] wanted") from None
+
+
+PARAMETERS: Final[Mapping[str, tuple[str, Callable[[list[str]], Match]]]] = {
+    "_id": ("token", _study),
+    "identifier": ("token", _identifier),
+    "patient": ("reference", _patient),
+    "subject": ("reference", _patient),
+    "patient.identifier": ("token", _patient),
+    "patient:identifier": ("token", _patient),
+    "subject:identifier": ("token", _patient),
+    "modality": ("token", _modality),
+    "started": ("date", _started),
+}
+_CONTROLS: Final = ("_count", "_offset", "_format", "_pretty")
