@@ -7,14 +7,21 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from struct import pack
 
+import pydicom
 import pytest
 
 from dicomwire.archive.archive import Archive
-from dicomwire.archive.exchange import UNDER_WAY, Fate, export, listed, take
+from dicomwire.archive.exchange import UNDER_WAY, Fate, export, export_file_set, listed, take
 from dicomwire.archive.values import Outcome, Verdict
+from dicomwire.dicom.convert import to_transfer_syntax
 from dicomwire.dicom.part10 import write_file_meta
 from dicomwire.services.instances import Instance, read_file
-from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN
+from dicomwire.uids import (
+    DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+    EXPLICIT_VR_BIG_ENDIAN,
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+)
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 DIRECTORY = "1.2.840.10008.1.3.10"
@@ -211,3 +218,54 @@ def test_other_files_are_no_dicomdir(tmp_path: Path) -> None:
     (tmp_path / "short").write_bytes(b"D")
     assert listed(written(tmp_path / "ct", "1.2.1")) is None
     assert [listed(tmp_path / name) for name in ("empty", "text", "short", "absent", ".")] == [None] * 5
+
+
+def test_a_file_set_has_a_directory_of_patients_studies_series_and_instances(
+    archive: Archive, tmp_path: Path
+) -> None:
+    out = tmp_path / "media"
+    exported = list(export_file_set(archive, out, archive.plan(), "2.25.7"))
+    assert sorted(each.path.as_posix() for each in exported) == [
+        "DICOM/ST000001/SE000001/IM000001",
+        "DICOM/ST000001/SE000001/IM000002",
+        "DICOM/ST000002/SE000001/IM000001",
+    ]
+    assert sorted(listed(out / "DICOMDIR") or ()) == sorted(out / each.path for each in exported)
+    directory = pydicom.dcmread(out / "DICOMDIR")
+    assert directory.file_meta.MediaStorageSOPInstanceUID == "2.25.7"
+    types = [record.DirectoryRecordType for record in directory.DirectoryRecordSequence]
+    assert types == ["PATIENT", "STUDY", "SERIES", "IMAGE", "IMAGE", "STUDY", "SERIES", "IMAGE"]
+
+
+def test_a_file_set_of_nothing_has_an_empty_directory(archive: Archive, tmp_path: Path) -> None:
+    assert list(export_file_set(archive, tmp_path / "media", [], "2.25.7")) == []
+    directory = pydicom.dcmread(tmp_path / "media" / "DICOMDIR")
+    assert len(directory.DirectoryRecordSequence) == 0
+
+
+@pytest.mark.parametrize(
+    "syntax", [IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN, DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN]
+)
+def test_records_are_the_same_whatever_the_transfer_syntax(tmp_path: Path, syntax: str) -> None:
+    data = data_set("1.2.3.4.1")
+    converted = b"".join(map(bytes, to_transfer_syntax(data, EXPLICIT_VR_LITTLE_ENDIAN, syntax)))
+    (tmp_path / "a").write_bytes(write_file_meta(CT, "1.2.3.4.1", syntax) + converted)
+    (tmp_path / "data").mkdir()
+    stored(tmp_path / "data", [tmp_path / "a"])
+    opened = Archive.open(tmp_path / "data")
+    assert [each.fate for each in export_file_set(opened, tmp_path / "out", opened.plan(), "2.25.7")] == [
+        Fate.EXPORTED
+    ]
+    opened.close()
+    records = pydicom.dcmread(tmp_path / "out" / "DICOMDIR").DirectoryRecordSequence
+    assert records[0].PatientID == "P1"
+    assert records[1].StudyInstanceUID == pydicom.dcmread(tmp_path / "a").StudyInstanceUID
+    assert records[3].ReferencedTransferSyntaxUIDInFile == syntax
+
+
+def test_a_full_folder_of_a_file_set_is_told(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dicomwire.archive.exchange._MOST_NAMES", 1)
+    fates = [each.fate for each in export_file_set(archive, tmp_path / "out", archive.plan(), "2.25.7")]
+    assert sorted(fate.name for fate in fates) == ["EXPORTED", "FAILED", "FAILED"]

@@ -288,3 +288,16 @@ def test_a_file_that_is_a_tiff_as_well_stays_one_where_the_setting_says_so(
     run("export", "out")
     (exported,) = (tmp_path / "out").rglob("*.dcm")
     assert exported.read_bytes() == content
+
+
+def test_a_file_set_goes_into_an_empty_folder_and_comes_back_by_its_dicomdir(
+    run: Run, files: Path, tmp_path: Path
+) -> None:
+    run("import", files)
+    assert run("export", "media", "--dicomdir").status == 0
+    assert (tmp_path / "media" / "DICOM" / "ST000001" / "SE000001" / "IM000001").is_file()
+    facts = json.loads(run("import", tmp_path / "media" / "DICOMDIR", "--data", "other", "--json").out)
+    assert facts["outcomes"] == {"stored": 3}
+    again = run("export", "media", "--dicomdir")
+    assert again.status == 2
+    assert "media: not empty" in again.err

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from dicomwire.archive.archive import Archive
 from dicomwire.archive.checksum import crc32
+from dicomwire.archive.dicomdir import MEDIA_STORAGE_DIRECTORY, Dicomdir
 from dicomwire.archive.values import Origin, Outcome, Stored, Verdict
 from dicomwire.dicom.elements import Kind, elements
 from dicomwire.dicom.encoding import Buffer, encoding_of
@@ -26,9 +28,11 @@ from dicomwire.dicom.part10 import PREAMBLE_LENGTH, read_file_meta
 from dicomwire.errors import ArchiveError, DicomwireError
 from dicomwire.uids import is_valid_uid
 
-MEDIA_STORAGE_DIRECTORY: Final = "1.2.840.10008.1.3.10"
+DICOMDIR: Final = "DICOMDIR"
 UNDER_WAY: Final = 64  # instances that wait for one sync together
 _REFERENCED_FILE_ID: Final = 0x00041500
+_LETTERS: Final = ("ST", "SE", "IM")
+_MOST_NAMES: Final = 999_999  # that fit behind two letters
 _SUFFIX: Final = ".part"  # of a file that is being written
 
 
@@ -90,28 +94,98 @@ def current(archive: Archive) -> Iterator[Stored]:
     return (stored for stored in archive.plan_all() if stored.record_id not in others)
 
 
-def export(archive: Archive, destination: Path, instances: Iterable[Stored]) -> Iterator[Exported]:
-    """Write each instance to `<study>/<series>/<instance>.dcm` below a folder, which is made when missing.
+PathOf: TypeAlias = Callable[[Stored], Path]
+
+
+def by_uids(stored: Stored) -> Path:
+    """`<study>/<series>/<instance>.dcm`. Raises: ArchiveError, when a UID is none that may name a file."""
+    uids = stored.study_instance_uid, stored.series_instance_uid, stored.sop_instance_uid
+    if not all(map(is_valid_uid, uids)):
+        raise ArchiveError("its UIDs are none that may name a file")
+    return Path(uids[0], uids[1], f"{uids[2]}.dcm")
+
+
+def export(
+    archive: Archive, destination: Path, instances: Iterable[Stored], path_of: PathOf = by_uids
+) -> Iterator[Exported]:
+    """Write each instance to a file of its own below a folder, which is made when missing.
 
     A file that is there already stays as it is: with the same bytes all is well, otherwise the instance
     fails. What is damaged fails alone; a destination that takes no more ends it all.
+    path_of: names the files.
     Raises: OSError, when the destination takes no more.
     """
     for stored in instances:
-        uids = stored.study_instance_uid, stored.series_instance_uid, stored.sop_instance_uid
-        relative = Path(uids[0], uids[1], f"{uids[2]}.dcm")
-        outcome = partial(Exported, stored.sop_instance_uid, relative, stored.length)
-        if not all(map(is_valid_uid, uids)):
-            yield outcome(Fate.FAILED, "its UIDs are none that may name a file")
-            continue
+        relative = Path(stored.sop_instance_uid)
+        failed = partial(Exported, stored.sop_instance_uid, fate=Fate.FAILED, length=stored.length)
         try:
+            relative = path_of(stored)
             written = _export(archive, stored, destination / relative)
         except FileExistsError:
-            yield outcome(Fate.FAILED, "another file has its name; it was left as it is")
+            yield failed(relative, reason="another file has its name; it was left as it is")
         except DicomwireError as error:
-            yield outcome(Fate.FAILED, str(error))
+            yield failed(relative, reason=str(error))
         else:
-            yield outcome(Fate.EXPORTED if written else Fate.PRESENT)
+            fate = Fate.EXPORTED if written else Fate.PRESENT
+            yield Exported(stored.sop_instance_uid, relative, stored.length, fate)
+
+
+def export_file_set(
+    archive: Archive, destination: Path, instances: Iterable[Stored], sop_instance_uid: str
+) -> Iterator[Exported]:
+    """Write a file-set: instances as `DICOM/ST000001/SE000001/IM000001`, then the DICOMDIR that lists them.
+
+    destination: an empty folder, or none yet.
+    sop_instance_uid: a new one, for the DICOMDIR.
+    Raises: ArchiveError, when there are too many; OSError, when the destination takes no more.
+    Source: PS3.10 8.
+    """
+    directory = Dicomdir()
+    names = _FileIds()
+    chosen: dict[str, Stored] = {}
+
+    def named(stored: Stored) -> Path:
+        chosen[stored.sop_instance_uid] = stored
+        return names.path(stored)
+
+    for exported in export(archive, destination, instances, named):
+        stored = chosen.pop(exported.sop_instance_uid)
+        if exported.fate is not Fate.FAILED:
+            try:
+                with archive.open_stored(stored) as opened:
+                    directory.add(stored, opened.view[stored.data_set_offset :], exported.path)
+            except DicomwireError as error:
+                (destination / exported.path).unlink()
+                exported = replace(exported, fate=Fate.FAILED, reason=str(error))
+        yield exported
+    destination.mkdir(parents=True, exist_ok=True)
+    with (destination / DICOMDIR).open("xb") as file:
+        file.writelines(directory.encoded(sop_instance_uid))
+
+
+class _FileIds:
+    """File IDs of a file-set: components of at most 8 of A-Z, 0-9 and _ (PS3.10 8.2, 8.5)."""
+
+    def __init__(self) -> None:
+        self._studies: dict[str, int] = {}
+        self._series: dict[tuple[str, str], tuple[int, int]] = {}  # numbers of the study and the series
+        self._of_study: Counter[str] = Counter()  # its series
+        self._of_series: Counter[tuple[str, str]] = Counter()  # its instances
+
+    def path(self, stored: Stored) -> Path:
+        """The next file ID. Raises: ArchiveError, when a folder is full."""
+        uid = stored.study_instance_uid
+        study = self._studies.setdefault(uid, len(self._studies) + 1)
+        key = uid, stored.series_instance_uid
+        if key not in self._series:
+            self._of_study[uid] += 1
+            self._series[key] = study, self._of_study[uid]
+        self._of_series[key] += 1
+        numbers = (*self._series[key], self._of_series[key])
+        if max(numbers) > _MOST_NAMES:
+            raise ArchiveError(f"more than {_MOST_NAMES} files or folders in one folder")
+        names = (f"{letters}{number:06d}" for letters, number in zip(_LETTERS, numbers, strict=True))
+        return Path("DICOM", *names)
 
 
 def _export(archive: Archive, stored: Stored, path: Path) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated
+from uuid import uuid4
 
 import typer
 
@@ -165,11 +166,16 @@ def export_files(
     destination: Destination,
     *,
     study: Study = None,
+    dicomdir: Annotated[
+        bool, typer.Option("--dicomdir", help="Write a file-set: names for media, and a DICOMDIR.")
+    ] = False,
     data: Data = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Write instances to DEST/STUDY/SERIES/INSTANCE.dcm, byte for byte as they are stored.
+
+    With --dicomdir to DEST/DICOM/ST000001/SE000001/IM000001, into an empty folder.
 
     Files that are there stay as they are. Exit status 1: an instance was not exported, or there are none.
     """
@@ -181,13 +187,19 @@ def export_files(
         raise Stop(f"--study {study}: not a UID", 2)
     if destination.exists() and not destination.is_dir():
         raise Stop(f"{destination}: not a folder", 2)
+    if dicomdir and destination.exists() and any(destination.iterdir()):
+        raise Stop(f"{destination}: not empty, as a file-set needs it", 2)
     counts: Counter[str] = Counter()
     failed: list[dict[str, object]] = []
     length = 0
     with _opened(_existing(data, config)) as archive:
         chosen: Iterable[Stored] = exchange.current(archive) if study is None else archive.plan(study=study)
+        if dicomdir:
+            results = exchange.export_file_set(archive, destination, chosen, f"2.25.{uuid4().int}")
+        else:
+            results = exchange.export(archive, destination, chosen)
         try:
-            for each in exchange.export(archive, destination, chosen):
+            for each in results:
                 counts[each.fate.value] += 1
                 if each.fate is exchange.Fate.EXPORTED:
                     length += each.length
