@@ -7,7 +7,7 @@ from struct import pack
 
 import pytest
 
-from dicomwire.dicom.convert import BLOCK, to_explicit_vr_little_endian, to_transfer_syntax
+from dicomwire.dicom.convert import BLOCK, Edits, edited, to_explicit_vr_little_endian, to_transfer_syntax
 from dicomwire.dicom.dictionary import TAGS
 from dicomwire.dicom.elements import Kind, elements
 from dicomwire.dicom.encoding import EXPLICIT_LITTLE
@@ -124,3 +124,15 @@ def test_un_sequences_come_out_as_sequences() -> None:
     made = b"".join(to_explicit_vr_little_endian(data, EXPLICIT_VR_BIG_ENDIAN))
     assert scan(made, EXPLICIT_VR_LITTLE_ENDIAN).findings == ()
     assert vrs(made) == {TAGS["PatientID"]: "LO"}
+
+
+def test_sequence_that_is_replaced_goes_with_all_its_items() -> None:
+    item = bytes.fromhex("FEFF00E0 FFFFFFFF 0800 5011 5549 0400 312E3200 FEFF0DE0 00000000")
+    replaced = bytes.fromhex("0800 4011 5351 0000 FFFFFFFF") + item * 2 + bytes.fromhex("FEFFDDE0 00000000")
+    after = bytes.fromhex("1000 2000 4C4F 0200 5031")
+    for value in (None, ("SQ", b"")):
+        edits = Edits(values={0x00081140: value})
+        left = b"".join(
+            map(bytes, edited(replaced + after, EXPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, edits))
+        )
+        assert left == (b"" if value is None else bytes.fromhex("0800 4011 5351 0000 00000000")) + after

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from pydicom.dataset import FileMetaDataset
+from pydicom.dataset import Dataset, FileMetaDataset
 
 from dicomwire.association.requestor import Context
 from dicomwire.dimse.command import CGetRq
@@ -16,6 +16,7 @@ from dicomwire.services.selection import (
     PATIENT_ROOT_GET,
     PATIENT_STUDY_ONLY_GET,
     STUDY_ROOT_GET,
+    WITHOUT_BULK_DATA_GET,
 )
 from dicomwire.uids import (
     EXPLICIT_VR_BIG_ENDIAN,
@@ -215,3 +216,101 @@ async def test_bad_identifier_gets_a_status_with_words(node: Node) -> None:
         (told,) = await answers(association, STUDY_ROOT_GET, b"\xff" * 64, None)
         assert (told.status, (told.error_comment or "")[:11]) == (0xC000, "Identifier:")
         assert association.ended is None
+
+
+FRAMES = {"QueryRetrieveLevel": "FRAME", "SOPInstanceUID": f"{SERIES}.1"}
+
+
+def multi_frame(**more: object) -> Dataset:
+    """Five frames of 2 x 2 pixels, 40 ms each."""
+    size = {"Rows": 2, "Columns": 2, "SamplesPerPixel": 1, "NumberOfFrames": "5"}
+    bits = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "PixelRepresentation": 0}
+    data_set = image(1, PhotometricInterpretation="MONOCHROME2", **size, **bits, **more)
+    data_set.PixelData = b"".join(bytes([number]) * 4 for number in range(1, 6))
+    data_set["PixelData"].VR = "OB"
+    return data_set
+
+
+@pytest.mark.parametrize(
+    ("key", "frames"),
+    [
+        ({"SimpleFrameList": [2, 4]}, (2, 4)),
+        ({"CalculatedFrameList": [1, 0xFFFFFFFF, 2]}, (1, 3, 5)),
+        ({"TimeRange": [0.04, 0.1]}, (2, 3)),
+    ],
+)
+@pytest.mark.parametrize("wanted", [EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN])
+async def test_frames_come_as_a_new_instance(
+    node: Node, key: dict[str, object], frames: tuple[int, ...], wanted: str
+) -> None:
+    await keep(node.archive, multi_frame(FrameTime="40"))
+    receiver = Receiver()
+    async with node.association(
+        COMPOSITE_INSTANCE_ROOT_GET, storage_contexts=[Context(CT, (wanted,))], receiver=receiver
+    ) as association:
+        told = await answers(association, COMPOSITE_INSTANCE_ROOT_GET, {**FRAMES, **key}, None)
+    assert (told[-1].status, counters(told[-1])) == (0, (None, 1, 0, 0))
+    ((uid, data),) = receiver.data_sets.items()
+    found = decoded(data, implicit=wanted == IMPLICIT_VR_LITTLE_ENDIAN)
+    assert uid == found.SOPInstanceUID != f"{SERIES}.1"
+    assert found.FrameExtractionSequence[0].MultiFrameSourceSOPInstanceUID == f"{SERIES}.1"
+    assert found.PixelData == b"".join(bytes([number]) * 4 for number in frames)
+
+
+@pytest.mark.parametrize(
+    ("key", "code", "words"),
+    [
+        ({"SimpleFrameList": [6]}, 0xAA00, "none of these frames; the instance has 5"),
+        ({"SimpleFrameList": [1, 6]}, 0xAA04, "no frame 6; the instance has 5"),
+        ({"TimeRange": [0.0, 1.0]}, 0xAA03, "the instance does not say the times of its frames"),
+        ({}, 0xAA04, "0 frame range keys; one wanted at level FRAME"),
+        ({"SimpleFrameList": [1], "TimeRange": [0.0, 1.0]}, 0xAA04, "2 frame range keys; one wanted"),
+        ({"SimpleFrameList": [1], "QueryRetrieveLevel": "IMAGE"}, 0xA900, "is a key below level IMAGE"),
+        ({"SimpleFrameList": [1], "SOPInstanceUID": ["1.1", "1.2"]}, 0xA900, "has 2 values, one wanted"),
+    ],
+)
+async def test_frames_that_cannot_be_given_have_their_own_statuses(
+    node: Node, key: dict[str, object], code: int, words: str
+) -> None:
+    await keep(node.archive, multi_frame())
+    async with node.association(COMPOSITE_INSTANCE_ROOT_GET, storage_contexts=[AS_CT]) as association:
+        (told,) = await answers(association, COMPOSITE_INSTANCE_ROOT_GET, {**FRAMES, **key}, None)
+        assert association.ended is None
+    assert told.status == code
+    assert words in (told.error_comment or "")
+
+
+async def test_frames_of_what_is_not_held_are_a_success_with_zero_counts(node: Node) -> None:
+    async with node.association(COMPOSITE_INSTANCE_ROOT_GET, storage_contexts=[AS_CT]) as association:
+        asked = {**FRAMES, "SimpleFrameList": [1]}
+        (told,) = await answers(association, COMPOSITE_INSTANCE_ROOT_GET, asked, None)
+    assert (told.status, counters(told)) == (0, (None, 0, 0, 0))
+
+
+async def test_instance_without_pixels_has_no_frames(node: Node) -> None:
+    report = image(1)
+    del report.PixelData
+    await keep(node.archive, report)
+    async with node.association(COMPOSITE_INSTANCE_ROOT_GET, storage_contexts=[AS_CT]) as association:
+        asked = {**FRAMES, "SimpleFrameList": [1]}
+        (told,) = await answers(association, COMPOSITE_INSTANCE_ROOT_GET, asked, None)
+    assert (told.status, told.error_comment) == (0xAA01, "the instance has no frames")
+
+
+@pytest.mark.parametrize("stored", [EXPLICIT_VR_LITTLE_ENDIAN, RLE])
+async def test_bulk_data_stays_behind_where_that_is_asked_for(node: Node, stored: str) -> None:
+    data_set, data = compressed(1, RLE)
+    if stored == EXPLICIT_VR_LITTLE_ENDIAN:
+        data_set.decompress(generate_instance_uid=False)
+        data = encoded(data_set, implicit=False)
+    await keep(node.archive, data_set, stored, data)
+    receiver = Receiver()
+    asked = {"QueryRetrieveLevel": "IMAGE", "SOPInstanceUID": f"{SERIES}.1"}
+    async with node.association(
+        WITHOUT_BULK_DATA_GET, storage_contexts=[AS_CT], receiver=receiver
+    ) as association:
+        told = (await answers(association, WITHOUT_BULK_DATA_GET, asked, None))[-1]
+    assert (told.status, counters(told)) == (0, (None, 1, 0, 0))
+    found = decoded(receiver.data_sets[f"{SERIES}.1"], implicit=False)
+    assert "PixelData" not in found
+    assert (found.SOPInstanceUID, found.Rows) == (f"{SERIES}.1", 8)

@@ -46,7 +46,7 @@ class Edits:
         values: VR and little endian value, of even length, of elements of the data set itself by tag, added
             or in place of what was there; None leaves an element out.
         pixel_data: makes the whole element, header included, in place of the pixel data; None keeps it.
-        left_out: sequences that are left out wherever they are.
+        left_out: elements and sequences that are left out wherever they are.
     """
 
     values: Mapping[int, tuple[str, bytes] | None] = field(default_factory=dict)
@@ -133,13 +133,14 @@ def _convert(
     )
     for step in elements(data, read):
         kind, tag, _, start, end, encoding = step
-        if leaving_out or (kind is Kind.SEQUENCE and tag in edits.left_out):
+        if leaving_out or (tag in edits.left_out and kind in _BEGINNINGS):
             leaving_out += (kind is Kind.SEQUENCE) - (kind is Kind.SEQUENCE_END)
             continue
         if len(contexts) == 1 and kind in _BEGINNINGS:
             while pending and pending[-1] <= tag:
                 gathered += _edit(pending.pop(), edits, write)
             if tag in edits.values:
+                leaving_out = int(kind is Kind.SEQUENCE)
                 continue
             if tag in _PIXEL_DATA and edits.pixel_data is not None:
                 yield bytes(gathered)

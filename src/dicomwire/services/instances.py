@@ -14,18 +14,19 @@ from dataclasses import dataclass
 from functools import partial
 from mmap import ACCESS_READ, MADV_DONTNEED, MADV_WILLNEED, PAGESIZE, mmap
 from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 from dicomwire.archive.archive import Archive, Stored
 from dicomwire.archive.transcoder import Transcoded, Transcoder
 from dicomwire.dicom.part10 import PREAMBLE_LENGTH, read_file_meta
 from dicomwire.dicom.scan import scan
-from dicomwire.errors import DataSetError, Part10Error
+from dicomwire.errors import ArchiveError, DataSetError, Part10Error
 from dicomwire.upper_layer.pdu import Buffer
 
 MEDIA_STORAGE_DIRECTORY: Final = "1.2.840.10008.1.3.10"  # a DICOMDIR is one (PS3.3 F)
 PIECE: Final = 1 << 20  # bytes handed out at once
 READ_AHEAD: Final = 4 << 20  # bytes the kernel is asked to have ready
+MOST_JOINED: Final = 256 << 20  # bytes of a data set that is put together in memory
 KEPT: Final = 16 << 20  # bytes behind the reader that stay mapped: they may still be on their way out
 
 _NEEDED: Final = (
@@ -36,16 +37,31 @@ _NEEDED: Final = (
 )
 
 
-class DataSet(NamedTuple):
+class DataSet:
     """The data set of one instance, readable while it is open.
 
     Attributes:
-        view: all of it.
-        pieces: it again, to be read once from begin to end.
+        pieces: all of it, to be read once from begin to end.
     """
 
-    view: memoryview
-    pieces: Callable[[], Iterator[Buffer]]
+    __slots__ = ("_view", "pieces")
+
+    def __init__(self, view: memoryview | None, pieces: Callable[[], Iterator[Buffer]]) -> None:
+        """view: the whole; None where it is put together when somebody wants it so."""
+        self._view = view
+        self.pieces = pieces
+
+    @property
+    def view(self) -> memoryview:
+        """The whole. Raises: ArchiveError, when it is too much to be put together in memory."""
+        if self._view is None:
+            whole = bytearray()
+            for piece in self.pieces():
+                whole += piece
+                if len(whole) > MOST_JOINED:
+                    raise ArchiveError(f"more than {MOST_JOINED >> 20} MB to convert; nothing is sent")
+            self._view = memoryview(whole)
+        return self._view
 
 
 @dataclass(frozen=True, slots=True)

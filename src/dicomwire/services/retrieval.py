@@ -10,15 +10,18 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Final
+from uuid import uuid4
 
 import structlog
 
-from dicomwire.archive.archive import Archive, Stored
+from dicomwire.archive.archive import Archive
 from dicomwire.archive.transcoder import Transcoder
 from dicomwire.association.performer import Request, Sink
 from dicomwire.association.words import printable
+from dicomwire.dicom.frame_extraction import ExtractionError
 from dicomwire.dimse import status
 from dicomwire.dimse.command import SubOperationsResponse
 from dicomwire.errors import (
@@ -29,8 +32,9 @@ from dicomwire.errors import (
     Rejected,
 )
 from dicomwire.services import identifier
+from dicomwire.services.derived import of_frames, without_bulk
 from dicomwire.services.instances import Instance, from_archive
-from dicomwire.services.selection import RELATIONAL, Refused, Selection, select
+from dicomwire.services.selection import RELATIONAL, WITHOUT_BULK_DATA_GET, Refused, Selection, select
 from dicomwire.services.sending import Delivery, Outcome
 
 SHARE: Final = 100  # pending answers for each so many sub-operations, in equal steps
@@ -93,19 +97,27 @@ class Retriever:
             raise Refused(status.UNABLE_TO_PROCESS, f"Identifier: {error}") from None
         selection = select(asked, sop_class_uid, relational=relational(request))
         try:
-            found = await asyncio.to_thread(self._find, selection)
+            return await asyncio.to_thread(self._instances, selection, sop_class_uid)
         except ArchiveError as error:
             raise Refused(status.CANNOT_CALCULATE_MATCHES, str(error)) from None
-        return [from_archive(self.archive, stored, self.transcoder) for stored in found]
+        except ExtractionError as error:
+            raise Refused(status.NO_SUCH_FRAMES + error.failure, str(error)) from None
 
-    def _find(self, selection: Selection) -> list[Stored]:
-        return self.archive.select(
+    def _instances(self, selection: Selection, sop_class_uid: str) -> list[Instance]:
+        archive, frames = self.archive, selection.frames
+        found = archive.select(
             patient_ids=selection.patient_ids,
             studies=selection.study_instance_uids,
             series=selection.series_instance_uids,
             instances=selection.sop_instance_uids,
             issuer_of_patient_id=selection.issuer_of_patient_id,
         )
+        if sop_class_uid == WITHOUT_BULK_DATA_GET:
+            return [without_bulk(archive, stored) for stored in found]
+        if frames is None:
+            return [from_archive(archive, stored, self.transcoder) for stored in found]
+        uid, now = f"2.25.{uuid4().int}", datetime.now(UTC).strftime("%Y%m%d%H%M%S.%f+0000")
+        return [of_frames(archive, stored, frames, sop_instance_uid=uid, now=now) for stored in found]
 
 
 def levels_are_free(information: bytes) -> bytes:

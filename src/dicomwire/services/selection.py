@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dicomwire.dicom.dictionary import TAGS, keyword_of, tag_text
+from dicomwire.dicom.frame_extraction import FrameRange
 from dicomwire.dimse import status
 from dicomwire.errors import DicomwireError
 from dicomwire.services.identifier import Identifier
@@ -36,8 +37,9 @@ MODELS: Final[Mapping[str, tuple[str, ...]]] = {
     STUDY_ROOT_GET: (_STUDY, _SERIES, _IMAGE),
     PATIENT_STUDY_ONLY_MOVE: (_PATIENT, _STUDY),
     PATIENT_STUDY_ONLY_GET: (_PATIENT, _STUDY),
-    COMPOSITE_INSTANCE_ROOT_MOVE: (_IMAGE,),
-    COMPOSITE_INSTANCE_ROOT_GET: (_IMAGE,),
+    COMPOSITE_INSTANCE_ROOT_MOVE: (_IMAGE, FRAME),
+    COMPOSITE_INSTANCE_ROOT_GET: (_IMAGE, FRAME),
+    WITHOUT_BULK_DATA_GET: (_IMAGE,),
 }
 """The levels of each model, from the top."""
 
@@ -53,6 +55,11 @@ _UNIQUE_KEYS: Final = {
     _STUDY: TAGS["StudyInstanceUID"],
     _SERIES: TAGS["SeriesInstanceUID"],
     _IMAGE: TAGS["SOPInstanceUID"],
+}
+_FRAME_RANGE_KEYS: Final = {
+    TAGS["SimpleFrameList"]: "UL",
+    TAGS["CalculatedFrameList"]: "UL",
+    TAGS["TimeRange"]: "FD",
 }
 _ISSUER_OF_PATIENT_ID: Final = TAGS["IssuerOfPatientID"]
 
@@ -76,6 +83,7 @@ class Selection:
     Attributes:
         level: as asked.
         issuer_of_patient_id: of the patient, where the request says it.
+        frames: of the one instance, at level FRAME.
     """
 
     level: str
@@ -84,6 +92,7 @@ class Selection:
     series_instance_uids: tuple[str, ...] = ()
     sop_instance_uids: tuple[str, ...] = ()
     issuer_of_patient_id: str = ""
+    frames: FrameRange | None = None
 
 
 def select(identifier: Identifier, sop_class_uid: str, *, relational: bool = False) -> Selection:
@@ -93,7 +102,8 @@ def select(identifier: Identifier, sop_class_uid: str, *, relational: bool = Fal
         sop_class_uid: the information model, one of `MODELS`.
         relational: unique keys above the level may be missing or be lists.
 
-    Raises: Refused A900H, when a key is missing, is no UID, or does not belong to the level.
+    Raises: Refused A900H, when a key is missing, is no UID, or does not belong to the level; AA04H, when the
+        frames are not named in one of the three ways.
     Source: PS3.4 C.4.2.2.1, C.4.2.2.2.
     """
     levels = MODELS[sop_class_uid]
@@ -111,8 +121,6 @@ def select(identifier: Identifier, sop_class_uid: str, *, relational: bool = Fal
         values = tuple(dict.fromkeys(identifier.texts(tag)))
         _check(tag, values, level, asked, above=number < depth, below=number > depth, relational=relational)
         found[level] = values
-    if asked == FRAME and len(found[_IMAGE]) > 1:
-        raise _bad(f"{_named(_UNIQUE_KEYS[_IMAGE])}: one value wanted at level FRAME")
     issuer = identifier.texts(_ISSUER_OF_PATIENT_ID) if found.get(_PATIENT) else []
     return Selection(
         asked,
@@ -121,6 +129,7 @@ def select(identifier: Identifier, sop_class_uid: str, *, relational: bool = Fal
         found.get(_SERIES, ()),
         found.get(_IMAGE, ()),
         issuer[0] if issuer else "",
+        _frames(identifier, asked),
     )
 
 
@@ -138,6 +147,25 @@ def _check(
         raise _bad(f"{_named(tag)} has {len(values)} values, one wanted")
     if level != _PATIENT and (wrong := [value for value in values if not is_valid_uid(value)]):
         raise _bad(f"{keyword_of(tag)} is no UID: {wrong[0][:24]!a}")
+
+
+def _frames(identifier: Identifier, asked: str) -> FrameRange | None:
+    """The frame range keys (PS3.4 Y.3.2)."""
+    given = {tag: vr for tag, vr in _FRAME_RANGE_KEYS.items() if identifier.values.get(tag)}
+    if asked != FRAME:
+        if given:
+            raise _bad(f"{_named(next(iter(given)))} is a key below level {asked}")
+        return None
+    if len(given) != 1:
+        comment = f"{len(given)} frame range keys; one wanted at level FRAME"
+        raise Refused(status.INVALID_FRAME_REQUEST, comment)
+    ((tag, vr),) = given.items()
+    numbers = identifier.decoder.numbers(vr, identifier.values[tag])
+    if vr == "FD":
+        return FrameRange(times=tuple(map(float, numbers)))
+    frames = tuple(map(int, numbers))
+    simple = tag == TAGS["SimpleFrameList"]
+    return FrameRange(simple=frames) if simple else FrameRange(calculated=frames)
 
 
 def _named(tag: int) -> str:
