@@ -142,7 +142,6 @@ async def test_bulk_data_stored_big_endian_leaves_little_endian(
         ("..%2F..", 400),
         ("00291010", 404),
         ("7FE00010/0/7FE00010", 404),
-        ("", 404),
     ],
 )
 async def test_bulk_data_that_is_none(door, make_instance, path: str, status: int) -> None:

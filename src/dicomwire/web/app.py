@@ -20,6 +20,7 @@ from dicomwire.archive.archive import Archive
 from dicomwire.archive.query import Level
 from dicomwire.archive.transcoder import Transcoder
 from dicomwire.web import commitment
+from dicomwire.web.bulk_resources import BulkResources
 from dicomwire.web.bulkdata import BulkData
 from dicomwire.web.capabilities import Capabilities
 from dicomwire.web.commitment import Commitment
@@ -90,6 +91,10 @@ def routes(
         INSTANCE + "/frames/{frames}": {"GET": frames},
         INSTANCE + "/bulkdata/{path:path}": {"GET": bulk_data},
     }
+    for name, pixels_only in (("bulkdata", False), ("pixeldata", True)):
+        resources = BulkResources(archive, options, bulk_data, frames, pixels_only=pixels_only)
+        for path in (STUDY, SERIES, INSTANCE):
+            table[f"{path}/{name}"] = {"GET": resources}
     if options.delete:
         delete = Delete(archive)
         for path in (STUDY, SERIES, INSTANCE):

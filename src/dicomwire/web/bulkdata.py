@@ -52,7 +52,7 @@ class BulkData:
             raise not_acceptable(accept, [OCTET_STREAM, f'multipart/related; type="{OCTET_STREAM}"'])
         span = byte_range(request.headers.get("range"), value.length)
         base = base_url(request, self._options)
-        location = f"{instance_url_of(base, stored)}/bulkdata/{format_path(path)}"
+        location = bulk_data_url(instance_url_of(base, stored), value)
         return self._parts(stored, value, span, location) if multipart else self._single(stored, value, span)
 
     def _locate(self, stored: Stored, path: Path) -> Value | None:
@@ -64,7 +64,7 @@ class BulkData:
         if span is not None:
             headers["Content-Range"] = span.content_range
         return StreamedResponse(
-            self._octets(stored, value, span),
+            self.octets(stored, value, span),
             content_type=OCTET_STREAM,
             length=value.length if span is None else len(span),
             status=200 if span is None else 206,
@@ -79,7 +79,7 @@ class BulkData:
 
         def chunks() -> Chunks:
             yield head
-            yield from self._octets(stored, value, span)
+            yield from self.octets(stored, value, span)
             yield writer.tail
 
         size = value.length if span is None else len(span)
@@ -90,7 +90,8 @@ class BulkData:
             status=200 if span is None else 206,
         )
 
-    def _octets(self, stored: Stored, value: Value, span: ByteRange | None) -> Chunks:
+    def octets(self, stored: Stored, value: Value, span: ByteRange | None = None) -> Chunks:
+        """A value, or a range of it, in little endian order."""
         start, end = (span.start, span.end) if span else (0, value.length)
         with self._archive.open_stored(stored) as opened:
             if stored.transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
@@ -107,6 +108,11 @@ class BulkData:
                     opened.view[first + position : first + min(position + _SLICE, value.length)], unit
                 )
                 yield piece[max(start - position, 0) : end - position]
+
+
+def bulk_data_url(instance_url: str, value: Value) -> str:
+    """Where a value of an instance is retrieved."""
+    return f"{instance_url}/bulkdata/{format_path(value.path)}"
 
 
 def _offer(wanted: Wanted, accept: Accept) -> bool | None:

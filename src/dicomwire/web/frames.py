@@ -140,6 +140,28 @@ class Frames:
         """Every frame of an instance, for its pixel data as bulk data."""
         return await self._answer(request, stored, None)
 
+    async def parts(self, stored: Stored, writer: PartWriter, base: str, *, as_stored: bool) -> AsyncChunks:
+        """Every frame of an instance as a part of a larger answer, decoded where it can be.
+
+        as_stored: leave them encoded.
+        """
+        syntax = own = _as_frames_lie(stored)
+        if not as_stored and self._transcoder.available:
+            targets = self._transcoder.targets(stored)
+            syntax = EXPLICIT_VR_LITTLE_ENDIAN if EXPLICIT_VR_LITTLE_ENDIAN in targets else own
+        media_type = OCTET_STREAM if syntax != own else FRAME_MEDIA_TYPES.get(own, OCTET_STREAM)
+        spans = self._layouts.spans(stored, None)
+        numbers = range(1, len(spans) + 1)
+        url, content_type = instance_url_of(base, stored), f"{media_type}; transfer-syntax={syntax}"
+        heads = [writer.head(content_type, location=f"{url}/frames/{number}") for number in numbers]
+        if syntax == own:
+            for chunk in self._octets(stored, spans, heads):
+                yield chunk
+            return
+        async with aclosing(self._transcoded(stored, numbers, syntax, heads, b"")) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
     async def _answer(self, request: Request, stored: Stored, numbers: Sequence[int] | None) -> Response:
         accept = accept_of(request)
         count = stored.number_of_frames if numbers is None else len(numbers)

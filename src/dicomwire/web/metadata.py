@@ -12,8 +12,8 @@ from starlette.responses import Response
 
 from dicomwire.archive.archive import Archive, Stored
 from dicomwire.dicom import xml_model
-from dicomwire.dicom.bulk_data import BulkData, format_path
 from dicomwire.dicom.json_model import encode
+from dicomwire.web.bulkdata import bulk_data_url
 from dicomwire.web.conditional import entity_tag, not_modified
 from dicomwire.web.media_types import DICOM_XML, METADATA_TYPES, accept_of, metadata_type, not_acceptable
 from dicomwire.web.multipart import PartWriter
@@ -65,9 +65,5 @@ class Metadata:
             return encode(
                 opened.view[stored.data_set_offset :],
                 stored.transfer_syntax_uid,
-                bulk_data_uri=partial(_uri, url),
+                bulk_data_uri=partial(bulk_data_url, url),
             )
-
-
-def _uri(url: str, value: BulkData) -> str:
-    return f"{url}/bulkdata/{format_path(value.path)}"

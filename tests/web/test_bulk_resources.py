@@ -1,0 +1,66 @@
+"""All bulk data and all pixel data of studies, series and instances."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from struct import pack
+
+import pydicom
+import pytest
+from pydicom.data import get_testdata_file
+
+from tests.web.support import parts
+
+STUDY = "/studies/1.2.3"
+SERIES = STUDY + "/series/1.2.3.4"
+INSTANCE = SERIES + "/instances/1.2.3.4.1"
+OCTETS = 'multipart/related; type="application/octet-stream"'
+RLE = Path(str(get_testdata_file("MR_small_RLE.dcm"))).read_bytes()
+PRIVATE = b"\x29\x00\x10\x10OB\0\0" + pack("<I", 3000) + b"\7" * 3000
+
+
+@pytest.mark.parametrize(("path", "instances"), [(STUDY, 2), (SERIES, 2), (INSTANCE, 1)])
+async def test_bulk_data_are_all_values_that_metadata_leave_out(
+    door, make_instance, path: str, instances: int
+) -> None:
+    await door.store(make_instance(1, extra=PRIVATE), make_instance(2, extra=PRIVATE))
+    response = await door.get(path + "/bulkdata", OCTETS)
+    assert response.status_code == 200
+    found = parts(response)
+    uris = [
+        each[tag]["BulkDataURI"]
+        for each in (await door.get(path + "/metadata")).json()
+        for tag in ("00291010", "7FE00010")
+    ]
+    assert [head["content-location"] for head, _ in found] == uris
+    assert [body for _, body in found] == [b"\7" * 3000, bytes(range(1, 9))] * instances
+
+
+@pytest.mark.parametrize(("path", "instances"), [(STUDY, 2), (SERIES, 2), (INSTANCE, 1)])
+async def test_pixel_data_are_nothing_else(door, make_instance, path: str, instances: int) -> None:
+    await door.store(make_instance(1, extra=PRIVATE), make_instance(2, extra=PRIVATE))
+    assert [body for _, body in parts(await door.get(path + "/pixeldata", "*/*"))] == [
+        bytes(range(1, 9))
+    ] * instances
+
+
+async def test_compressed_frames_are_decoded_unless_they_are_wanted_as_stored(door) -> None:
+    await door.store(RLE)
+    stored = pydicom.dcmread(BytesIO(RLE))
+    resource = f"/studies/{stored.StudyInstanceUID}/pixeldata"
+    ((head, body),) = parts(await door.get(resource, OCTETS))
+    assert head["content-type"] == "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1"
+    assert body == stored.pixel_array.tobytes()
+    ((head, body),) = parts(await door.get(resource, OCTETS + "; transfer-syntax=*"))
+    assert head["content-type"] == "image/dicom-rle; transfer-syntax=1.2.840.10008.1.2.5"
+    assert head["content-location"].endswith("/frames/1")
+    assert body == next(pydicom.encaps.generate_frames(stored.PixelData, number_of_frames=1))
+
+
+async def test_what_is_not_there_is_404_and_what_cannot_be_is_406(door, make_instance) -> None:
+    await door.store(make_instance(frames=()))
+    assert (await door.get("/studies/9/bulkdata", OCTETS)).status_code == 404
+    assert (await door.get(STUDY + "/pixeldata", OCTETS)).status_code == 404
+    for accept in ("image/png", "application/octet-stream", OCTETS + "; transfer-syntax=1.2"):
+        assert (await door.get(STUDY + "/bulkdata", accept)).status_code == 406
