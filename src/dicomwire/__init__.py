@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from dicomwire.errors import DicomwireError, OperationFailed
     from dicomwire.services.blocking import BlockingClient, connect_blocking
     from dicomwire.services.client import Client, connect
+    from dicomwire.services.folder import Folder
+    from dicomwire.services.listening import listen
     from dicomwire.services.proposals import QueryOptions
+    from dicomwire.services.receiving import NotTaken
     from dicomwire.upper_layer.protocol import UpperLayer
 
 __version__ = "0.1.0"
@@ -28,6 +31,8 @@ __all__ = [
     "Client",
     "Context",
     "DicomwireError",
+    "Folder",
+    "NotTaken",
     "OperationFailed",
     "QueryOptions",
     "RequestorOptions",
@@ -35,6 +40,7 @@ __all__ = [
     "__version__",
     "connect",
     "connect_blocking",
+    "listen",
     "request_association",
 ]
 
@@ -47,12 +53,15 @@ _HOME = {
     "Client": "dicomwire.services.client",
     "Context": "dicomwire.association.requestor",
     "DicomwireError": "dicomwire.errors",
+    "Folder": "dicomwire.services.folder",
+    "NotTaken": "dicomwire.services.receiving",
     "OperationFailed": "dicomwire.errors",
     "QueryOptions": "dicomwire.services.proposals",
     "RequestorOptions": "dicomwire.association.requestor",
     "UpperLayer": "dicomwire.upper_layer.protocol",
     "connect": "dicomwire.services.client",
     "connect_blocking": "dicomwire.services.blocking",
+    "listen": "dicomwire.services.listening",
     "request_association": "dicomwire.association.requestor",
 }
 

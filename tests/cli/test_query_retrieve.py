@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import io
 import json
-import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import pydicom
 import pytest
@@ -17,56 +14,38 @@ from pydicom.dataset import Dataset
 
 from benchmarks.receivers import free_port
 from tests.cli.conftest import Run
+from tests.elsewhere import Elsewhere
 from tests.services.peer import Peer, peering
 from tests.services.retrieving import MR, SERIES, STUDY, destination, image, keep
 
-Result = TypeVar("Result")
 COUNT = 5
 
 
-class Elsewhere:
-    """A peer whose loop runs in another thread, as the command's own runs in this one."""
-
-    def __init__(self, folder: Path) -> None:
-        self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
-        self.thread.start()
-        self._peering = peering(folder)
-        self.peer: Peer = self.run(self._peering.__aenter__())
-
-    def run(self, work: Coroutine[object, object, Result]) -> Result:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
-
-    def close(self) -> None:
-        self.run(self._peering.__aexit__(None, None, None))
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join()
-        self.loop.close()
-
-
 @pytest.fixture(scope="module")
-def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Elsewhere]:
-    there = Elsewhere(tmp_path_factory.mktemp("peer"))
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
+    elsewhere = Elsewhere()
+    running = peering(tmp_path_factory.mktemp("peer"))
+    there = elsewhere.run(running.__aenter__())
 
     async def fill() -> None:
         for number in range(COUNT):
-            await keep(there.peer.archive, image(number, size=5_000))
-        await keep(there.peer.archive, image(1, sop_class=MR, study="1.2.9", series="1.2.9.1"))
+            await keep(there.archive, image(number, size=5_000))
+        await keep(there.archive, image(1, sop_class=MR, study="1.2.9", series="1.2.9.1"))
 
-    there.run(fill())
+    elsewhere.run(fill())
     try:
         yield there
     finally:
-        there.close()
+        elsewhere.run(running.__aexit__(None, None, None))
+        elsewhere.close()
 
 
 @pytest.fixture
-def peer(elsewhere: Elsewhere) -> Iterator[Peer]:
+def peer(shared: Peer) -> Iterator[Peer]:
     """The peer, with nothing left of what another test had it say."""
-    finder = elsewhere.peer.finder
-    yield elsewhere.peer
-    finder.__init__()  # type: ignore[misc]
-    elsewhere.peer.destinations.clear()
+    yield shared
+    shared.finder.__init__()  # type: ignore[misc]
+    shared.destinations.clear()
 
 
 def study(**values: str) -> Dataset:

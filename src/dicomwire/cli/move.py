@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,7 +20,6 @@ from dicomwire.cli.retrieval import Retrieved, progress_bar
 from dicomwire.errors import OperationFailed, QueryError
 
 if TYPE_CHECKING:
-    from dicomwire.services.folder import Folder
     from dicomwire.services.retrieving import Progress
 
 To = Annotated[
@@ -42,7 +41,6 @@ Listen = Annotated[
         "address that faces the peer.",
     ),
 ]
-GRACE = 5.0  # seconds that instances under way have behind the C-MOVE's last answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +109,10 @@ async def _move(
     result: Retrieved,
     shown: Callable[[Progress], None],
 ) -> None:
+    from dicomwire.association.options import Check
     from dicomwire.services import proposals, querying, retrieving
     from dicomwire.services.folder import Folder
+    from dicomwire.services.listening import listen
     from dicomwire.services.proposals import QueryOptions, Use
 
     proposal = proposals.propose(query.uses_of(asked, Use.MOVE), roots=[asked.root])
@@ -121,7 +121,15 @@ async def _move(
     async with AsyncExitStack() as stack:
         if reception is not None:
             folder = Folder(reception.folder, result.written.append)
-            await stack.enter_async_context(_receiving(reception, folder))
+            await stack.enter_async_context(
+                listen(
+                    reception.ae_title,
+                    reception.port,
+                    host=reception.host,
+                    store=folder,
+                    called=Check.LIST,
+                )
+            )
         try:
             async with query.associated(peer, proposal, options) as association:
                 for names in await querying.named(association, asked.keys, asked.root, asked.level):
@@ -130,45 +138,6 @@ async def _move(
                     await query.follow(steps, result, shown)
         except (OperationFailed, QueryError) as error:
             raise Stop(f"{peer.address}: {error}", 1) from error
-
-
-@asynccontextmanager
-async def _receiving(reception: Reception, folder: Folder) -> AsyncIterator[None]:
-    """Take instances for a while; behind it what is under way has some time to end."""
-    from dicomwire.association.acceptor import Acceptor
-    from dicomwire.association.options import AcceptorOptions, Check, LocalEntity
-    from dicomwire.services import receiving, verification
-    from dicomwire.uids import (
-        PRIVATE_STORAGE_SOP_CLASSES,
-        STORAGE_SERVICE_CLASS,
-        STORAGE_TRANSFER_SYNTAXES,
-        UNCOMPRESSED_TRANSFER_SYNTAXES,
-        VERIFICATION,
-        storage_sop_classes,
-    )
-    from dicomwire.upper_layer.negotiation import AcceptorPolicy
-
-    classes = (*storage_sop_classes(), *PRIVATE_STORAGE_SOP_CLASSES)
-    policy = AcceptorPolicy(
-        supported={
-            VERIFICATION: UNCOMPRESSED_TRANSFER_SYNTAXES,
-            **dict.fromkeys(classes, STORAGE_TRANSFER_SYNTAXES),
-        },
-        service_classes={STORAGE_SERVICE_CLASS: STORAGE_TRANSFER_SYNTAXES},
-        unregistered=STORAGE_TRANSFER_SYNTAXES,
-    )
-    options = AcceptorOptions(
-        entities=(LocalEntity(reception.ae_title, policy, Check.OFF),),
-        host=reception.host,
-        port=reception.port,
-        called=Check.LIST,
-    )
-    acceptor = Acceptor(options, {**verification.SERVICES, **receiving.services(lambda: folder)})
-    await acceptor.start()
-    try:
-        yield
-    finally:
-        await acceptor.stop(GRACE)
 
 
 def _listening(text: str, peer: Peer) -> tuple[str, int]:

@@ -61,7 +61,6 @@ class Node:
             opened.pop_all()
         self._dimse = _door(self._dimse_sockets, "dimse+tls" if settings.dimse.tls.enabled else "dimse")
         self._web = _door(self._web_sockets, "https" if settings.web.tls.enabled else "http")
-        self._transcoder = Transcoder(self._archive)
         self._acceptor = Acceptor(options, self._services(), verifier=verifier)
         app = web_door.build(
             settings,

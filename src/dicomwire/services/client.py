@@ -11,8 +11,6 @@ peer answers with a failure is raised as `OperationFailed`, with its words.
 from __future__ import annotations
 
 import asyncio
-import logging
-import sys
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -26,7 +24,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pydicom
-import structlog
 
 from dicomwire.association import address, requestor
 from dicomwire.association.address import Address
@@ -63,6 +60,7 @@ from dicomwire.services.models import Level, Root
 from dicomwire.services.normalized import Reply, invoke
 from dicomwire.services.proposals import COMMON_STORAGE, EVERYTHING, QueryOptions, Use
 from dicomwire.services.querying import Match, judge
+from dicomwire.services.quiet import keep_quiet
 from dicomwire.services.receiving import Mailbox, NotTaken, Receiver
 from dicomwire.services.retrieving import Progress
 from dicomwire.services.sending import Delivery, Outcome
@@ -141,7 +139,7 @@ async def connect(
     Raises: AddressError; ConnectionFailed, Rejected, NoAcceptedContext and the other AssociationErrors, when
         there is no association; LocalProtocolError, when the proposal cannot be.
     """
-    _keep_quiet()
+    keep_quiet()
     where = _address(peer, port, called_ae_title)
     wanted = _uses(uses)
     others = [each if isinstance(each, Context) else _context(each) for each in contexts]
@@ -156,15 +154,6 @@ async def connect(
     call = Call(where, calling_ae_title, opened)
     async with call.open(proposal.contexts, performed) as association:
         yield Client(association, Call(where, calling_ae_title, options), reception)
-
-
-def _keep_quiet() -> None:
-    """Without a configuration structlog prints every event on stdout: warnings on stderr are enough then."""
-    if not structlog.is_configured():
-        structlog.configure(
-            wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-            logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        )
 
 
 def _uses(uses: Iterable[Use | str]) -> frozenset[Use]:

@@ -57,7 +57,7 @@ class Folder:
     number.
     """
 
-    def __init__(self, folder: Path, report: Callable[[Written], None] = lambda written: None) -> None:
+    def __init__(self, folder: Path | str, report: Callable[[Written], None] = lambda written: None) -> None:
         """Prepare.
 
         Args:
@@ -66,9 +66,9 @@ class Folder:
 
         Raises: OSError, when it cannot be made.
         """
-        self._folder = folder
+        self._folder = Path(folder)
         self._report = report
-        folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
 
     def open(self, arrival: Arrival) -> IO[bytes]:
         """A file whose name says that it is not whole."""

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final, Generic, Protocol, TypeVar
+from typing import IO, Final, Generic, Protocol, TypeVar, runtime_checkable
 
 from dicomwire.association.performer import Request, Services
 from dicomwire.dicom.part10 import write_file_meta
@@ -58,6 +58,7 @@ class Arrival:
         )
 
 
+@runtime_checkable
 class Receiver(Protocol):
     """Where instances go."""
 
