@@ -154,7 +154,10 @@ class Committer:
             if job is not None:
                 self._perform(job)
         if self._writer is not None:
-            self._writer.close()
+            try:
+                self._writer.close()
+            except OSError as error:  # the next start cuts what is reserved behind the end
+                log.error("archive.not_sealed", segment=self._writer.path.name, error=str(error))
 
     def _drain(self, *, wait: bool) -> tuple[list[Arrival], Job | None, bool]:
         """What waits: instances of distinct UIDs, up to a job or the end."""
