@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +23,7 @@ from dicomwire.archive.committer import Committer
 from dicomwire.archive.compaction import compact
 from dicomwire.archive.entry import instance_attributes
 from dicomwire.archive.ingest import Budget, Reception
+from dicomwire.archive.records import origin_before
 from dicomwire.archive.recovery import recover
 from dicomwire.archive.search import Searches
 from dicomwire.archive.segments import OpenStored, SegmentReader, name_of, numbers_in
@@ -96,6 +97,10 @@ class Archive:
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Receive in this loop from now on."""
         self._committer.loop = loop
+
+    def listen(self, stored: Callable[[], None]) -> None:
+        """Have something called in the loop behind each batch that has been answered; one listener."""
+        self._committer.on_stored = stored
 
     async def stop(self) -> None:
         """Commit what is complete, answer it, and close."""
@@ -190,6 +195,18 @@ class Archive:
                 raise ArchiveError(f"segment {stored.segment} is cut: {len(mapping)} bytes")
             return OpenStored(mapping, stored.offset, stored.length)
         raise ArchiveError("the instance was removed")
+
+    def origin(self, stored: Stored) -> Origin | None:
+        """Where an instance came from, as its record says; None where that cannot be read.
+
+        Raises: ArchiveError, when it was removed or damaged.
+        """
+        found = self.catalogue.stored(stored.record_id)
+        if found is None:
+            raise ArchiveError("the instance was removed")
+        mapping = self._reader.open(found.segment, found.offset + found.length)
+        told = origin_before(mapping.view, found.offset, found.record_id)
+        return Origin(**told) if told is not None else None
 
     def path_of(self, stored: Stored) -> Path:
         """The segment that an instance's bytes are in, which compaction may unlink at any time."""

@@ -73,6 +73,7 @@ class Committer:
         self.options = options
         self.loop: asyncio.AbstractEventLoop | None = None
         self.on_released: Callable[[int], None] = lambda _: None
+        self.on_stored: Callable[[], None] = lambda: None
         self._queue: SimpleQueue[Arrival | Job | None] = SimpleQueue()
         self._held: list[Arrival] = []
         self._unindexed: list[Callable[[], None]] = []
@@ -234,6 +235,7 @@ class Committer:
             except Exception:
                 log.exception("archive.answer_failed")
         self.on_released(released)
+        self.on_stored()
 
     def _commit(self, batch: Sequence[Arrival]) -> list[Outcome]:
         try:

@@ -7,6 +7,7 @@ their segment, so bytes of another life of the same disk blocks are never taken 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -25,6 +26,7 @@ RECORD_HEADER: Final = Struct(
 RECORD_MAGIC: Final = b"DWR1"
 CHECKSUM: Final = Struct("<I")
 HEADER_LENGTH: Final = RECORD_HEADER.size + CHECKSUM.size
+_LONGEST_ORIGIN: Final = 4096  # bytes looked through for a header; an origin has some 100
 _BLOCK: Final = 1 << 20  # bytes read at a time
 RECORD_IDS: Final = Struct("<Q")
 
@@ -221,3 +223,25 @@ def _next_magic(data: Buffer, start: int) -> int:
         if found >= 0:
             return at + found
     return len(data)
+
+
+def origin_before(data: Buffer, offset: int, record_id: int) -> dict[str, str] | None:
+    """The origin of the record whose payload begins at `offset`; None when it cannot be read."""
+    start = max(0, offset - HEADER_LENGTH - _LONGEST_ORIGIN)
+    before = bytes(data[start:offset])
+    at = before.rfind(RECORD_MAGIC)
+    while at >= 0:
+        if at + HEADER_LENGTH <= len(before):
+            _, _, length, found, *_ = RECORD_HEADER.unpack_from(before, at)
+            if found == record_id and at + HEADER_LENGTH + length == len(before):
+                return _origin(before[at + HEADER_LENGTH :])
+        at = before.rfind(RECORD_MAGIC, 0, at)
+    return None
+
+
+def _origin(content: bytes) -> dict[str, str] | None:
+    try:
+        told = json.loads(content)
+    except ValueError:
+        return None
+    return {str(name): str(value) for name, value in told.items()} if isinstance(told, dict) else None

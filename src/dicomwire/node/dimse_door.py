@@ -29,6 +29,7 @@ from dicomwire.node.settings import (
     TLSSettings,
 )
 from dicomwire.services import find, procedure_step, selection
+from dicomwire.services.instance_availability import INSTANCE_AVAILABILITY
 from dicomwire.services.retrieval import levels_are_free
 from dicomwire.services.storage_commitment import STORAGE_COMMITMENT
 from dicomwire.uids import (
@@ -51,6 +52,7 @@ SOP_CLASSES_OF = {
     "get": tuple(sorted(selection.GET)),
     "mpps": procedure_step.SCP_CLASSES,
     "commit": (STORAGE_COMMITMENT,),
+    "notify": (INSTANCE_AVAILABILITY,),
 }
 """SOP classes that are there for one operation each; in uncompressed transfer syntaxes."""
 

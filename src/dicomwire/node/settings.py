@@ -15,6 +15,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from dicomwire.dicom.dictionary import TAGS
+from dicomwire.dicom.indexed import INDEXED
 from dicomwire.node.values import (
     UID,
     AETitle,
@@ -283,6 +285,38 @@ class CommitmentSettings(Section):
     )
 
 
+class AvailabilitySettings(Section):
+    """Instance Availability Notifications of studies that are complete."""
+
+    notify: tuple[AETitle, ...] = Field((), description="Peers that are told.")
+    quiet: Seconds = Field(
+        60.0, description="Seconds without a new instance after which a study counts as complete."
+    )
+
+
+class RouteSettings(Section):
+    """Instances that go on to a peer; all conditions that are set must hold."""
+
+    destination: AETitle = Field(description="AE title of the peer.")
+    calling: tuple[AETitle, ...] = Field((), description="AE titles that sent the instances; any without it.")
+    called: tuple[AETitle, ...] = Field(
+        (), description="Own AE titles that they were sent to; any without it."
+    )
+    sop_classes: tuple[UID, ...] = Field((), description="SOP classes; any without it.")
+    when: dict[str, str] = Field(
+        {}, description='Patterns with * and ? by keyword, as in {Modality = "CT", StationName = "CT*"}.'
+    )
+
+    @model_validator(mode="after")
+    def _known(self) -> RouteSettings:
+        for keyword in self.when:
+            if TAGS.get(keyword) not in INDEXED:
+                raise ValueError(
+                    f"when names {keyword!r}, which is no keyword of an attribute that is indexed"
+                )
+        return self
+
+
 class UserSettings(Section):
     """One person or device that logs in."""
 
@@ -419,6 +453,8 @@ class Settings(BaseSettings):
     jobs: JobSettings = JobSettings()
     mpps: MPPSSettings = MPPSSettings()
     commitment: CommitmentSettings = CommitmentSettings()
+    availability: AvailabilitySettings = AvailabilitySettings()
+    routes: tuple[RouteSettings, ...] = ()
     peers: tuple[PeerSettings, ...] = ()
     ae_titles: tuple[AETitleSettings, ...] = ()
 
@@ -440,7 +476,12 @@ class Settings(BaseSettings):
         titles = [self.node.ae_title, *(entry.ae_title for entry in self.ae_titles)]
         _unique(titles, "ae_titles", "ae_title")
         known = {peer.ae_title for peer in self.peers}
-        for where, named in (("mpps.forward", self.mpps.forward), ("mpps.notify", self.mpps.notify)):
+        for where, named in (
+            ("mpps.forward", self.mpps.forward),
+            ("mpps.notify", self.mpps.notify),
+            ("availability.notify", self.availability.notify),
+            ("[[routes]] destination", tuple(route.destination for route in self.routes)),
+        ):
             if missing := [title for title in named if title not in known]:
                 raise ValueError(f"{where} names {missing[0]!r}, which is no [[peers]]")
         for entry in self.ae_titles:

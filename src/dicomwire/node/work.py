@@ -7,16 +7,19 @@ import asyncio
 import structlog
 
 from dicomwire.archive.archive import Archive
+from dicomwire.archive.transcoder import Transcoder
 from dicomwire.association.performer import Services
 from dicomwire.association.words import printable
 from dicomwire.errors import ConfigurationError, WorkError
-from dicomwire.node.settings import Settings
-from dicomwire.services import procedure_step
+from dicomwire.node.settings import RouteSettings, Settings
+from dicomwire.services import forwarding, instance_availability, procedure_step
+from dicomwire.services.forwarding import Router
 from dicomwire.services.move import Destinations
 from dicomwire.services.storage_commitment import Committer, receiving
 from dicomwire.work.commitment import Result as Commitment
 from dicomwire.work.jobs import Kind, Retry
 from dicomwire.work.procedure_steps import Followers
+from dicomwire.work.routes import Notices, Route
 from dicomwire.work.runner import Runner, RunnerOptions
 from dicomwire.work.store import Store, open_store
 
@@ -26,17 +29,26 @@ log = structlog.get_logger()
 class Work:
     """What a node does beside storing: opened with the data folder, run in the node's loop."""
 
-    def __init__(self, settings: Settings, archive: Archive, destinations: Destinations) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        archive: Archive,
+        transcoder: Transcoder | None,
+        destinations: Destinations,
+    ) -> None:
         """Open the store of work.
 
         Raises: ConfigurationError, when it cannot be opened.
         """
         self._settings = settings
+        self._archive = archive
+        self._transcoder = transcoder
         self._destinations = destinations
         self.store = _opened(settings)
         same_association = settings.commitment.same_association
         self._committer = Committer(self.store, archive, destinations, same_association=same_association)
         self._runner: Runner | None = None
+        self._router: Router | None = None
 
     def services(self) -> Services:
         """What peers may ask for."""
@@ -44,6 +56,7 @@ class Work:
         return {
             **procedure_step.services(self.store, Followers(mpps.forward, mpps.notify)),
             **self._committer.services(),
+            **instance_availability.services(self.store),
             **receiving(_log_commitment, durably=self.store),
         }
 
@@ -52,15 +65,28 @@ class Work:
         self.store.start(asyncio.get_running_loop())
         self._runner = Runner(self.store, self._kinds(), runner_options(self._settings))
         await self._runner.start()
+        chosen = self._settings.availability
+        rules = [_route(route) for route in self._settings.routes]
+        self._router = Router(self.store, self._archive, rules, Notices(chosen.notify, chosen.quiet))
+        await self._router.start()
 
     async def stop(self, grace: float) -> None:
         """Let jobs under way finish for the grace time, then close the store."""
+        if self._router is not None:
+            await self._router.stop()
         if self._runner is not None:
             await self._runner.stop(grace)
         await self.store.stop()
 
     def _kinds(self) -> dict[str, Kind]:
-        return {**procedure_step.kinds(self._destinations), **self._committer.kinds()}
+        archive, destinations = self._archive, self._destinations
+        ae_title = self._settings.node.ae_title
+        return {
+            **procedure_step.kinds(destinations),
+            **self._committer.kinds(),
+            **forwarding.kinds(archive, self._transcoder, destinations),
+            **instance_availability.kinds(self.store, archive, destinations, ae_title),
+        }
 
 
 def _log_commitment(result: Commitment, now: float) -> None:
@@ -77,6 +103,10 @@ def runner_options(settings: Settings) -> RunnerOptions:
     chosen = settings.jobs
     retry = Retry(chosen.first_retry, chosen.longest_retry, chosen.give_up)
     return RunnerOptions(retry, chosen.concurrency)
+
+
+def _route(chosen: RouteSettings) -> Route:
+    return Route(chosen.destination, chosen.calling, chosen.called, chosen.sop_classes, chosen.when)
 
 
 def _opened(settings: Settings) -> Store:

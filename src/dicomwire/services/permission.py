@@ -11,7 +11,7 @@ from dicomwire.association.performer import Request, Service, Services, Sink
 from dicomwire.dimse import status
 from dicomwire.dimse.command import CEchoRq, CFindRq, CGetRq, CMoveRq, CStoreRq
 from dicomwire.dimse.command import Request as RequestCommand
-from dicomwire.services import procedure_step, storage_commitment
+from dicomwire.services import instance_availability, procedure_step, storage_commitment
 
 OPERATIONS: Mapping[type[RequestCommand], Permission] = {
     CEchoRq: Permission.ECHO,
@@ -25,6 +25,7 @@ SOP_CLASSES: Mapping[str, Permission] = {
     procedure_step.MPPS: Permission.MPPS,
     procedure_step.RETRIEVE: Permission.MPPS,
     storage_commitment.STORAGE_COMMITMENT: Permission.COMMIT,
+    instance_availability.INSTANCE_AVAILABILITY: Permission.NOTIFY,
 }
 """Every operation on these is the one thing that can be allowed."""
 
