@@ -141,7 +141,7 @@ def export_file_set(
     Source: PS3.10 8.
     """
     directory = Dicomdir()
-    names = _FileIds()
+    names = FileIds()
     chosen: dict[str, Stored] = {}
 
     def named(stored: Stored) -> Path:
@@ -163,7 +163,7 @@ def export_file_set(
         file.writelines(directory.encoded(sop_instance_uid))
 
 
-class _FileIds:
+class FileIds:
     """File IDs of a file-set: components of at most 8 of A-Z, 0-9 and _ (PS3.10 8.2, 8.5)."""
 
     def __init__(self) -> None:

@@ -27,6 +27,7 @@ from dicomwire.web.media_types import (
     not_acceptable,
 )
 from dicomwire.web.options import WebOptions
+from dicomwire.web.packaging import ZIP
 from dicomwire.web.resources import base_url
 
 WADL: Final = "application/vnd.sun.wadl+xml"
@@ -66,7 +67,7 @@ _SEARCH: Final = Transaction(
     ),
     statuses=(200, 204),
 )  # fmt: skip
-_INSTANCES: Final = Transaction("Retrieve", gives=(_PARTS.format(DICOM), DICOM), parameters=("accept",))
+_INSTANCES: Final = Transaction("Retrieve", gives=(_PARTS.format(DICOM), DICOM, ZIP), parameters=("accept",))
 _METADATA: Final = Transaction(
     "Retrieve Metadata", gives=(DICOM_JSON, JSON, _PARTS.format(DICOM_XML)), parameters=("accept",)
 )

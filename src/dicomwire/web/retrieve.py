@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
+from uuid import uuid4
 
 import structlog
 from starlette.requests import Request
@@ -29,9 +30,11 @@ from dicomwire.uids import (
     IMPLICIT_VR_LITTLE_ENDIAN,
 )
 from dicomwire.web.awaited import AsyncChunks, AwaitedResponse, ahead
+from dicomwire.web.conditional import entity_tag, not_modified
 from dicomwire.web.media_types import DICOM, MULTIPART_RELATED, Accept, Wanted, accept_of, not_acceptable
 from dicomwire.web.multipart import PartWriter
 from dicomwire.web.options import WebOptions
+from dicomwire.web.packaging import ZIP, packaged
 from dicomwire.web.plans import instance_url_of, planned
 from dicomwire.web.problems import Problem
 from dicomwire.web.resources import base_url
@@ -51,11 +54,13 @@ class _Form:
         multipart: in parts, not as one.
         transfer_syntaxes: of each.
         strict: the client named the transfer syntax: what cannot be in it is no answer.
+        packaged: as one ZIP file, as they are stored.
     """
 
     multipart: bool
     transfer_syntaxes: tuple[str, ...]
     strict: bool
+    packaged: bool = False
 
 
 class Retrieve:
@@ -73,6 +78,18 @@ class Retrieve:
         form = accept.choose(lambda wanted: _offer(wanted, accept, plan, self._transcoder))
         if form is None:
             raise not_acceptable(accept, _offered(plan, self._transcoder))
+        tag = entity_tag(plan, repr(form), base)
+        if (unchanged := not_modified(request, tag)) is not None:
+            return unchanged
+        response = await self._answer(plan, form, base)
+        response.headers["ETag"] = tag
+        return response
+
+    async def _answer(self, plan: list[Stored], form: _Form, base: str) -> Response:
+        if form.packaged:
+            files = packaged(self._archive, plan, f"2.25.{uuid4().int}")
+            disposition = {"Content-Disposition": f'attachment; filename="{plan[0].study_instance_uid}.zip"'}
+            return StreamedResponse(files, content_type=ZIP, headers=disposition)
         if not form.multipart:
             return await self._single(plan[0], form.transfer_syntaxes[0], strict=form.strict)
         return self._parts(plan, form, base)
@@ -209,6 +226,8 @@ def _needs_codec(stored: Stored, syntax: str) -> bool:
 
 
 def _offer(wanted: Wanted, accept: Accept, plan: list[Stored], transcoder: Transcoder) -> _Form | None:
+    if wanted.single and wanted.part.essence == ZIP:
+        return _Form(multipart=False, transfer_syntaxes=(), strict=False, packaged=True)
     if not wanted.part.matches(DICOM):
         return None
     multipart = wanted.multipart and accept.allows(DICOM, multipart=True)
@@ -225,7 +244,7 @@ def _offered(plan: list[Stored], transcoder: Transcoder) -> list[str]:
     """What there is, for a 406; a transfer syntax is named when all instances can leave in it."""
     common = set.intersection(*(set(transcoder.targets(stored)) for stored in plan)) - _NEVER_SENT
     syntaxes = ["*", *(uid for uid in transcoder.targets(plan[0]) if uid in common)]
-    offered = [f'{MULTIPART_RELATED}; type="{DICOM}"']
+    offered = [f'{MULTIPART_RELATED}; type="{DICOM}"', ZIP]
     if len(plan) == 1:
         offered.append(DICOM)
     return [*offered, f"with transfer-syntax {' or '.join(syntaxes)}"]
