@@ -269,6 +269,49 @@ async def test_peer_that_sends_garbage_without_end_is_logged_once(log: Log) -> N
     assert [event["event"] for event in log] == ["peer breaks the protocol"]
 
 
+GARBAGE = b"\x42\0\0\0\0\0"
+
+
+@pytest.mark.parametrize(
+    "behind", [GARBAGE, echo_rq(), codec.encode(Abort())], ids=["PDU", "P-DATA", "A-ABORT"]
+)
+@pytest.mark.parametrize("contexts", [0, 3], ids=["rejected", "accepted"])
+async def test_request_with_something_behind_it_that_ends_it_is_no_failure_of_ours(
+    behind: bytes, contexts: int, log: Log
+) -> None:
+    async with listening() as acceptor, raw(acceptor.port) as peer:
+        peer.send(codec.encode(associate_rq(contexts=contexts)) + behind)
+        peer.writer.write_eof()
+        await peer.closed()
+        assert not acceptor.associations
+    assert "connection failed" not in [event["event"] for event in log]
+    assert "association attempt ended" in [event["event"] for event in log]
+
+
+@pytest.mark.parametrize(
+    "read",
+    [echo_rq() + GARBAGE, codec.encode(ReleaseRq()) + GARBAGE, store_rq(b"x" * 100)[:-1] + GARBAGE * 20],
+    ids=["request", "release", "data set"],
+)
+async def test_message_with_garbage_behind_it_ends_the_association_and_is_no_failure_of_ours(
+    read: bytes, log: Log
+) -> None:
+    async with (
+        listening({("*", CStoreRq): Kept(), ("*", CEchoRq): echo}) as acceptor,
+        raw(acceptor.port) as peer,
+    ):
+        await peer.associate()
+        peer.send(read)
+        peer.writer.write_eof()
+        answer = await peer.closed()
+        assert answer[:1] == b"\x07"
+    assert [event["event"] for event in log] == [
+        "association accepted",
+        "peer breaks the protocol",
+        "association ended",
+    ]
+
+
 async def test_request_that_comes_too_slowly_is_cut_off_by_artim() -> None:
     async with listening(timeouts=Timeouts(artim=0.05)) as acceptor, raw(acceptor.port) as peer:
         peer.send(b"\x01\x00\x00\x00\x01")

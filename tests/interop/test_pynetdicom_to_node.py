@@ -40,16 +40,24 @@ def test_echo(node: Node) -> None:
 def test_files_are_stored_as_pynetdicom_writes_them(node: Node) -> None:
     files = {each.sop_instance_uid: each for each in bundled_files() if each.leaves_the_web_door_as_stored}
     contexts = sorted({(each.sop_class_uid, each.transfer_syntax_uid) for each in files.values()})
-    with _association(node, [(uid, [syntax]) for uid, syntax in contexts]) as association:
-        assert len(association.accepted_contexts) == len(contexts)
-        unwritten: set[str] = set()
-        for each in files.values():
-            try:
-                status = association.send_c_store(each.path)
-            except ValueError:  # pynetdicom re-encodes what it sends, and cannot write some of the samples
-                unwritten.add(each.sop_instance_uid)
-                continue
-            assert status.Status == 0x0000, (each.path.name, status)
+    unwritten: set[str] = set()
+    left = list(files.values())
+    for _ in range(3):
+        with _association(node, [(uid, [syntax]) for uid, syntax in contexts]) as association:
+            assert len(association.accepted_contexts) == len(contexts)
+            while left:
+                try:
+                    status = association.send_c_store(left[0].path)
+                except (
+                    ValueError
+                ):  # pynetdicom re-encodes what it sends, and cannot write some of the samples
+                    unwritten.add(left[0].sop_instance_uid)
+                else:
+                    if "Status" not in status:  # pynetdicom 3.0.4's reactor sometimes takes the answer itself
+                        break
+                    assert status.Status == 0x0000, (left[0].path.name, status)
+                left.pop(0)
+    assert left == []
     assert len(unwritten) < 5
     assert set(node.instances()) == set(files) - unwritten
     different = [

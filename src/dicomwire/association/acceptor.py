@@ -375,7 +375,7 @@ class Arrival:
     def _accept(self, event: AssociateIndication, admitted: Admission, verdict: Accepted) -> None:
         """Let the request in: what remains to be seen is whether a context is."""
         acceptor, connection, request = self._acceptor, self.connection, event.request
-        if connection.closing:
+        if connection.closing or connection.core.over:
             return
         answered = acceptor.negotiate(event, admitted, verdict)
         negotiation, refused = answered.negotiation, answered.refused
@@ -455,9 +455,9 @@ class Arrival:
             self._acceptor.turned_away(self.connection)
 
     def _reject(self, request: AssociateRq, refusal: Refusal) -> None:
-        self._turned_away()
-        if self.connection.closing:
+        if self.connection.closing or self.connection.core.over:
             return
+        self._turned_away()
         self.connection.core.send(refusal.answer, asyncio.get_running_loop().time())
         self.connection.flush()
         told = refusal.answer

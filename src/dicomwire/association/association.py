@@ -473,7 +473,7 @@ class Association:
             case ReleaseIndication():
                 self._release_indication(event)
             case ReleaseConfirmation():
-                if self._release.owed:
+                if self._release.owed and not self._connection.core.over:
                     self._connection.core.send(ReleaseRp(), self._loop.time())
                 self._end(AssociationEnded("the association has been released"), "released by us")
             case AbortIndication():
@@ -493,16 +493,17 @@ class Association:
         release = self._release
         if self.ended is not None or not (release.asked or release.owed):
             return
-        if self._incoming.busy or self._outbox:
+        core = self._connection.core
+        if self._incoming.busy or self._outbox or core.over:
             return
         if release.asked and not release.sent and not release.owed:
             release.sent = True
-            self._connection.core.send(ReleaseRq(), self._loop.time())
+            core.send(ReleaseRq(), self._loop.time())
             self._connection.flush()
         if not release.owed or (release.collided and not self.requestor):
             return  # in a collision the requestor answers first, then we (PS3.8 AR-8 to AR-10)
         release.owed = False
-        self._connection.core.send(ReleaseRp(), self._loop.time())
+        core.send(ReleaseRp(), self._loop.time())
         self._connection.flush()
         if not release.collided:
             self._end(AssociationEnded("the peer has released the association"), "released by the peer")
@@ -545,7 +546,8 @@ class Association:
         source, reason = (error.source, error.reason) if isinstance(error, Aborted) else (0, 0)
         self._end(error, how)
         if not self._connection.closing:
-            self._connection.core.send(Abort(source, reason), self._loop.time())
+            if not self._connection.core.over:
+                self._connection.core.send(Abort(source, reason), self._loop.time())
             self._connection.flush()
             self._connection.close_within(self.timeouts.linger)
 

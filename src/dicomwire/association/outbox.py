@@ -129,6 +129,8 @@ class Outbox:
 
     def _send(self) -> None:
         connection = self._connection
+        if connection.core.over:
+            return  # the event that says so comes with this read, and closes this outbox
         send_value, send_values = connection.core.send_value, connection.core.send_values
         now = asyncio.get_running_loop().time()
         left = BATCH

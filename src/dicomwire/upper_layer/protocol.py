@@ -233,6 +233,11 @@ class UpperLayer:
         else:
             self._local(Evt.TRANSPORT_CONFIRMATION, now, self._request, None)
 
+    @property
+    def over(self) -> bool:
+        """Nothing can be sent any more; what came right behind an event may have ended the association."""
+        return self.state is State.STA13 or self.state is State.STA1
+
     def send(
         self,
         primitive: AssociateRq | AssociateAc | AssociateRj | PData | ReleaseRq | ReleaseRp | Abort,
