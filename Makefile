@@ -31,6 +31,7 @@ lint: $(VENV)/.develop  ## Check style, types and layers
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python tools/standard_map.py --check
 	$(BIN)/python tools/settings_reference.py --check
+	$(BIN)/python tools/diagnosis_pages.py --check
 
 format: $(VENV)/.develop  ## Sort imports and lay out the code
 	$(BIN)/ruff check --select I --fix .
@@ -42,6 +43,7 @@ bench: $(VENV)/.develop  ## Measure against DCMTK and Orthanc, if they are insta
 docs: $(VENV)/.develop  ## Write the generated documents again
 	$(BIN)/python tools/standard_map.py
 	$(BIN)/python tools/settings_reference.py
+	$(BIN)/python tools/diagnosis_pages.py
 
 clean:  ## Remove what was made, the data folder excepted
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

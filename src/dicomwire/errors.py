@@ -47,6 +47,10 @@ class Part10Error(DecodeError):
     """A file that is not a DICOM file (PS3.10 7)."""
 
 
+class CaptureError(DecodeError):
+    """A capture file that cannot be read, or not to its end; what came before the fault is still told."""
+
+
 class MessageError(DicomwireError):
     """P-DATA fragments that do not make a DIMSE message (PS3.7 6.3, PS3.8 E)."""
 

@@ -17,6 +17,7 @@ from dicomwire.cli import (
     commit,
     config,
     echo,
+    explain,
     find,
     get,
     jobs,
@@ -47,6 +48,7 @@ app.command()(move.move)
 app.command()(get.get)
 app.command()(commit.commit)
 app.command()(mpps.mpps)
+app.command()(explain.explain)
 app.command()(uids.uids)
 app.add_typer(archive.app, name="archive")
 app.add_typer(jobs.app, name="jobs")

@@ -1,0 +1,566 @@
+"""What two sides said to each other on one connection, read passively (PS3.8 9; PS3.7).
+
+Facts, no judgement: rules judge. The same conversation is made of a capture's packets, of a recorded trace
+and of what a proxy taps: `hear` takes bytes from anywhere.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, Generic, NamedTuple, TypeVar
+
+from dicomwire.diagnose import data_set
+from dicomwire.diagnose.exchange import Exchange, Exchanges
+from dicomwire.diagnose.finding import Event, Evidence, FieldValue, Party, Side, escaped
+from dicomwire.diagnose.protocols import LONGEST_SIGN, SIGNS, Protocol, protocol_of, proxy_length
+from dicomwire.diagnose.quirks import product_of
+from dicomwire.diagnose.stream import NOTHING_MORE, DataSetHead, PduStream, Place, is_dicom
+from dicomwire.diagnose.tcp import Connection
+from dicomwire.diagnose.tls import TLSStream
+from dicomwire.dimse import status
+from dicomwire.dimse.command import CMoveRq, Command, CStoreRq, Response
+from dicomwire.errors import DecodeError
+from dicomwire.uids import name_of
+from dicomwire.upper_layer.acceptance import Accepted, accepted
+from dicomwire.upper_layer.contexts import DEFAULT_MAXIMUM_LENGTH, user_item
+from dicomwire.upper_layer.events import Violation
+from dicomwire.upper_layer.items import (
+    ImplementationClassUID,
+    ImplementationVersionName,
+    MaximumLength,
+    UserIdentityRq,
+)
+from dicomwire.upper_layer.pdu import (
+    Abort,
+    AssociateAc,
+    AssociateRj,
+    AssociateRq,
+    Pdu,
+    ReleaseRp,
+    ReleaseRq,
+)
+from dicomwire.upper_layer.reasons import abort_words, reject_words
+
+FIRST_BYTES: Final = 1_024  # kept of each side
+FIRST_EVENTS: Final = 300  # of one conversation; so many from its beginning
+LAST_EVENTS: Final = 100  # and so many before its end
+MATCHES_SHOWN: Final = 5  # pending responses of one request that make events
+FAULTS: Final = 64  # kept of one conversation
+
+
+class Fault(NamedTuple):
+    """Something in the bytes that cannot be.
+
+    Attributes:
+        code: of the rule that explains it.
+        message: what, where, got and wanted.
+        section: of the standard.
+        side: who sent it.
+        place: where.
+    """
+
+    code: str
+    message: str
+    section: str
+    side: Side
+    place: Place
+
+
+T = TypeVar("T")
+
+
+class Sent(NamedTuple, Generic[T]):
+    """A PDU, who sent it, and where."""
+
+    pdu: T
+    side: Side
+    place: Place
+
+    def evidence(self, what: str, **fields: FieldValue) -> Evidence:
+        return evidence(what, self.side, self.place, **fields)
+
+
+def evidence(what: str, side: Side | None, place: Place, **fields: FieldValue) -> Evidence:
+    """Evidence at a place of a side's stream."""
+    span = (place.start, place.end) if place.end > place.start else None
+    return Evidence(
+        what=what, frame=place.frame or None, time=place.time, sender=side, byte_range=span, fields=fields
+    )
+
+
+class Ear:
+    """Listens to one side: tells the protocol by its first bytes, then reads it.
+
+    Attributes:
+        side: who speaks.
+        first: its first bytes.
+        protocol: what it speaks, None while that is not clear.
+        stream: its PDUs, where it speaks DICOM.
+        tls: its records, where it speaks TLS.
+        proxy: words of a PROXY header that came first, "" without.
+    """
+
+    __slots__ = ("_conversation", "first", "first_place", "protocol", "proxy", "side", "stream", "tls")
+
+    def __init__(self, side: Side, conversation: Conversation) -> None:
+        self.side = side
+        self.first = bytearray()
+        self.first_place: Place | None = None
+        self.protocol: Protocol | None = None
+        self.stream: PduStream | None = None
+        self.tls: TLSStream | None = None
+        self.proxy = ""
+        self._conversation = conversation
+
+    def receive(self, view: memoryview, offset: int, time: float, frame: int) -> int:
+        if self.stream is not None:
+            return self.stream.receive(view, offset, time, frame)
+        if self.tls is not None:
+            return self.tls.receive(view, offset, time, frame)
+        if self.first_place is None:
+            self.first_place = Place(time, frame, 0, len(view))
+        if self.protocol is None:
+            known = len(self.first)
+            self.first += view[: FIRST_BYTES - known]
+            self._recognise(late=self._conversation.connection.late)
+            if self.protocol is None:
+                return 0
+            rest = view[len(self.first) - known :]
+            return self._begin(rest, offset + len(view) - len(rest), time, frame)
+        self.first += view[: FIRST_BYTES - len(self.first)]
+        return NOTHING_MORE if len(self.first) >= FIRST_BYTES else 0
+
+    def missing(self, offset: int, count: int, time: float, frame: int) -> None:
+        if self.stream is not None:
+            self.stream.missing(offset, count, time, frame)
+        elif self.tls is not None:
+            self.tls.missing(offset, count, time, frame)
+        elif self.protocol is None:
+            self.protocol = Protocol.DICOM
+            self.stream = PduStream(self.side, self._conversation, late=True, position=offset + count)
+
+    def _recognise(self, *, late: bool) -> None:
+        first = bytes(self.first)
+        sign = protocol_of(first)
+        if sign is Protocol.PROXY:
+            length = proxy_length(first)
+            if length is not None and len(first) >= length:
+                self.proxy = escaped(first[:length].decode("latin-1").strip())
+                del self.first[:length]
+                self._recognise(late=late)
+            elif len(first) >= FIRST_BYTES:
+                self.protocol = Protocol.PROXY
+        elif sign is not Protocol.UNKNOWN:
+            self.protocol = sign
+        elif late or is_dicom(first):
+            self.protocol = Protocol.DICOM
+        elif len(first) >= LONGEST_SIGN or (first and not 1 <= first[0] <= 7 and not _may_be_sign(first)):
+            self.protocol = Protocol.UNKNOWN
+
+    def _begin(self, rest: memoryview, offset: int, time: float, frame: int) -> int:
+        """The protocol is known: read what was kept, then the rest of the bytes at hand."""
+        start = offset - len(self.first)
+        if self.protocol is Protocol.DICOM:
+            late = self._conversation.connection.late
+            self.stream = PduStream(self.side, self._conversation, late=late, position=start)
+            wanted = self.stream.receive(memoryview(bytes(self.first)), start, time, frame)
+            return self._continue(self.stream, rest, offset, wanted, time, frame)
+        if self.protocol is Protocol.TLS:
+            self.tls = TLSStream(self.side)
+            self.tls.receive(memoryview(bytes(self.first)), start, time, frame)
+            return self.tls.receive(rest, offset, time, frame)
+        self.first += rest[: FIRST_BYTES - len(self.first)]
+        return NOTHING_MORE if len(self.first) >= FIRST_BYTES else 0
+
+    def _continue(
+        self, stream: PduStream, rest: memoryview, offset: int, wanted: int, time: float, frame: int
+    ) -> int:
+        """What remains of a segment whose beginning was already read."""
+        if not len(rest):
+            return wanted
+        if len(rest) < wanted:
+            return wanted - len(rest)
+        return stream.receive(rest[wanted:], offset + wanted, time, frame)
+
+
+def _may_be_sign(first: bytes) -> bool:
+    from_signs = (sign for sign, _ in SIGNS)
+    return any(sign.startswith(first) for sign in from_signs)
+
+
+class EventLog:
+    """Events in bounded memory: the first ones and the last ones."""
+
+    __slots__ = ("_first", "_last", "omitted")
+
+    def __init__(self) -> None:
+        self._first: list[Event] = []
+        self._last: deque[Event] = deque(maxlen=LAST_EVENTS)
+        self.omitted = 0
+
+    def add(self, event: Event) -> None:
+        if len(self._first) < FIRST_EVENTS:
+            self._first.append(event)
+            return
+        self.omitted += len(self._last) == LAST_EVENTS
+        self._last.append(event)
+
+    def shorten(self, first: int, last: int) -> None:
+        """Keep fewer of them."""
+        events = [*self._first, *self._last]
+        if len(events) > first + last:
+            self.omitted += len(events) - first - last
+            self._first, self._last = events[:first], deque(events[-last:], maxlen=LAST_EVENTS)
+
+    def __iter__(self) -> Iterator[Event]:
+        yield from self._first
+        yield from self._last
+
+
+@dataclass(slots=True, eq=False)
+class Conversation:
+    """One connection and the association on it, if there is one.
+
+    Attributes:
+        connection: its TCP facts.
+        unmask: patients' values and credentials are shown.
+        request, answer: of the association.
+        aborts, releases: PDUs in the order in which they were sent.
+        negotiated: what the answer allows.
+        exchanges: DIMSE requests and responses.
+        faults: what in the bytes cannot be.
+        last_said: place of the last PDU of either side, or of a message's last byte.
+        too_long: the first P-DATA-TF of each side that is longer than the other takes, and that limit.
+        unknown_contexts: first use of presentation contexts that were not accepted.
+        notes: what a recorded trace says beside the bytes.
+        capture: what is known of the capture as a whole; set before rules are asked.
+        related: conversations that belong to this one.
+    """
+
+    connection: Connection
+    unmask: bool = False
+    request: Sent[AssociateRq] | None = None
+    answer: Sent[AssociateAc] | Sent[AssociateRj] | None = None
+    aborts: list[Sent[Abort]] = field(default_factory=list)
+    releases: list[Sent[ReleaseRq | ReleaseRp]] = field(default_factory=list)
+    negotiated: Accepted | None = None
+    exchanges: Exchanges = field(default_factory=Exchanges)
+    faults: list[Fault] = field(default_factory=list)
+    last_said: Place | None = None
+    too_long: dict[Side, tuple[int, int, Place]] = field(default_factory=dict)
+    unknown_contexts: dict[tuple[Side, int], Place] = field(default_factory=dict)
+    events: EventLog = field(default_factory=EventLog)
+    notes: list[Event] = field(default_factory=list)
+    capture: CaptureFacts | None = None
+    related: list[Conversation] = field(default_factory=list)
+    tolerated: list[Fault] = field(default_factory=list)
+    requestor_ear: Ear = field(init=False)
+    acceptor_ear: Ear = field(init=False)
+    _asking: dict[Side, Exchange | None] = field(default_factory=dict)
+    _answering: dict[Side, Exchange | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.requestor_ear, self.acceptor_ear = Ear(Side.REQUESTOR, self), Ear(Side.ACCEPTOR, self)
+        self.connection.requestor.sink = self.requestor_ear
+        self.connection.acceptor.sink = self.acceptor_ear
+
+    # -- what it is
+
+    @property
+    def ears(self) -> tuple[Ear, Ear]:
+        return self.requestor_ear, self.acceptor_ear
+
+    def ear(self, side: Side) -> Ear:
+        return self.requestor_ear if side is Side.REQUESTOR else self.acceptor_ear
+
+    @property
+    def speaks_dicom(self) -> bool:
+        """A PDU was read from either side."""
+        return any(ear.stream is not None and (ear.stream.found or ear.stream.in_step) for ear in self.ears)
+
+    @property
+    def association_request(self) -> AssociateRq | None:
+        return self.request.pdu if self.request else None
+
+    @property
+    def accepted(self) -> AssociateAc | None:
+        return self.answer.pdu if self.answer and isinstance(self.answer.pdu, AssociateAc) else None
+
+    @property
+    def rejected(self) -> Sent[AssociateRj] | None:
+        answer = self.answer
+        if answer is not None and isinstance(answer.pdu, AssociateRj):
+            return Sent(answer.pdu, answer.side, answer.place)
+        return None
+
+    @property
+    def requestor(self) -> Party:
+        request = self.association_request
+        title = request.calling_ae_title if request else ""
+        return self._party(self.connection.client, title, request)
+
+    @property
+    def acceptor(self) -> Party:
+        request = self.association_request
+        title = request.called_ae_title if request else ""
+        return self._party(self.connection.server, title, self.accepted)
+
+    def _party(self, address: tuple[str, int], ae_title: str, pdu: AssociateRq | AssociateAc | None) -> Party:
+        items = pdu.user_information if pdu else ()
+        uid, version = user_item(items, ImplementationClassUID), user_item(items, ImplementationVersionName)
+        uid_text, version_text = uid.uid if uid else "", version.name if version else ""
+        return Party(
+            address=address[0],
+            port=address[1],
+            ae_title=escaped(ae_title),
+            implementation_class_uid=escaped(uid_text),
+            implementation_version_name=escaped(version_text),
+            product=product_of(uid_text, version_text),
+        )
+
+    @property
+    def released(self) -> bool:
+        """The association ended in order."""
+        return any(isinstance(sent.pdu, ReleaseRp) for sent in self.releases)
+
+    @property
+    def begins_late(self) -> bool:
+        """The association request was not captured, though something was said."""
+        return self.connection.late and self.request is None
+
+    # -- what is heard
+
+    def pdu(self, side: Side, pdu: Pdu, violations: list[DecodeError], place: Place) -> None:
+        self.last_said = place
+        name = f"{_NAMES[type(pdu)]}"
+        unexpected = self._unexpected(side, pdu)
+        if unexpected:
+            self.fault(side, "pdu-unexpected", f"{name}: {unexpected}", "PS3.8 9.2.3, Table 9-10", place)
+        for violation in violations[:8]:
+            self.tolerated.append(Fault("", str(violation), violation.section, side, place))
+        detail = ""
+        match pdu:
+            case AssociateRq():
+                if self.request is None:
+                    self.request = Sent(pdu, side, place)
+                detail = self._request_words(pdu)
+            case AssociateAc():
+                detail = self._accept(side, pdu, place)
+            case AssociateRj():
+                if self.answer is None:
+                    self.answer = Sent(pdu, side, place)
+                detail = reject_words(pdu.result, pdu.source, pdu.reason)
+            case Abort():
+                self.aborts.append(Sent(pdu, side, place))
+                detail = abort_words(pdu.source, pdu.reason)
+            case ReleaseRq() | ReleaseRp():
+                self.releases.append(Sent(pdu, side, place))
+            case _:
+                pass
+        bad = isinstance(pdu, AssociateRj | Abort) or bool(unexpected)
+        self._event(name, detail, side, place, bad=bad)
+
+    def _request_words(self, pdu: AssociateRq) -> str:
+        words = f"{escaped(pdu.calling_ae_title)} calls {escaped(pdu.called_ae_title)}"
+        words += f", {len(pdu.presentation_contexts)} presentation contexts"
+        identity = user_item(pdu.user_information, UserIdentityRq)
+        if identity is not None:
+            who = identity.primary.decode("utf-8", "replace")[:64] if self.unmask else data_set.MASKED
+            words += f", user identity of type {identity.type} ({escaped(who)})"
+        return words
+
+    def _accept(self, side: Side, pdu: AssociateAc, place: Place) -> str:
+        if self.answer is None:
+            self.answer = Sent(pdu, side, place)
+        if self.request is None or self.negotiated is not None:
+            return f"{len(pdu.presentation_contexts)} presentation contexts answered"
+        self.negotiated = accepted(self.request.pdu, pdu)
+        usable, proposed = len(self.negotiated.contexts), len(self.negotiated.outcomes)
+        return f"{usable} of {proposed} presentation contexts accepted"
+
+    def _unexpected(self, side: Side, pdu: Pdu) -> str:
+        """Why this side may not send this PDU now, "" where it may.
+
+        Only what the sender must have known when it sent is held against it: what is on its way crosses.
+        """
+        stream = self.ear(side).stream
+        if stream is None or not stream.in_step or self.connection.late:
+            return ""
+        if any(sent.side is side for sent in self.aborts):
+            return "it comes after this side's own A-ABORT"
+        if isinstance(pdu, Abort):
+            return ""
+        if isinstance(pdu, AssociateRq):
+            if side is Side.ACCEPTOR:
+                return "the acceptor cannot request an association"
+            return "a second request on the same connection" if self.request else ""
+        if isinstance(pdu, AssociateAc | AssociateRj):
+            if side is Side.REQUESTOR:
+                return "the requestor cannot answer its own request"
+            if self.request is None and self._other_in_step(side):
+                return "there was no request to answer"
+            return "a second answer to the same request" if self.answer else ""
+        if self.accepted is None and (self.answer or self._other_in_step(side)):
+            return "no association is established"
+        other_asked = any(isinstance(s.pdu, ReleaseRq) and s.side is not side for s in self.releases)
+        if isinstance(pdu, ReleaseRp) and not other_asked and self._other_in_step(side):
+            return "nobody asked for a release"
+        if isinstance(pdu, ReleaseRq) and any(
+            isinstance(s.pdu, ReleaseRq) and s.side is side for s in self.releases
+        ):
+            return "a second request for the release"
+        return ""
+
+    def _other_in_step(self, side: Side) -> bool:
+        other = self.ear(Side.ACCEPTOR if side is Side.REQUESTOR else Side.REQUESTOR)
+        return other.stream is None or other.stream.in_step
+
+    def p_data(self, side: Side, length: int, place: Place) -> None:
+        self.last_said = place
+        asked = any(isinstance(s.pdu, ReleaseRq) and s.side is side for s in self.releases)
+        stream = self.ear(side).stream
+        in_step = stream is not None and stream.in_step and not self.connection.late
+        unexpected = ""
+        if any(sent.side is side for sent in self.aborts):
+            unexpected = "it comes after this side's own A-ABORT"
+        elif self.accepted is None and in_step and (self.answer or self._other_in_step(side)):
+            unexpected = "no association is established"
+        elif asked and not any(s.side is not side for s in self.releases):
+            unexpected = "it comes after this side's own A-RELEASE-RQ"
+        if unexpected and not any(fault.code == "pdu-unexpected" for fault in self.faults):
+            what = f"P-DATA-TF: {unexpected}"
+            self.fault(side, "pdu-unexpected", what, "PS3.8 9.2.3, Table 9-10", place)
+        limit = self._limit_of(Side.ACCEPTOR if side is Side.REQUESTOR else Side.REQUESTOR)
+        if limit and length > limit and side not in self.too_long:
+            self.too_long[side] = (length, limit, place)
+
+    def _limit_of(self, side: Side) -> int:
+        """Bytes of a P-DATA-TF that a side takes, 0 = no limit or not known."""
+        pdu = self.association_request if side is Side.REQUESTOR else self.accepted
+        if pdu is None:
+            return 0
+        item = user_item(pdu.user_information, MaximumLength)
+        return item.maximum_length if item else DEFAULT_MAXIMUM_LENGTH * 64
+
+    def value(self, side: Side, presentation_context_id: int, place: Place) -> None:
+        if self.negotiated is None or presentation_context_id in self.negotiated.contexts:
+            return
+        if len(self.unknown_contexts) < FAULTS:
+            self.unknown_contexts.setdefault((side, presentation_context_id), place)
+
+    def command(
+        self, side: Side, context: int, command: Command, violations: tuple[Violation, ...], place: Place
+    ) -> None:
+        self.last_said = place
+        detail = f"context {context}"
+        bad = False
+        if isinstance(command, Response):
+            exchange = self.exchanges.answer(side, command, place)
+            self._answering[side] = exchange if command.data_set else None
+            service = exchange.service if exchange else status.GENERAL
+            detail = status.words(service, command.status)
+            bad = status.status_class(service, command.status) is status.StatusClass.FAILURE
+            if command.error_comment:
+                detail += f": {escaped(command.error_comment)}"
+            if exchange is not None and exchange.pending > MATCHES_SHOWN and not exchange.done:
+                self.events.omitted += 1
+                return
+        else:
+            exchange = self.exchanges.ask(side, context, command, place)
+            self._asking[side] = exchange if command.data_set else None
+            detail = _request_detail(exchange, command)
+        self._event(command.name, detail, side, place, bad=bad)
+
+    def data_set(self, side: Side, head: DataSetHead, place: Place) -> None:
+        self.last_said = place
+        syntax = self.transfer_syntax_of(head.presentation_context_id)
+        examined = data_set.examine(bytes(head.head), head.length, syntax)
+        asking, answering = self._asking.pop(side, None), self._answering.pop(side, None)
+        if asking is not None:
+            asking.place, asking.data_set_length = place, head.length
+            asking.faults = examined.faults
+            if not isinstance(asking.request, CStoreRq) or examined.faults:
+                asking.data_set = examined
+            if examined.faults:
+                self.exchanges.keep(asking)
+            detail = f"{head.length:,} bytes"
+            if not isinstance(asking.request, CStoreRq):
+                detail += f": {data_set.describe(examined, unmask=self.unmask)}"
+            self._event(f"{asking.name} data set", detail, side, place, bad=bool(examined.faults))
+        elif answering is not None:
+            answering.response_data_set = examined
+            if answering.pending <= MATCHES_SHOWN:
+                detail = data_set.describe(examined, unmask=self.unmask)
+                self._event(f"{answering.name} identifier", detail, side, place)
+
+    def transfer_syntax_of(self, presentation_context_id: int) -> str:
+        """UID, "" where it is not known."""
+        if self.negotiated is None:
+            return ""
+        context = self.negotiated.contexts.get(presentation_context_id)
+        return context.transfer_syntax if context else ""
+
+    def fault(self, side: Side, code: str, message: str, section: str, place: Place) -> None:
+        if len(self.faults) < FAULTS:
+            self.faults.append(Fault(code, escaped(message), section, side, place))
+        self._event("fault", escaped(message), side, place, bad=True)
+
+    def _event(self, name: str, detail: str, side: Side, place: Place, *, bad: bool = False) -> None:
+        self.events.add(
+            Event(
+                time=place.time,
+                name=name,
+                detail=detail,
+                sender=side,
+                frame=place.frame or None,
+                byte_range=(place.start, place.end),
+                bad=bad,
+            )
+        )
+
+
+_NAMES: Final[dict[type[Pdu], str]] = {
+    AssociateRq: "A-ASSOCIATE-RQ",
+    AssociateAc: "A-ASSOCIATE-AC",
+    AssociateRj: "A-ASSOCIATE-RJ",
+    ReleaseRq: "A-RELEASE-RQ",
+    ReleaseRp: "A-RELEASE-RP",
+    Abort: "A-ABORT",
+}
+
+
+def _request_detail(exchange: Exchange | None, command: Command) -> str:
+    if exchange is None:
+        return ""
+    words = f"message {exchange.request.message_id}"
+    if exchange.sop_class_uid:
+        words += f", {escaped(name_of(exchange.sop_class_uid))}"
+    if isinstance(command, CMoveRq):
+        words += f", to {escaped(command.move_destination)}"
+    if isinstance(command, CStoreRq) and command.move_originator_application_entity_title:
+        words += f", moved for {escaped(command.move_originator_application_entity_title)}"
+    return words
+
+
+@dataclass(slots=True, eq=False)
+class CaptureFacts:
+    """What rules may know beside the conversation at hand.
+
+    Attributes:
+        began, ended: seconds since 1970 of the first and the last frame.
+        conversations: all of them.
+        error: why the file could not be read to its end, "" where it could.
+    """
+
+    began: float
+    ended: float
+    conversations: list[Conversation] = field(default_factory=list)
+    error: str = ""
+
+    def same_acceptor(self, one: Conversation) -> Iterator[Conversation]:
+        """Other conversations with the same listening socket."""
+        for other in self.conversations:
+            if other is not one and other.connection.server == one.connection.server:
+                yield other

@@ -1,0 +1,46 @@
+"""The capture ends before the answer came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dicomwire.diagnose.conversation import Conversation
+from dicomwire.diagnose.finding import Fix, Layer, Severity, Side
+from dicomwire.diagnose.rules.operations import unanswered
+from dicomwire.diagnose.rules.rule import Hit, Rule
+from dicomwire.diagnose.rules.signs import exchange_evidence, request_evidence, titles
+
+
+def detect(conversation: Conversation) -> Iterator[Hit]:
+    connection = conversation.connection
+    if connection.over or conversation.released or conversation.rejected or conversation.aborts:
+        return
+    if connection.ends or (conversation.capture and conversation.capture.error):
+        return
+    waiting = unanswered(conversation)
+    unanswered_request = conversation.request is not None and conversation.answer is None
+    message = any(ear.stream is not None and ear.stream.message_open for ear in conversation.ears)
+    if not waiting and not unanswered_request and not message:
+        return
+    what = waiting[0].request.name if waiting else "A-ASSOCIATE-RQ" if unanswered_request else "message"
+    yield Hit(
+        values={**titles(conversation), "asked": what},
+        evidence=exchange_evidence(waiting[0]) if waiting else request_evidence(conversation),
+    )
+
+
+RULE = Rule(
+    code="capture-ends-early",
+    severity=Severity.WARNING,
+    layer=Layer.CAPTURE,
+    side=Side.EITHER,
+    summary="the capture ends before the {asked} was answered",
+    why="Whether it was answered later cannot be known.",
+    fix=Fix(
+        requestor="Let the capture run until the operation is over.",
+        acceptor="Let the capture run until the operation is over.",
+    ),
+    check="The logs of both sides say how it ended.",
+    reference="PS3.7 9.1",
+    detect=detect,
+)

@@ -1,0 +1,32 @@
+"""An HTTP client talks to a DICOM port."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dicomwire.diagnose.conversation import Conversation
+from dicomwire.diagnose.finding import Fix, Layer, Side
+from dicomwire.diagnose.protocols import Protocol
+from dicomwire.diagnose.rules.foreign import wrong_protocol
+from dicomwire.diagnose.rules.rule import Hit, Rule
+
+
+def detect(conversation: Conversation) -> Iterator[Hit]:
+    yield from wrong_protocol(conversation, Side.REQUESTOR, Protocol.HTTP)
+
+
+RULE = Rule(
+    code="http-client-on-port",
+    layer=Layer.UPPER_LAYER,
+    side=Side.REQUESTOR,
+    summary="{requestor_address} speaks HTTP to {acceptor_address} port {port}, which speaks DICOM",
+    why="A browser, a DICOMweb client or a health check was given the DIMSE port.",
+    fix=Fix(
+        requestor="Use the peer's HTTP port for DICOMweb and pages; check health with a TCP connect or "
+        "C-ECHO.",
+        acceptor="Tell which port is for HTTP.",
+    ),
+    check="The request's first line says which program it is.",
+    reference="PS3.18 8.1",
+    detect=detect,
+)

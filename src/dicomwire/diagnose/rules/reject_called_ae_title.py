@@ -1,0 +1,31 @@
+"""The called AE title is not the acceptor's (PS3.8 9.3.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dicomwire.diagnose.conversation import Conversation
+from dicomwire.diagnose.finding import Fix, Layer, Side
+from dicomwire.diagnose.rules.rule import Hit, Rule
+from dicomwire.diagnose.rules.signs import rejection
+
+
+def detect(conversation: Conversation) -> Iterator[Hit]:
+    yield from rejection(conversation, 1, 7)
+
+
+RULE = Rule(
+    code="reject-called-ae-title",
+    layer=Layer.ASSOCIATION,
+    side=Side.REQUESTOR,
+    summary="{calling} called {called}, and {acceptor_address} port {port} does not answer to that AE title",
+    why="The acceptor compares the called AE title with its own, letter by letter, upper and lower case "
+    "included, and rejects the association when they differ.",
+    fix=Fix(
+        requestor="Set the called AE title to the acceptor's own instead of {called}.",
+        acceptor="Add {called} to its AE titles, or switch the check of the called AE title off.",
+    ),
+    check="The acceptor's log names the AE title it expected; check the case and spaces within.",
+    reference="PS3.8 9.3.4",
+    detect=detect,
+)
