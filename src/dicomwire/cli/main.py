@@ -16,6 +16,7 @@ from dicomwire.cli import (
     archive,
     commit,
     config,
+    conformance,
     echo,
     explain,
     find,
@@ -50,6 +51,7 @@ app.command()(commit.commit)
 app.command()(mpps.mpps)
 app.command()(explain.explain)
 app.command()(uids.uids)
+app.command()(conformance.conformance)
 app.add_typer(archive.app, name="archive")
 app.add_typer(jobs.app, name="jobs")
 app.command("export", hidden=True)(archive.export_files)

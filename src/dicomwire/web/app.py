@@ -46,6 +46,7 @@ class Resource:
     """One path of the table: the endpoint of each method; OPTIONS and HEAD follow from them."""
 
     def __init__(self, methods: Mapping[str, Endpoint]) -> None:
+        self.methods = tuple(methods)
         self._methods = dict(methods)
         if "GET" in methods:
             self._methods["HEAD"] = methods["GET"]

@@ -83,6 +83,8 @@ _COMMITMENT: Final = Transaction(
     "Request Storage Commitment", takes=(DICOM_JSON, DICOM_XML), gives=(DICOM_JSON, DICOM_XML)
 )
 
+_CAPABILITIES: Final = Transaction("Retrieve Capabilities", gives=(WADL, JSON), parameters=("accept",))
+
 # Method and last segment of a path
 TRANSACTIONS: Final[Mapping[tuple[str, str], Transaction]] = {
     ("GET", "studies"): _SEARCH,
@@ -102,6 +104,8 @@ TRANSACTIONS: Final[Mapping[tuple[str, str], Transaction]] = {
     ("POST", "{study}"): _STORE,
     ("POST", "{transaction}"): _COMMITMENT,
     ("GET", "{transaction}"): replace(_COMMITMENT, name="Result Check", takes=()),
+    ("GET", ""): _CAPABILITIES,
+    ("OPTIONS", ""): _CAPABILITIES,
     ("DELETE", "{study}"): Transaction("Delete", statuses=(204,)),
     ("DELETE", "{series}"): Transaction("Delete", statuses=(204,)),
     ("DELETE", "{instance}"): Transaction("Delete", statuses=(204,)),
@@ -129,9 +133,10 @@ def _form(wanted: Wanted) -> str | None:
     return next((_FORMS[essence] for essence in _FORMS if wanted.part.matches(essence)), None)
 
 
-def _described(
+def described(
     resources: Mapping[str, tuple[str, ...]],
 ) -> Iterator[tuple[str, list[tuple[str, Transaction]]]]:
+    """Each path of a route table with its methods and what they do."""
     for path, methods in resources.items():
         last = path.rpartition("/")[2]
         found = [(method, TRANSACTIONS.get((method, last), Transaction(method))) for method in methods]
@@ -141,7 +146,7 @@ def _described(
 def _xml(base: str, resources: Mapping[str, tuple[str, ...]]) -> bytes:
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', f'<application xmlns="{NAMESPACE}">']
     lines.append(f" <resources base={quoteattr(base + '/')}>")
-    for path, methods in _described(resources):
+    for path, methods in described(resources):
         lines.append(f"  <resource path={quoteattr(path)}>")
         for method, transaction in methods:
             lines += _method(method, transaction)
@@ -185,7 +190,7 @@ def _json(base: str, resources: Mapping[str, tuple[str, ...]]) -> bytes:
                 for method, transaction in methods
             ],
         }
-        for path, methods in _described(resources)
+        for path, methods in described(resources)
     ]
     resources_node = {"@base": base + "/", "resource": listed}
     return json.dumps({"application": {"@xmlns": NAMESPACE, "resources": resources_node}}).encode()
