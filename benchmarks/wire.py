@@ -88,6 +88,28 @@ class Established:
             if control & 1 and command[0x0100] == 0x8010 and command[0x0900] != 0xFF00:
                 return command, received
 
+    def find(self, sop_class_uid: str, identifier: bytes) -> tuple[int, int]:
+        """The status of the last answer to a C-FIND, and how many answers with a match came before it."""
+        command = _element(0x0002, _uid(sop_class_uid)) + _element(0x0100, b"\x20\x00")
+        command += _element(0x0110, b"\x01\x00") + _element(0x0700, b"\x00\x00")
+        command += _element(0x0800, b"\x00\x00")
+        self.socket.sendall(_pdu(_group(command), 3) + _pdu(identifier, 2))
+        reader = self.socket.makefile("rb", buffering=1 << 16)
+        matches = 0
+        while True:
+            kind, length = struct.unpack(">BxI", reader.read(6))
+            body, at = reader.read(length), 0
+            if kind != 4:
+                raise PeerError(f"PDU type {kind:02X}H instead of a response: {body[:8].hex(' ')}")
+            while at < length:
+                (size,) = struct.unpack_from(">I", body, at)
+                if body[at + 5] & 1:
+                    status = _numbers(body[at : at + 4 + size])[0x0900]
+                    if status not in (0xFF00, 0xFF01):
+                        return status, matches
+                    matches += 1
+                at += 4 + size
+
     def _retrieve(self, sop_class_uid: str, study_instance_uid: str, destination: bytes) -> None:
         field = b"\x21\x00" if destination else b"\x10\x00"
         command = _element(0x0002, _uid(sop_class_uid)) + _element(0x0100, field)
