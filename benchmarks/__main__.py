@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import data, report
+from benchmarks import data, queries, report
 from benchmarks.receivers import RECEIVERS
 from benchmarks.rows import ROWS
 from benchmarks.run import Report, measure
@@ -35,7 +35,14 @@ def main(arguments: list[str] | None = None) -> int:
     shown = commands.add_parser("show", help="print the tables of a JSON file")
     shown.add_argument("file", type=Path)
     shown.add_argument("--document", action="store_true", help=f"also write them into {DOCUMENT.name}")
+    searched = commands.add_parser("queries", help="measure searches and print the table")
+    searched.add_argument("--settings", default=",".join(each.name for each in queries.SETTINGS))
+    searched.add_argument("--receivers", default=",".join(RECEIVERS))
+    searched.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "dicomwire-benchmarks")
+    searched.add_argument("--document", action="store_true", help=f"also write it into {DOCUMENT.name}")
     chosen = parser.parse_args(arguments)
+    if chosen.command == "queries":
+        return _queries(chosen)
     if chosen.command == "data":
         for name in data.DATA_SETS:
             if name != "huge":
@@ -64,6 +71,20 @@ def main(arguments: list[str] | None = None) -> int:
     report.write(result, output)
     print(f"kept in {output}", file=sys.stderr)
     return _show(result, document=chosen.document)
+
+
+def _queries(chosen: argparse.Namespace) -> int:
+    found = queries.measure(
+        chosen.settings.split(","),
+        chosen.receivers.split(","),
+        chosen.folder,
+        lambda words: print(words, file=sys.stderr, flush=True),
+    )
+    table = queries.markdown(found)
+    print(table)
+    if chosen.document:
+        report.insert(table, DOCUMENT, report.SEARCHES)
+    return 0
 
 
 def _show(result: Report, *, document: bool) -> int:

@@ -12,6 +12,7 @@ from benchmarks.run import Measurement, Report
 
 START = "<!-- measured: written by `python -m benchmarks` -->"
 END = "<!-- end of measured -->"
+SEARCHES = "<!-- measured searches: written by `python -m benchmarks queries` -->"
 OURS = "dicomwire"
 
 
@@ -32,11 +33,11 @@ def write(report: Report, path: Path) -> None:
     path.write_text(json.dumps(report.as_json(), indent=1) + "\n")
 
 
-def insert(markdown: str, document: Path) -> None:
-    """Put the tables between the document's two marks."""
-    before, _, rest = document.read_text().partition(START)
+def insert(markdown: str, document: Path, start: str = START) -> None:
+    """Put the tables between the document's mark and the end mark that follows it."""
+    before, _, rest = document.read_text().partition(start)
     _, _, after = rest.partition(END)
-    document.write_text(f"{before}{START}\n\n{markdown}\n{END}{after}")
+    document.write_text(f"{before}{start}\n\n{markdown}\n{END}{after}")
 
 
 def ratios(row: Row, measurements: Sequence[Measurement], receiver: str) -> list[float]:

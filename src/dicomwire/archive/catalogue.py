@@ -116,7 +116,7 @@ class Catalogue:
 
     @contextmanager
     def reading(self, seconds: float, stop: Callable[[], bool] = lambda: False) -> Iterator[Read]:
-        """Read in the calling thread, all of it at one state of the catalogue.
+        """Read in the calling thread.
 
         seconds: how long it may take.
         Raises: Interrupted, when it takes longer, or `stop` says so.
@@ -133,7 +133,6 @@ class Catalogue:
             return found
 
         connection.set_progress_handler(over, _STEPS)
-        connection.execute("BEGIN")
         try:
             yield read
         except sqlite.OperationalError as error:
@@ -142,8 +141,6 @@ class Catalogue:
             raise Interrupted from None
         finally:
             connection.set_progress_handler(None, 0)
-            if connection.in_transaction:
-                connection.execute("COMMIT")
 
     def _reader(self) -> sqlite.Connection:
         """The calling thread's connection."""

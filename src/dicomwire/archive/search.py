@@ -151,16 +151,18 @@ class Walk:
                     branch, offset = branch + 1, offset - skipped
                     continue
             keys = len(self._plan.branches[branch].keys)
-            before = len(found)
+            exhausted = True
             for sql, parameters in self._plan.statements(branch, last):
-                rows = read(sql, (*parameters, wanted - len(found), offset))
+                room = wanted - len(found)
+                rows = read(sql, (*parameters, room, offset))
                 offset = 0
-                found += [self._found(read, row[keys:]) for row in rows]
+                found += [each for row in rows if (each := self._found(read, row[keys:])) is not None]
                 if rows:
                     last = rows[-1][:keys]  # type: ignore[assignment]
-                if len(found) >= wanted:
+                if len(rows) == room:
+                    exhausted = False
                     break
-            if len(found) < wanted or len(found) == before:
+            if exhausted:
                 branch, last = branch + 1, None
         self._branch, self._last, self._offset = branch, last, offset
         if self._left is not None:
@@ -168,19 +170,22 @@ class Walk:
         self.finished = branch >= len(self._plan.branches) or self._left == 0
         return found
 
-    def _found(self, read: Read, row: Row) -> Found:
+    def _found(self, read: Read, row: Row) -> Found | None:
+        """A match; None when what it belongs to was removed since the row was read."""
         if "series" not in self._plan.fields:
             return Found(row)
         if "instance" not in self._plan.fields:
-            return Found(self._parent(read, "study", row[0])[1:], row[1:])
+            study = self._parent(read, "study", row[0])
+            return Found(study[1:], row[1:]) if study else None
         series = self._parent(read, "series", row[0])
-        return Found(self._parent(read, "study", series[0])[1:], series[1:], row[1:])
+        study = self._parent(read, "study", series[0]) if series else series
+        return Found(study[1:], series[1:], row[1:]) if study else None
 
     def _parent(self, read: Read, table: str, key: object) -> Row:
         found = self._parents.get((table, key))
         if found is None:
             sql, parameters = self._plan.parent(table)
-            found = read(sql, (*parameters, key))[0]
+            found = next(iter(read(sql, (*parameters, key))), _NOTHING)
             if len(self._parents) >= _PARENTS:
                 self._parents.clear()
             self._parents[table, key] = found

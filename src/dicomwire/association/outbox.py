@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from dicomwire.association.connection import Connection
@@ -109,6 +110,19 @@ class Outbox:
             return False
         self._waiting.remove(message)
         return True
+
+    @contextmanager
+    def gathered(self) -> Iterator[None]:
+        """What is put within is sent together at its end."""
+        if self._pumping:
+            yield
+            return
+        self._pumping = True
+        try:
+            yield
+        finally:
+            self._pumping = False
+            self.pump()
 
     def pump(self) -> None:
         """Send as much as the transport takes."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import Protocol, TypeAlias
 
 import structlog
@@ -98,6 +99,36 @@ class Request:
             raise self.association.ended
         self.state.turns += 1
         if self.state.turns % TURN == 0:
+            await asyncio.sleep(0)
+
+    @property
+    def answered(self) -> bool:
+        """The final answer has been given."""
+        return self.state.answered
+
+    async def send_all(
+        self,
+        answers: Iterable[tuple[dimse.Response, Iterable[Buffer] | None]],
+        final: dimse.Response | None = None,
+    ) -> None:
+        """Give several answers, in one write where that is possible; waits as `send`.
+
+        Args:
+            answers: that are not final.
+            final: the one after them, if it is known already.
+
+        Raises: as `send`.
+        """
+        with self._performer.gathered():
+            messages = [self._performer.answer(self, *answer, final=False) for answer in answers]
+            if final is not None:
+                messages.append(self._performer.answer(self, final, None, final=True))
+        last = messages[-1] if messages else None
+        if last is not None:
+            await last.wait()
+        elif self.association.ended is not None:
+            raise self.association.ended
+        if final is None:
             await asyncio.sleep(0)
 
     def response(self, status: int, error_comment: str | None = None) -> dimse.Response:
@@ -365,6 +396,10 @@ class Performer:
             log.exception("service failed", **self._association.facts())
 
     # Answers
+
+    def gathered(self) -> AbstractContextManager[None]:
+        """What is answered within is written in one go."""
+        return self._outbox.gathered()
 
     def answer(
         self, request: Request, response: dimse.Response, data: Iterable[Buffer] | None, *, final: bool

@@ -159,7 +159,7 @@ def _encoded(
     if term:
         content[SPECIFIC_CHARACTER_SET] = Attribute("CS", tuple(term.split("\\")))
     plain = EXPLICIT_LITTLE if encoding.deflated else encoding
-    written = _Encoder(plain, character_set, errors).data_set(content)
+    written = Encoder(plain, character_set, errors).data_set(content)
     if not encoding.deflated:
         return written
     packer = zlib.compressobj(wbits=-15)
@@ -195,7 +195,7 @@ def _fits(text: str, codec: str) -> bool:
     return True
 
 
-class _Encoder:
+class Encoder:
     """Writes data sets in one encoding and one character set."""
 
     def __init__(self, encoding: Encoding, character_set: CharacterSet, errors: str) -> None:

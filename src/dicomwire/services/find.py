@@ -1,33 +1,29 @@
 """C-FIND of Query/Retrieve, SCP: matches stream from the catalogue to the wire (PS3.4 C.4.1, PS3.7 9.1.2).
 
 The first answers go out before the last match is known, no more are held than one page, and a C-CANCEL ends
-them at once. Text is written in the character set that the request names, else in the one configured for the
-peer, else in the study's own; a character that it lacks becomes "?".
+them. Text is written in the character set that the request names, else in the one configured for the peer,
+else in the study's own; a character that it lacks becomes "?".
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
 import structlog
 
 from dicomwire.archive.archive import Archive
-from dicomwire.archive.catalogue import Row
-from dicomwire.archive.search import Found
-from dicomwire.archive.statement import Field, Plan, plan
+from dicomwire.archive.statement import plan
 from dicomwire.association.performer import Request, Services, Sink
 from dicomwire.association.words import printable
-from dicomwire.dicom.data_set import Attribute, DataSet, decode, encode, from_json
+from dicomwire.dicom.data_set import DataSet, decode, encode
 from dicomwire.dicom.indexed import SPECIFIC_CHARACTER_SET
 from dicomwire.dimse import status
 from dicomwire.dimse.command import CFindRq, CFindRsp
 from dicomwire.errors import DataSetError, InvalidAttribute, QueryError, SearchError
+from dicomwire.services.find_answer import Answers
 from dicomwire.services.find_request import (
     LEVEL_NAMES,
-    QUERY_RETRIEVE_LEVEL,
-    RETRIEVE_AE_TITLE,
     Asked,
     Unfit,
     agreed,
@@ -42,6 +38,8 @@ __all__ = ["FIND", "answered", "services"]
 FIND: Final = {root.value.find: root for root in Root if root.value.levels}
 """Information models by the SOP class that finds in them."""
 
+
+_TOGETHER: Final = 16  # answers written in one go, and between two looks at a C-CANCEL
 
 log = structlog.get_logger()
 
@@ -77,24 +75,32 @@ async def _perform(
         _refuse(request, status.IDENTIFIER_DOES_NOT_MATCH, str(error), offending)
         return
     called = association.called_ae_title
-    retrieve_from = called if called in ae_titles else ae_titles[0]
-    answers = Answers(asked, planned, retrieve_from, asked.character_set or association.character_set or None)
-    pending = status.PENDING_WARNING if asked.unsupported else status.PENDING
+    answers = Answers(
+        asked,
+        planned,
+        called if called in ae_titles else ae_titles[0],
+        term=asked.character_set or association.character_set or None,
+        transfer_syntax_uid=request.context.transfer_syntax,
+    )
+    pending = _pending(request, status.PENDING_WARNING if asked.unsupported else status.PENDING)
+    pages = archive.searches.pages(planned, lambda: request.cancelled)
     matches = 0
     try:
-        pages = archive.searches.pages(planned, lambda: request.cancelled)
         while not (pages.finished or request.cancelled):
-            for found in await pages.next():
+            page = await pages.next()
+            for at in range(0, len(page), _TOGETHER):
                 if request.cancelled:
                     break
-                identifier = answers.encode(found, request.context.transfer_syntax)
-                await request.send(_response(request, pending), [identifier])
-                matches += 1
+                together = page[at : at + _TOGETHER]
+                matches += len(together)
+                sent = [(pending, [answers.encode(found)]) for found in together]
+                last = pages.finished and at + _TOGETHER >= len(page)
+                await request.send_all(sent, _response(request, status.SUCCESS) if last else None)
     except SearchError as error:
         _refuse(request, status.OUT_OF_RESOURCES, str(error))
         return
     final = status.CANCEL if request.cancelled else status.SUCCESS
-    log.info(
+    log.debug(
         "query answered",
         association=association.id,
         level=LEVEL_NAMES[asked.query.level],
@@ -102,7 +108,8 @@ async def _perform(
         matches=matches,
         status=status.words(status.FIND, final),
     )
-    request.respond(_response(request, final))
+    if not request.answered:
+        request.respond(_response(request, final))
 
 
 def _asked(request: Request, data: bytes | None) -> Asked:
@@ -122,74 +129,13 @@ def _asked(request: Request, data: bytes | None) -> Asked:
     return read(identifier, FIND[context.abstract_syntax], agreed(negotiated))
 
 
-class Answers:
-    """The Identifiers of one C-FIND's answers; a study and a series are read once for all their rows."""
-
-    def __init__(self, asked: Asked, planned: Plan, retrieve_from: str, character_set: str | None) -> None:
-        self._asked = asked
-        self._fields = planned.fields
-        self._character_set = character_set
-        self._fixed = DataSet()
-        for tag in asked.returned:
-            self._fixed.put(tag)
-        self._fixed.put(QUERY_RETRIEVE_LEVEL, LEVEL_NAMES[asked.query.level])
-        self._fixed.put(RETRIEVE_AE_TITLE, retrieve_from)
-        self._known: dict[str, tuple[Row, DataSet]] = {}
-
-    def encode(self, found: Found, transfer_syntax_uid: str) -> bytes:
-        """One match as bytes."""
-        answer = DataSet(self._fixed)
-        answer.update(self._of("study", found.study))
-        if "series" in self._fields:
-            answer.update(self._of("series", found.series))
-        if "instance" in self._fields:
-            answer.update(self._of("instance", found.instance))
-        stored = answer.pop(SPECIFIC_CHARACTER_SET, None)
-        term = self._character_set
-        if term is None:
-            term = "\\".join(str(value) for value in stored.values) if stored is not None else ""
-        return encode(answer, transfer_syntax_uid, character_set=term, substitute=True)
-
-    def _of(self, table: str, row: Row) -> DataSet:
-        known = self._known.get(table)
-        if known is None or known[0] is not row:
-            known = self._known[table] = row, DataSet(self._attributes(self._fields[table], row))
-        return known[1]
-
-    def _attributes(self, fields: tuple[Field, ...], row: Row) -> Iterator[tuple[int, Attribute]]:
-        texts = []
-        for field, value in zip(fields, row, strict=True):
-            if value is None or value == "":
-                continue
-            if field.json:
-                texts.append(f'"{field.tag:08X}":{value}')
-            elif isinstance(value, int) and field.vr not in ("IS", "DS"):
-                yield field.tag, Attribute(field.vr, (value,))
-            else:
-                yield field.tag, Attribute(field.vr, (str(value),))
-        for tag, attribute in from_json(f"{{{','.join(texts)}}}").items() if texts else ():
-            yield tag, _reduced(attribute, self._asked.items.get(tag))
-
-
-def _reduced(sequence: Attribute, wanted: frozenset[int] | None) -> Attribute:
-    """A sequence whose items have the requested attributes only, known or not (PS3.4 C.2.2.2.6)."""
-    if wanted is None:
-        return sequence
-    items = []
-    for item in sequence.values:
-        if isinstance(item, DataSet):
-            reduced = DataSet()
-            for tag in wanted:
-                if tag in item:
-                    reduced[tag] = item[tag]
-                else:
-                    reduced.put(tag)
-            items.append(reduced)
-    return Attribute(sequence.vr, tuple(items))
-
-
 def _response(request: Request, code: int) -> CFindRsp:
     return CFindRsp(request.command.message_id, code, affected_sop_class_uid=request.context.abstract_syntax)
+
+
+def _pending(request: Request, code: int) -> CFindRsp:
+    uid = request.context.abstract_syntax
+    return CFindRsp(request.command.message_id, code, affected_sop_class_uid=uid, data_set=True)
 
 
 def _refuse(request: Request, code: int, comment: str, offending: tuple[int, ...] = ()) -> None:
