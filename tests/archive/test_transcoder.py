@@ -194,7 +194,6 @@ async def test_too_many_waiting_jobs_are_turned_away(archive: Archive) -> None:
 
 async def test_removed_instances_are_told_as_such(archive: Archive, transcoder: Transcoder) -> None:
     one = await stored(archive, image())
-    await transcoder.frames(one, [1], EXPLICIT_VR_LITTLE_ENDIAN)
     await asyncio.to_thread(archive.remove, [one])
     os.unlink(archive.path_of(one))
     with pytest.raises(ArchiveError, match="removed"):

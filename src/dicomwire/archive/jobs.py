@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dicomwire.dicom.rendering import Rendering
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -48,4 +50,18 @@ class FramesJob:
     quality: int | None = None
 
 
-Job = TranscodeJob | FramesJob
+@dataclass(frozen=True, slots=True)
+class RenderJob:
+    """Frames, counted from 1, as one picture or animation; the answer is the file.
+
+    Attributes:
+        state: a presentation state to apply, None for none.
+    """
+
+    source: Source
+    numbers: tuple[int, ...]
+    rendering: Rendering
+    state: Source | None = None
+
+
+Job = TranscodeJob | FramesJob | RenderJob

@@ -14,21 +14,26 @@ import signal
 import socket
 import sys
 import time
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from functools import cached_property
 from mmap import ACCESS_READ, ALLOCATIONGRANULARITY, mmap
 from struct import pack
 from typing import Final, NoReturn
 
-from dicomwire.archive.jobs import FramesJob, Job, Source, TranscodeJob
+from dicomwire.archive.jobs import FramesJob, Job, RenderJob, Source, TranscodeJob
 from dicomwire.archive.workers import ANSWER, FAILED, GONE, MISSING, OK, PROGRESS, REQUEST
+from dicomwire.dicom.attributes import Attributes, read_attributes
 from dicomwire.dicom.codecs import NATIVE
 from dicomwire.dicom.convert import to_transfer_syntax
 from dicomwire.dicom.deflate import inflate
-from dicomwire.dicom.encoding import Buffer, encoding_of
+from dicomwire.dicom.encoding import EXPLICIT_LITTLE, Buffer, Encoding, encoding_of
 from dicomwire.errors import DecodeError, DicomwireError
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN
 
 try:
     from dicomwire.dicom.pixels import Pixels
+    from dicomwire.dicom.render import render
     from dicomwire.dicom.transcode import transcode
 except ImportError as error:
     _MISSING: str | None = f"{error.name} is not installed: pip install 'dicomwire[codecs]'"
@@ -37,6 +42,7 @@ else:
 
 _GATHERED: Final = 1 << 20  # bytes written at once
 _PROGRESS_INTERVAL: Final = 1.0  # seconds
+_REMEMBERED: Final = 8  # instances
 _DESCRIPTORS: Final = 1  # that come with one job at most
 
 
@@ -120,12 +126,12 @@ def _limit(memory: int) -> None:
 def _do(job: Job, descriptors: list[int], channel: _Channel) -> None:
     if _MISSING is not None and not _without_codecs(job):
         channel.answer(MISSING, _MISSING.encode())
-        return
-    with _open(job.source) as data:
-        if isinstance(job, TranscodeJob):
-            _transcode(job, data, descriptors[0], channel)
-        else:
-            _frames(job, data, channel)
+    elif isinstance(job, TranscodeJob):
+        _transcode(job, _mapped(job.source), descriptors[0], channel)
+    elif isinstance(job, FramesJob):
+        _frames(job, channel)
+    else:
+        _render(job, channel)
 
 
 def _without_codecs(job: Job) -> bool:
@@ -155,8 +161,8 @@ def _transcode(job: TranscodeJob, data: memoryview, descriptor: int, channel: _C
     channel.answer(OK, pack("<Q", length))
 
 
-def _frames(job: FramesJob, data: memoryview, channel: _Channel) -> None:
-    pixels = _pixels(job.source, data)
+def _frames(job: FramesJob, channel: _Channel) -> None:
+    pixels = _opened(job.source).pixels
     frames: list[Buffer] = []
     for number in job.numbers:
         frame: Buffer
@@ -169,32 +175,66 @@ def _frames(job: FramesJob, data: memoryview, channel: _Channel) -> None:
     channel.answer(OK, *frames)
 
 
-def _pixels(source: Source, data: memoryview) -> Pixels:
-    syntax = source.transfer_syntax_uid
-    if encoding_of(syntax).deflated:
-        return Pixels(inflate(data), EXPLICIT_VR_LITTLE_ENDIAN)
-    return Pixels(data, syntax)
+def _render(job: RenderJob, channel: _Channel) -> None:
+    image = _opened(job.source)
+    state = read_attributes(*_readable(job.state)) if job.state is not None else None
+    numbers = _renewing(job.numbers, channel)
+    channel.answer(OK, render(image.pixels, image.attributes, numbers, job.rendering, state=state))
+
+
+def _renewing(numbers: Iterable[int], channel: _Channel) -> Iterator[int]:
+    """Numbers of frames; each one taken gives time for it."""
+    for number in numbers:
+        channel.renew()
+        yield number
+
+
+class _Opened:
+    """An instance that was asked for lately: what was read of it, and the map that this is a view of."""
+
+    def __init__(self, source: Source) -> None:
+        data, self._encoding = _readable(source)
+        self._data = data
+        syntax = source.transfer_syntax_uid
+        self.pixels = Pixels(data, EXPLICIT_VR_LITTLE_ENDIAN if encoding_of(syntax).deflated else syntax)
+
+    @cached_property
+    def attributes(self) -> Attributes:
+        return read_attributes(self._data, self._encoding)
+
+
+_remembered: Final[OrderedDict[int, _Opened]] = OrderedDict()
+
+
+def _opened(source: Source) -> _Opened:
+    """A record never changes, wherever compaction puts it: what is remembered of it stays true."""
+    found = _remembered.get(source.record_id)
+    if found is None:
+        found = _remembered[source.record_id] = _Opened(source)
+        if len(_remembered) > _REMEMBERED:
+            _remembered.popitem(last=False)
+    else:
+        _remembered.move_to_end(source.record_id)
+    return found
+
+
+def _readable(source: Source) -> tuple[Buffer, Encoding]:
+    """A data set, inflated, and how it is written."""
+    encoding = encoding_of(source.transfer_syntax_uid)
+    data = _mapped(source)
+    return (inflate(data), EXPLICIT_LITTLE) if encoding.deflated else (data, encoding)
+
+
+def _mapped(source: Source) -> memoryview:
+    """A data set mapped from its segment; the map ends with the last view of it."""
+    page = source.offset // ALLOCATIONGRANULARITY * ALLOCATIONGRANULARITY
+    with open(source.path, "rb") as file:
+        length = source.offset - page + source.length
+        mapped = mmap(file.fileno(), length, access=ACCESS_READ, offset=page)
+    return memoryview(mapped)[source.offset - page :]
 
 
 def _write(descriptor: int, data: Buffer) -> None:
     view = memoryview(data)
     while len(view):
         view = view[os.write(descriptor, view) :]
-
-
-class _open:
-    """A data set mapped from its segment while a job needs it."""
-
-    def __init__(self, source: Source) -> None:
-        page = source.offset // ALLOCATIONGRANULARITY * ALLOCATIONGRANULARITY
-        with open(source.path, "rb") as file:
-            self._map = mmap(
-                file.fileno(), source.offset - page + source.length, access=ACCESS_READ, offset=page
-            )
-        self._start = source.offset - page
-
-    def __enter__(self) -> memoryview:
-        return memoryview(self._map)[self._start :]
-
-    def __exit__(self, *_: object) -> None:
-        self._map = None  # type: ignore[assignment]

@@ -16,10 +16,11 @@ from struct import unpack, unpack_from
 from typing import IO, Final
 
 from dicomwire.archive.archive import Archive, Stored
-from dicomwire.archive.jobs import FramesJob, Job, Source, TranscodeJob
+from dicomwire.archive.jobs import FramesJob, Job, RenderJob, Source, TranscodeJob
 from dicomwire.archive.workers import WorkerOptions, WorkerPool
 from dicomwire.dicom.codecs import LOSSY, NATIVE, lossless_targets
 from dicomwire.dicom.part10 import write_file_meta
+from dicomwire.dicom.rendering import Rendering
 from dicomwire.errors import ArchiveError, TranscodingError
 from dicomwire.uids import name_of
 
@@ -116,6 +117,23 @@ class Transcoder:
             frames.append(answer[position + 8 : position + 8 + length])
             position += 8 + length
         return frames
+
+    async def render(
+        self,
+        stored: Stored,
+        numbers: Sequence[int],
+        rendering: Rendering,
+        *,
+        state: Stored | None = None,
+    ) -> bytearray:
+        """Frames as one picture, or as an animation.
+
+        numbers: from 1.
+        state: a presentation state to apply.
+        Raises: as `frames`.
+        """
+        applied = self._source(state) if state is not None else None
+        return await self._run(stored, lambda source: RenderJob(source, tuple(numbers), rendering, applied))
 
     def _check(self, stored: Stored, target: str, quality: int | None) -> None:
         allowed = self.targets(stored) if quality is None else LOSSY

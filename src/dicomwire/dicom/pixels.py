@@ -20,6 +20,7 @@ from dicomwire.dicom.scan import Scan, scan
 from dicomwire.errors import TranscodingError
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN
 
+_KEPT: Final = 16 << 20  # bytes of a decoded frame that is kept for the next request
 _JPEG: Final = b"\xff\xd8"
 
 
@@ -45,6 +46,7 @@ class Pixels:
         if self.encapsulated and CODECS.get(transfer_syntax_uid) is None:
             raise TranscodingError(f"{transfer_syntax_uid} cannot be decoded")
         self._little_endian = encoding_of(transfer_syntax_uid).little_endian
+        self._decoded: tuple[int, tuple[Array, str]] | None = None  # the last one; windows change more often
         self._spans: list[FrameSpan] = []
         if self.encapsulated:
             self._spans = frame_spans(data, transfer_syntax_uid, self.scan)
@@ -79,7 +81,12 @@ class Pixels:
 
     def cells(self, number: int) -> tuple[Array, str]:
         """A frame decoded, and its photometric interpretation. Raises: FrameError, TranscodingError."""
-        return decode_frame(self.stored(number), self._syntax, self.description)
+        if self._decoded is not None and self._decoded[0] == number:
+            return self._decoded[1]
+        decoded = decode_frame(self.stored(number), self._syntax, self.description)
+        if self.encapsulated and decoded[0].nbytes <= _KEPT:
+            self._decoded = number, decoded
+        return decoded
 
     def native(self, number: int) -> bytes:
         """A frame as in Explicit VR Little Endian. Raises: FrameError, TranscodingError."""

@@ -29,6 +29,7 @@ from dicomwire.web.frames import Frames
 from dicomwire.web.metadata import Metadata
 from dicomwire.web.options import WebOptions
 from dicomwire.web.problems import Problem, answer_fault, answer_http_exception, answer_problem
+from dicomwire.web.rendered import Rendered, Thumbnail
 from dicomwire.web.resources import DecodedPath
 from dicomwire.web.retrieve import Retrieve
 from dicomwire.web.search import Search
@@ -72,6 +73,8 @@ def routes(
     retrieve = Retrieve(archive, options, transcoder)
     metadata = Metadata(archive, options)
     frames = Frames(archive, options, transcoder)
+    rendered = Rendered(archive, options, transcoder)
+    thumbnail = Thumbnail(archive, options, transcoder)
     bulk_data = BulkData(archive, options, frames)
     studies = Search(archive, options, Level.STUDY)
     series = Search(archive, options, Level.SERIES)
@@ -96,6 +99,9 @@ def routes(
         resources = BulkResources(archive, options, bulk_data, frames, pixels_only=pixels_only)
         for path in (STUDY, SERIES, INSTANCE):
             table[f"{path}/{name}"] = {"GET": resources}
+    for path in (STUDY, SERIES, INSTANCE, INSTANCE + "/frames/{frames}"):
+        table[path + "/rendered"] = {"GET": rendered}
+        table[path + "/thumbnail"] = {"GET": thumbnail}
     if options.delete:
         delete = Delete(archive)
         for path in (STUDY, SERIES, INSTANCE):

@@ -1,0 +1,120 @@
+"""Colour images as RGB of 8 bits (PS3.3 C.7.6.3.1.2, C.7.6.3.1.5, C.7.9)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy
+
+from dicomwire.dicom.arrays import Array
+from dicomwire.dicom.attributes import Attributes
+from dicomwire.dicom.grayscale import Gray
+from dicomwire.dicom.pixel_description import PixelDescription
+from dicomwire.errors import TranscodingError
+
+# PS3.3 C.7.6.3.1.2: R, G and B of luminance and the two chrominances, which are counted from their middle
+_FROM_YBR: Final = numpy.array([[1.0, 0.0, 1.402], [1.0, -0.344136, -0.714136], [1.0, 1.772, 0.0]])
+_PALETTES: Final = ("Red", "Green", "Blue")
+
+
+def render_colour(cells: Array, photometric: str, description: PixelDescription, image: Attributes) -> Gray:
+    """RGB of one frame, of shape (rows, columns, 3).
+
+    Raises: TranscodingError, for colours that nobody uses any more.
+    """
+    if photometric == "PALETTE COLOR":
+        return _palette(cells[..., 0], description, image)
+    if cells.shape[2] != 3:
+        raise TranscodingError(f"{photometric} with {cells.shape[2]} samples cannot be rendered")
+    octets = _eight_bits(cells, description)
+    if photometric == "RGB":
+        return octets
+    if photometric in ("YBR_FULL", "YBR_PARTIAL"):
+        values = octets.astype(numpy.float32) - numpy.array([0, 128, 128], numpy.float32)
+        if photometric == "YBR_PARTIAL":
+            values[..., 0] = (values[..., 0] - 16) * (255 / 219)
+            values[..., 1:] *= 255 / 224
+        rgb = values @ _FROM_YBR.T.astype(numpy.float32)
+        return numpy.asarray(numpy.clip(rgb + 0.5, 0, 255), numpy.uint8)
+    raise TranscodingError(f"{photometric} cannot be rendered")
+
+
+def _eight_bits(cells: Array, description: PixelDescription) -> Gray:
+    stored = description.bits_stored
+    if description.bits_allocated == 8 and stored == 8:
+        return cells.view(numpy.uint8)
+    down = description.high_bit + 1 - stored
+    numbers = cells.astype(numpy.uint32) >> down & (1 << stored) - 1
+    if stored >= 8:
+        return (numbers >> stored - 8).astype(numpy.uint8)
+    return (numbers * 255 // ((1 << stored) - 1)).astype(numpy.uint8)
+
+
+def _palette(cells: Array, description: PixelDescription, image: Attributes) -> Gray:
+    planes = []
+    for name in _PALETTES:
+        descriptor = image.words(f"{name}PaletteColorLookupTableDescriptor")
+        if len(descriptor) < 3:
+            raise TranscodingError(f"PALETTE COLOR without a descriptor for {name} (PS3.3 C.7.6.3.1.5)")
+        count, first, bits = descriptor[0] or 1 << 16, descriptor[1], descriptor[2]
+        if first > 0x7FFF and description.signed:
+            first -= 1 << 16
+        entries = _entries(image, name, count, bits)
+        index = cells.astype(numpy.int64) - first
+        planes.append(entries[numpy.clip(index, 0, len(entries) - 1)])
+    return numpy.stack(planes, axis=-1)
+
+
+def _entries(image: Attributes, name: str, count: int, bits: int) -> Gray:
+    """The entries of one colour, as octets."""
+    data = image.octets(f"{name}PaletteColorLookupTableData")
+    if not data:
+        words = _expanded(image.words(f"Segmented{name}PaletteColorLookupTableData"), count)
+        numbers = numpy.array(words or [0], numpy.uint32)
+    elif len(data) >= 2 * count:
+        numbers = numpy.frombuffer(data, "<u2", count).astype(numpy.uint32)
+    else:  # two entries of 8 bits in a word
+        return numpy.frombuffer(data, numpy.uint8)[:count]
+    # Tables of 16 bits with entries of 8, as some writers have them, tell so by their values
+    return (numbers >> 8 if bits > 8 and int(numbers.max()) > 255 else numbers).astype(numpy.uint8)
+
+
+def _expanded(words: list[int], count: int) -> list[int]:
+    """A segmented table (PS3.3 C.7.9.2): discrete, linear and indirect segments."""
+    out: list[int] = []
+    position = 0
+    while position + 1 < len(words) and len(out) < count:
+        opcode, length = words[position], words[position + 1]
+        if opcode == 0:
+            out += words[position + 2 : position + 2 + length]
+            position += 2 + length
+        elif opcode == 1 and position + 2 < len(words) and out:
+            out += _ramp(out[-1], words[position + 2], length)
+            position += 3
+        elif opcode == 2 and position + 3 < len(words):
+            offset = words[position + 2] | words[position + 3] << 16
+            out += _segments(words, offset // 2, length, out[-1] if out else 0)
+            position += 4
+        else:
+            break
+    return out[:count]
+
+
+def _segments(words: list[int], position: int, segments: int, last: int) -> list[int]:
+    """Segments that an indirect one repeats; they are discrete or linear."""
+    out: list[int] = []
+    for _ in range(segments):
+        if position + 2 >= len(words):
+            break
+        opcode, length = words[position], words[position + 1]
+        if opcode == 0:
+            out += words[position + 2 : position + 2 + length]
+            position += 2 + length
+        else:
+            out += _ramp(out[-1] if out else last, words[position + 2], length)
+            position += 3
+    return out
+
+
+def _ramp(start: int, end: int, length: int) -> list[int]:
+    return [start + (end - start) * step // max(length, 1) for step in range(1, length + 1)]

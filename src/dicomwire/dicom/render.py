@@ -1,0 +1,165 @@
+"""A stored frame as people look at it (PS3.18 8.3.5, PS3.4 N.2).
+
+Grayscale or colour pipeline, presentation state, viewport, annotations, colour profile, file format: one
+frame at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+import imagecodecs
+import numpy
+from PIL import Image, ImageDraw, ImageFont
+
+from dicomwire.dicom.attributes import Attributes
+from dicomwire.dicom.colour import render_colour
+from dicomwire.dicom.grayscale import Gray, pipeline_of, render_gray
+from dicomwire.dicom.picture import encode_picture, encode_pictures
+from dicomwire.dicom.pixels import Pixels
+from dicomwire.dicom.presentation_state import present
+from dicomwire.dicom.rendering import Rendering, Viewport
+from dicomwire.errors import TranscodingError
+
+_DEFAULT_RATE: Final = 10.0  # frames a second, where the image does not say
+_LARGEST: Final = 1 << 28  # pixels of a result
+
+_ANNOTATIONS: Final = {
+    "patient": ("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
+    "technique": (
+        *("Modality", "StudyDate", "StudyDescription", "SeriesDescription", "KVP", "XRayTubeCurrent"),
+        *("SliceThickness", "RepetitionTime", "EchoTime"),
+    ),
+}
+
+
+def render(
+    pixels: Pixels,
+    image: Attributes,
+    numbers: Iterable[int],
+    rendering: Rendering,
+    *,
+    state: Attributes | None = None,
+) -> bytes:
+    """Frames as one file: a picture, or an animation of several.
+
+    image: the attributes of the data set that `pixels` are of.
+    numbers: of the frames, from 1.
+    state: a presentation state to apply.
+    Raises: FrameError, TranscodingError.
+    """
+    if rendering.animated:
+        return encode_pictures(_frames(pixels, image, numbers, rendering, state), rendering, _rate(image))
+    levels = render_frame(pixels, image, next(iter(numbers)), rendering, state=state)
+    levels, profile = _profiled(levels, image, rendering.icc_profile)
+    return encode_picture(levels, rendering, profile)
+
+
+def render_frame(
+    pixels: Pixels,
+    image: Attributes,
+    number: int,
+    rendering: Rendering,
+    *,
+    state: Attributes | None = None,
+) -> Gray:
+    """Gray levels or RGB of one frame, of shape (rows, columns) or (rows, columns, 3)."""
+    cells, photometric = pixels.cells(number)
+    if photometric.startswith("MONOCHROME") or (cells.shape[2] == 1 and photometric != "PALETTE COLOR"):
+        pipeline = pipeline_of(image, number, state)
+        if rendering.window is not None:
+            pipeline = pipeline.windowed(rendering.window)
+        padding = image.number("PixelPaddingValue")
+        levels = render_gray(cells, pixels.description, pipeline, padding=padding)
+    else:
+        levels = render_colour(cells, photometric, pixels.description, image)
+    if state is not None:
+        levels = present(levels, image, number, state)
+    if rendering.viewport is not None:
+        levels = _viewed(levels, rendering.viewport)
+    if rendering.annotations:
+        levels = _annotated(levels, image, rendering.annotations)
+    return levels
+
+
+def _frames(
+    pixels: Pixels,
+    image: Attributes,
+    numbers: Iterable[int],
+    rendering: Rendering,
+    state: Attributes | None,
+) -> Iterator[Gray]:
+    for number in numbers:
+        yield render_frame(pixels, image, number, rendering, state=state)
+
+
+def _rate(image: Attributes) -> float:
+    """Frames a second (PS3.3 C.7.6.5)."""
+    if time := image.number("FrameTime"):
+        return 1000.0 / time
+    return image.number("RecommendedDisplayFrameRate") or image.number("CineRate") or _DEFAULT_RATE
+
+
+def _viewed(levels: Gray, viewport: Viewport) -> Gray:
+    """The part of an image that is asked for, as large as the viewport can show it whole."""
+    rows, columns = levels.shape[:2]
+    left, top = min(viewport.x, columns), min(viewport.y, rows)
+    right = min(left + viewport.source_width, columns) if viewport.source_width else columns
+    bottom = min(top + viewport.source_height, rows) if viewport.source_height else rows
+    if right - left <= 0 or bottom - top <= 0:
+        raise TranscodingError(f"the viewport shows nothing of an image of {columns} by {rows} pixels")
+    scale = min(viewport.width / (right - left), viewport.height / (bottom - top))
+    size = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
+    if size[0] * size[1] > _LARGEST:
+        raise TranscodingError(f"{size[0]} by {size[1]} pixels; at most {_LARGEST} are made")
+    method = Image.Resampling.BILINEAR if scale >= 1 else Image.Resampling.BOX
+    picture = Image.fromarray(numpy.ascontiguousarray(levels))
+    scaled = numpy.asarray(picture.resize(size, method, box=(left, top, right, bottom)))
+    if viewport.mirrored:
+        scaled = scaled[:, ::-1]
+    return scaled[::-1] if viewport.flipped else scaled
+
+
+def _annotated(levels: Gray, image: Attributes, kinds: Sequence[str]) -> Gray:
+    """Text in the upper corners: the patient's to the left, the technique's to the right."""
+    picture = Image.fromarray(numpy.ascontiguousarray(levels))
+    draw = ImageDraw.Draw(picture)
+    size = max(9, min(picture.size) // 36)
+    font = ImageFont.load_default(size)
+    ink = 255 if picture.mode == "L" else (255, 255, 255)
+    shadow = 0 if picture.mode == "L" else (0, 0, 0)
+    for kind in kinds:
+        words = [text for keyword in _ANNOTATIONS[kind] if (text := image.text(keyword))]
+        if not words:
+            continue
+        right = kind == "technique"
+        draw.multiline_text(
+            (picture.size[0] - 4 if right else 4, 4),
+            "\n".join(words),
+            fill=ink,
+            font=font,
+            anchor="ra" if right else "la",
+            align="right" if right else "left",
+            stroke_width=1,
+            stroke_fill=shadow,
+        )
+    return numpy.asarray(picture)
+
+
+def _profiled(levels: Gray, image: Attributes, wanted: str) -> tuple[Gray, bytes]:
+    """Colours for a profile, and the profile (PS3.3 C.11.15)."""
+    if wanted == "no" or levels.ndim == 2:
+        return levels, b""
+    own = image.octets("ICCProfile") or image.item("OpticalPathSequence").octets("ICCProfile")
+    if wanted == "yes":
+        return levels, own or bytes(imagecodecs.cms_profile("srgb"))
+    target = bytes(imagecodecs.cms_profile(wanted))
+    source = own or bytes(imagecodecs.cms_profile("srgb"))
+    try:
+        converted = imagecodecs.cms_transform(
+            numpy.ascontiguousarray(levels), source, target, colorspace="rgb", outcolorspace="rgb"
+        )
+    except (RuntimeError, ValueError) as error:
+        raise TranscodingError(f"the image's ICC profile cannot be used: {error}") from None
+    return numpy.asarray(converted, numpy.uint8), target

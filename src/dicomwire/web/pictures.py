@@ -1,0 +1,156 @@
+"""Which pictures a rendered resource has, and in which media types (PS3.18 8.7.4, 10.4.1.1.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from dicomwire.archive.archive import Archive, Stored
+from dicomwire.dicom.attributes import Attributes, read_attributes
+from dicomwire.dicom.codecs import CODECS
+from dicomwire.dicom.encoding import encoding_of
+from dicomwire.dicom.rendering import GIF, MP4
+from dicomwire.errors import DataSetError
+from dicomwire.web.layout import inflated
+from dicomwire.web.media_types import MULTIPART_RELATED, Accept, Wanted
+from dicomwire.web.problems import Problem
+
+STILLS: Final = ("image/jpeg", "image/png", "image/gif", "image/jp2", "image/jxl")
+"""Media types of single pictures, the default first."""
+
+ANIMATIONS: Final = (GIF, MP4)
+
+PRESENTATION_STATES: Final = frozenset(f"1.2.840.10008.5.1.4.1.1.11.{number}" for number in (1, 2, 3))
+"""Grayscale, colour and pseudo-colour softcopy presentation states."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture.
+
+    Attributes:
+        stored: the image.
+        numbers: its frames; more than one for an animation.
+        state: a presentation state to apply.
+    """
+
+    stored: Stored
+    numbers: tuple[int, ...]
+    state: Stored | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How pictures leave."""
+
+    multipart: bool
+    media_type: str
+    pictures: tuple[Picture, ...]
+
+    @property
+    def animated(self) -> bool:
+        return any(len(picture.numbers) > 1 for picture in self.pictures)
+
+
+def is_image(stored: Stored) -> bool:
+    """It has pixels that can be decoded."""
+    return bool(
+        stored.rows
+        and stored.columns
+        and stored.pixel_data_offset is not None
+        and stored.transfer_syntax_uid in CODECS
+    )
+
+
+def choose_form(
+    accept: Accept, images: Sequence[Picture], *, frames: tuple[int, ...] | None = None
+) -> Form | None:
+    """What answers a request; None when nothing that is accepted can.
+
+    images: one for each image, with all its frames.
+    frames: those that were asked for by number; None for a whole instance, series or study.
+    """
+    return accept.choose(lambda wanted: _offer(wanted, accept, images, frames))
+
+
+def offered(images: Sequence[Picture], frames: tuple[int, ...] | None) -> list[str]:
+    """Words for a 406."""
+    kinds = [*STILLS, MP4] if any(len(one.numbers) > 1 for one in images) and not frames else list(STILLS)
+    multipart = [f'{MULTIPART_RELATED}; type="{kind}"' for kind in kinds]
+    return [*kinds, *multipart] if len(images) == 1 and len(frames or (1,)) == 1 else multipart
+
+
+def referenced(archive: Archive, state: Stored) -> list[Picture]:
+    """The images that a presentation state is for, those that the archive has.
+
+    Raises: Problem 404, when it has none of them.
+    """
+    pictures = []
+    for uid, numbers in _references(archive, state):
+        for stored in archive.plan(instance=uid):
+            if is_image(stored):
+                every = tuple(range(1, stored.number_of_frames + 1))
+                pictures.append(Picture(stored, numbers or every, state))
+    if not pictures:
+        raise Problem(404, "the presentation state refers to no image that is stored here")
+    return pictures
+
+
+def _references(archive: Archive, state: Stored) -> list[tuple[str, tuple[int, ...]]]:
+    with archive.open_stored(state) as opened:
+        data = inflated(opened.view[state.data_set_offset :], state.transfer_syntax_uid)
+        encoding = encoding_of(
+            "" if encoding_of(state.transfer_syntax_uid).deflated else state.transfer_syntax_uid
+        )
+        try:
+            attributes = read_attributes(data, encoding)
+        except DataSetError as error:
+            raise Problem(404, f"the presentation state cannot be read: {error}") from None
+    return [
+        (reference.text("ReferencedSOPInstanceUID"), _numbers(reference))
+        for series in attributes.items("ReferencedSeriesSequence")
+        for reference in series.items("ReferencedImageSequence")
+        if reference.text("ReferencedSOPInstanceUID")
+    ]
+
+
+def _numbers(reference: Attributes) -> tuple[int, ...]:
+    return tuple(int(number) for number in reference.numbers("ReferencedFrameNumber"))
+
+
+def _offer(
+    wanted: Wanted, accept: Accept, images: Sequence[Picture], frames: tuple[int, ...] | None
+) -> Form | None:
+    for media_type in (*STILLS, MP4):
+        if not wanted.part.matches(media_type):
+            continue
+        pictures = _pictures(media_type, images, frames, alone=wanted.single)
+        if wanted.single and len(pictures) == 1 and accept.allows(media_type, multipart=False):
+            return Form(False, media_type, pictures)
+        pictures = _pictures(media_type, images, frames, alone=False)
+        if wanted.multipart and pictures and accept.allows(media_type, multipart=True):
+            return Form(True, media_type, pictures)
+    return None
+
+
+def _pictures(
+    media_type: str, images: Sequence[Picture], frames: tuple[int, ...] | None, *, alone: bool
+) -> tuple[Picture, ...]:
+    """The pictures of a media type; a film of one frame is none.
+
+    alone: one picture has to stand for an image of several frames, if need be.
+    """
+    if frames is not None:
+        image = images[0]
+        chosen = tuple(Picture(image.stored, (number,), image.state) for number in frames)
+        return () if media_type == MP4 else chosen
+    if media_type == MP4:
+        return tuple(image for image in images if len(image.numbers) > 1)
+    if media_type == GIF:
+        return tuple(images)
+    if alone:
+        return tuple(Picture(image.stored, image.numbers[:1], image.state) for image in images)
+    return tuple(
+        Picture(image.stored, (number,), image.state) for image in images for number in image.numbers
+    )

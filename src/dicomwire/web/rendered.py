@@ -1,0 +1,171 @@
+"""WADO-RS: rendered resources and thumbnails (PS3.18 10.4.1.1.3, 10.4.1.1.4, 8.3.5, 8.7.4).
+
+Pictures are made by worker processes, a few ahead of the client. A rendered presentation state is the image
+that it refers to, as the state has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Final
+
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dicomwire.archive.archive import Archive, Stored
+from dicomwire.archive.transcoder import Transcoder
+from dicomwire.dicom.rendering import Rendering, Viewport
+from dicomwire.errors import TranscodingError, WorkersBusy
+from dicomwire.web.awaited import AsyncChunks, AwaitedResponse, ahead
+from dicomwire.web.conditional import entity_tag, not_modified
+from dicomwire.web.frames import frame_numbers
+from dicomwire.web.media_types import accept_of, not_acceptable
+from dicomwire.web.multipart import PartWriter
+from dicomwire.web.options import WebOptions
+from dicomwire.web.pictures import (
+    PRESENTATION_STATES,
+    Form,
+    Picture,
+    choose_form,
+    is_image,
+    offered,
+    referenced,
+)
+from dicomwire.web.plans import instance_url_of, planned
+from dicomwire.web.problems import Problem
+from dicomwire.web.rendering_parameters import rendering_of, viewport_of
+from dicomwire.web.resources import base_url
+
+log = structlog.get_logger()
+
+_AHEAD: Final = 4  # pictures under way at once for one client
+_THUMBNAIL: Final = Viewport(256, 256)
+
+
+class Rendered:
+    """Endpoint of GET on .../rendered of studies, series, instances and frames."""
+
+    def __init__(self, archive: Archive, options: WebOptions, transcoder: Transcoder) -> None:
+        self._archive = archive
+        self._options = options
+        self._transcoder = transcoder
+
+    async def __call__(self, request: Request) -> Response:
+        rendering = rendering_of(request.query_params)
+        accept = accept_of(request)
+        frames: tuple[int, ...] | None = None
+        if "frames" in request.path_params:
+            frames = tuple(frame_numbers(request.path_params["frames"]))
+        plan = planned(request, self._archive)
+        images = self._images(plan)
+        form = choose_form(accept, images, frames=frames) if images else None
+        if form is None:
+            raise not_acceptable(
+                accept, offered(images, frames) if images else ["no picture: there is no image in it"]
+            )
+        _check_numbers(form)
+        base = base_url(request, self._options)
+        rendering = replace(rendering, media_type=form.media_type, animated=form.animated)
+        tag = entity_tag(
+            [picture.stored for picture in form.pictures] + plan, repr(form.multipart), repr(rendering), base
+        )
+        if (unchanged := not_modified(request, tag)) is not None:
+            return unchanged
+        headers = {"ETag": tag}
+        if form.multipart:
+            writer = PartWriter(form.media_type)
+            chunks = self._parts(form, rendering, writer, base)
+            return AwaitedResponse(chunks, content_type=writer.content_type, headers=headers)
+        body = await self._render(form.pictures[0], rendering)
+        return Response(bytes(body), media_type=form.media_type, headers=headers)
+
+    def _images(self, plan: Sequence[Stored]) -> list[Picture]:
+        """The images of a plan with all their frames; for one presentation state those that it is for."""
+        if len(plan) == 1 and plan[0].sop_class_uid in PRESENTATION_STATES:
+            return referenced(self._archive, plan[0])
+        return [
+            Picture(stored, tuple(range(1, stored.number_of_frames + 1)))
+            for stored in plan
+            if is_image(stored)
+        ]
+
+    async def _render(self, picture: Picture, rendering: Rendering) -> bytearray:
+        """Raises: Problem 406, when the image cannot be decoded; 503, when too many wait."""
+        try:
+            return await self._transcoder.render(
+                picture.stored, picture.numbers, rendering, state=picture.state
+            )
+        except TranscodingError as error:
+            raise Problem(406, f"the image cannot be rendered: {error}") from None
+        except WorkersBusy as error:
+            raise Problem(503, str(error), {"Retry-After": "5"}) from None
+
+    async def _parts(self, form: Form, rendering: Rendering, writer: PartWriter, base: str) -> AsyncChunks:
+        """A part for each picture; those that cannot be made are left out, unless it is all of them."""
+
+        async def made(picture: Picture) -> bytearray | Problem:
+            one = replace(rendering, animated=len(picture.numbers) > 1)
+            try:
+                return await self._render(picture, one)
+            except Problem as problem:
+                return problem
+
+        sent = False
+        failed: Problem | None = None
+        async with aclosing(ahead(made, form.pictures, _AHEAD)) as results:
+            remaining = iter(form.pictures)
+            async for result in results:
+                picture = next(remaining)
+                if isinstance(result, Problem):
+                    failed = result
+                    log.warning("web.not_rendered", record=picture.stored.record_id, error=result.detail)
+                    continue
+                sent = True
+                yield writer.head(form.media_type, location=_location(base, picture)) + bytes(result)
+        if failed is not None and not sent:
+            raise failed
+        yield writer.tail
+
+
+class Thumbnail(Rendered):
+    """Endpoint of GET on .../thumbnail: the image in the middle, small."""
+
+    async def __call__(self, request: Request) -> Response:
+        viewport = viewport_of(request.query_params.get("viewport")) or _THUMBNAIL
+        accept = accept_of(request)
+        images = self._images(planned(request, self._archive))
+        if not images:
+            raise Problem(404, "there is no image to make a thumbnail of")
+        image = images[len(images) // 2]
+        numbers = image.numbers[len(image.numbers) // 2 :][:1]
+        if "frames" in request.path_params:
+            numbers = tuple(frame_numbers(request.path_params["frames"]))[:1]
+        one = Picture(image.stored, numbers, image.state)
+        form = choose_form(accept, [one])
+        if form is None or form.multipart:
+            raise not_acceptable(accept, offered([one], None)[:5])
+        _check_numbers(form)
+        rendering = Rendering(media_type=form.media_type, viewport=viewport)
+        tag = entity_tag([image.stored], repr(numbers), repr(rendering))
+        if (unchanged := not_modified(request, tag)) is not None:
+            return unchanged
+        body = await self._render(one, rendering)
+        return Response(bytes(body), media_type=form.media_type, headers={"ETag": tag})
+
+
+def _check_numbers(form: Form) -> None:
+    """Raises: Problem 404, when a frame does not exist."""
+    for picture in form.pictures:
+        count = picture.stored.number_of_frames
+        if (highest := max(picture.numbers)) > count:
+            raise Problem(404, f"there is no frame {highest}; the instance has {count}")
+
+
+def _location(base: str, picture: Picture) -> str:
+    url = instance_url_of(base, picture.stored)
+    if len(picture.numbers) == 1 and picture.stored.number_of_frames > 1:
+        return f"{url}/frames/{picture.numbers[0]}/rendered"
+    return f"{url}/rendered"
