@@ -221,3 +221,21 @@ async def test_a_large_instance_is_found_and_read_as_soon_as_it_is_answered(tmp_
     await done.wait()
     assert seen == [data]
     await archive.stop()
+
+
+async def test_an_id_is_not_used_again_when_the_clock_goes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tombstone that names it would bury the new instance with the next rebuild."""
+    archive = opened(tmp_path)
+    await offer(archive, data_set("1.2.1"), "1.2.1")
+    await offer(archive, data_set("1.2.2"), "1.2.2")
+    (removed,) = archive.plan(instance="1.2.2")
+    archive.remove([removed])
+    await archive.stop()
+    monkeypatch.setattr("dicomwire.archive.committer.time.time_ns", lambda: 10**18)
+    archive = opened(tmp_path)
+    await offer(archive, data_set("1.2.3"), "1.2.3")
+    (stored,) = archive.plan(instance="1.2.3")
+    assert stored.record_id > removed.record_id
+    await archive.stop()

@@ -10,6 +10,7 @@ import pytest
 
 from dicomwire.archive import compaction
 from dicomwire.archive.archive import Archive, ArchiveOptions
+from dicomwire.archive.catalogue import Catalogue
 from dicomwire.archive.committer import Committer
 from dicomwire.archive.maintenance import rebuild, verify
 from dicomwire.archive.records import SEGMENT_HEADER, Kind, Unwritten, batches, identity_of
@@ -129,6 +130,34 @@ async def test_a_catalogue_from_before_the_compaction_finds_what_was_moved(tmp_p
     assert read(archive, "1.2.2") == data_set("1.2.2")
     await archive.stop()
     assert list(verify(tmp_path / "data")) == []
+
+
+@pytest.mark.parametrize("step", ["unlink", "forget_segment"])
+async def test_a_crash_around_the_unlinking_brings_nothing_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    archive = await stored(tmp_path / "data", "1.2.1", pixels=LARGE)
+    await offer(archive, data_set("1.2.2"), "1.2.2")
+    await archive.stop()
+    archive = opened(tmp_path / "data")
+    archive.remove(archive.plan(instance="1.2.1"))
+
+    def crashed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path if step == "unlink" else Catalogue, step, crashed)
+        with pytest.raises(KeyboardInterrupt):
+            archive.compact()
+    shutil.copytree(tmp_path / "data", tmp_path / "crashed")
+    await archive.stop()
+    archive = opened(tmp_path / "crashed")
+    assert archive.damage == ()
+    assert [each.sop_instance_uid for each in archive.plan()] == ["1.2.2"]
+    assert read(archive, "1.2.2") == data_set("1.2.2")
+    archive.compact()
+    await archive.stop()
+    assert rebuild(tmp_path / "crashed") == (1, ())
 
 
 async def test_what_is_removed_while_it_waits_to_be_moved_is_not_moved(

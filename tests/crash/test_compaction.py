@@ -19,9 +19,9 @@ from tests.archive.test_archive import data_set, offer
 from tests.crash.disk import Disk
 
 OPTIONS = ArchiveOptions(segment_size=1 << 19, free_space=0)
-COUNT = 200  # instances of 10 KB, in some segments
-ROUNDS = 3
-MOMENTS = (0.0, 0.12)  # seconds after its start that a compaction is ended; all of it takes about the last
+COUNT = 400  # instances of 10 KB, in some segments
+ROUNDS = 4
+MOMENTS = (0.0, 0.03)  # seconds after its start that a compaction is ended; all of it takes about the last
 
 COMPACT = """
 import sys

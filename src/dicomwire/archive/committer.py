@@ -25,7 +25,7 @@ from dicomwire.archive.arrival import CONFLICT, REJECTED, Arrival, accepted, out
 from dicomwire.archive.catalogue import Catalogue, DatabaseError
 from dicomwire.archive.comparison import equal
 from dicomwire.archive.records import Unwritten, encode_batch, tombstone
-from dicomwire.archive.segments import EXTENT, SegmentReader, SegmentWriter, write_all
+from dicomwire.archive.segments import EXTENT, SegmentReader, SegmentWriter, last_written, write_all
 from dicomwire.archive.values import ArchiveOptions, Outcome, Stored, Verdict
 from dicomwire.errors import ArchiveError
 
@@ -36,6 +36,7 @@ _CLOSED = "The archive is closed"
 _BATCH_BYTES = 32 << 20  # one batch's payload, so that answers do not wait for a whole queue
 _BATCH_RECORDS = 256
 _FRESH = 0.1  # seconds that the free space of the disk is taken as known
+_MICROSECOND = 1000  # ns; record ids count microseconds
 _IDLE = 0.02  # seconds without an arrival before space is prepared
 
 
@@ -81,7 +82,7 @@ class Committer:
         self._next_segment = next_segment
         self._numbers = threading.Lock()
         self._entrance = threading.Lock()  # nothing enters the queue behind the end
-        self._last_id = catalogue.newest()
+        self._last_id = max(catalogue.newest(), last_written(folder) // _MICROSECOND)
         self._broken = ""
         self._ended = False
         self._asked = -_FRESH
@@ -320,7 +321,7 @@ class Committer:
             self._discard(arrivals)
             return refusal
         for arrival in arrivals:
-            self._last_id = max(self._last_id + 1, time.time_ns() // 1000)
+            self._last_id = max(self._last_id + 1, time.time_ns() // _MICROSECOND)
             arrival.entry.record_id = self._last_id
         try:
             reached = [seal(arrival) for arrival in arrivals if arrival.own is not None]

@@ -2,7 +2,7 @@
 
 A moved record keeps its id, origin and time of reception. Tombstones move too: the record that they bury may
 lie in any segment, and would rise with the next rebuild. The order is copy, fdatasync, a commit that is on
-the disk, unlink; whatever is cut short is found whole by recovery.
+the disk, unlink, forget; whatever is cut short is found whole by recovery.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from dicomwire.archive.records import (
     record_ids,
     tombstone,
 )
-from dicomwire.archive.segments import Mapping, name_of
+from dicomwire.archive.segments import Mapping, name_of, sync_folder
 from dicomwire.archive.values import Stored
 from dicomwire.errors import ArchiveError
 
@@ -161,7 +161,7 @@ def _chunks(moved: Sequence[Unwritten]) -> Iterator[list[Unwritten]]:
 
 def _move(committer: Committer, number: int, chunk: Sequence[Unwritten]) -> None:
     """Copy records that are still there under their own ids, with one sync."""
-    with committer.indexing() as catalogue:
+    with committer.indexing(durable=True) as catalogue:
         alive = [record for record in chunk if catalogue.segment_of(record.record_id) == number]
         if not alive:
             return
@@ -172,14 +172,20 @@ def _move(committer: Committer, number: int, chunk: Sequence[Unwritten]) -> None
 
 
 def _drop(committer: Committer, number: int, buried: Sequence[int]) -> bool:
-    """Unlink a segment that nothing lives in; False when something does."""
+    """Unlink a segment that nothing lives in; False when something does.
+
+    The catalogue forgets it last: a segment that is there but not known would be taken for a new one, and
+    what was removed from it would be back.
+    """
     with committer.indexing(durable=True) as catalogue:
         if catalogue.in_segment(number):
             return False
         if buried:
             place, _ = committer.append([tombstone(buried)])
             catalogue.reached(*place)
-        catalogue.forget_segment(number)
     committer.reader.forget(number)
     (committer.folder / name_of(number)).unlink()
+    sync_folder(committer.folder)
+    with committer.indexing() as catalogue:
+        catalogue.forget_segment(number)
     return True

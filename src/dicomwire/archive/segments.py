@@ -233,3 +233,11 @@ class OpenStored:
 def numbers_in(folder: Path) -> list[int]:
     """The numbers of the segments in a folder, in order."""
     return sorted(int(path.stem) for path in folder.glob("*.seg") if path.stem.isdecimal())
+
+
+def last_written(folder: Path) -> int:
+    """When a segment was written last, in nanoseconds since 1970; 0 without any.
+
+    No record id of before is later, also of records that are removed, should the clock go back.
+    """
+    return max((path.stat().st_mtime_ns for path in folder.glob("*.seg")), default=0)
