@@ -14,10 +14,11 @@ from math import inf
 
 import structlog
 
-from dicomwire.access.identity import Accepted, Credentials, Identity, Refused, Verifier
+from dicomwire.access.identity import Accepted, Credentials, Refused, Verifier
 from dicomwire.association import admission
 from dicomwire.association.admission import Admission, Census, Refusal
-from dicomwire.association.association import Agreement, Association
+from dicomwire.association.agreement import Agreement, implementation
+from dicomwire.association.association import Association
 from dicomwire.association.connection import Connection, receive_buffer
 from dicomwire.association.memo import Answer, Memo, answer
 from dicomwire.association.options import AcceptorOptions, ProxyProtocol
@@ -36,8 +37,6 @@ from dicomwire.upper_layer.events import (
     Violation,
 )
 from dicomwire.upper_layer.items import (
-    ImplementationClassUID,
-    ImplementationVersionName,
     UserIdentityAc,
     UserIdentityRq,
 )
@@ -395,14 +394,7 @@ class Arrival:
         log.info(
             "association accepted",
             **association.facts(),
-            contexts=len(negotiation.accepted),
-            refused=[printable(words) for words in refused],
-            implementation=printable(
-                f"{association.implementation_class_uid} {association.implementation_version_name}".strip()
-            ),
-            maximum_length=negotiation.maximum_length_to_send,
-            user=printable(verdict.identity.name) if verdict.identity is not None else None,
-            identity=_described(verdict.identity),
+            **association.agreement.described(),
             tls=connection.tls.describe() if connection.tls is not None else None,
         )
         connection.flush()
@@ -415,9 +407,7 @@ class Arrival:
         verdict: Accepted,
         refused: tuple[str, ...],
     ) -> Association:
-        acceptor, items = self._acceptor, request.user_information
-        uid = user_item(items, ImplementationClassUID)
-        name = user_item(items, ImplementationVersionName)
+        acceptor = self._acceptor
         agreement = Agreement(
             called_ae_title=request.called_ae_title,
             calling_ae_title=request.calling_ae_title,
@@ -425,8 +415,7 @@ class Arrival:
             maximum_length=negotiation.maximum_length_to_send,
             invoke=negotiation.window.performed,
             perform=negotiation.window.invoked,
-            implementation_class_uid=uid.uid if uid is not None else "",
-            implementation_version_name=name.name if name is not None else "",
+            implementation=implementation(request.user_information),
             identity=verdict.identity,
             refused=refused,
             character_set=admitted.peer.character_set if admitted.peer is not None else None,
@@ -493,10 +482,3 @@ class Arrival:
 
     def _log(self, event: str, *, reason: str, **facts: str | int) -> None:
         log.info(event, **self._facts(), reason=printable(reason), **facts)
-
-
-def _described(identity: Identity | None) -> dict[str, str] | None:
-    """An identity, fit for the log."""
-    if identity is None:
-        return None
-    return {name: printable(value) for name, value in identity.described().items()}

@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from math import inf
 from typing import Protocol
 
 import structlog
 
 from dicomwire.access.identity import Identity
+from dicomwire.association.agreement import Agreement
 from dicomwire.association.connection import Connection
 from dicomwire.association.invoker import Invoker, Reading, Response
 from dicomwire.association.options import Limits, Timeouts
@@ -44,46 +44,12 @@ from dicomwire.upper_layer.events import (
     TransportClose,
     Violation,
 )
-from dicomwire.upper_layer.items import UserIdentityAc
 from dicomwire.upper_layer.negotiation import AcceptedContext
 from dicomwire.upper_layer.pdu import Abort, Buffer, ReleaseRp, ReleaseRq
 
 MOST_VIOLATIONS = 20  # logged of one association
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """What was negotiated.
-
-    Attributes:
-        called_ae_title, calling_ae_title: as in the request.
-        contexts: accepted ones, by presentation context ID.
-        maximum_length: of a P-DATA variable field that the peer takes, 0 for any.
-        invoke, perform: how many requests each side may have outstanding; 0 is no limit.
-        implementation_class_uid, implementation_version_name: the peer's, "" where it gave none.
-        identity: the verified user behind it.
-        refused: words for each context that was not accepted.
-        extended_negotiation: the acceptor's item 56H per SOP class.
-        user_identity: the acceptor's item 59H, as requestor.
-        character_set: Specific Character Set (0008,0005) of what the peer asks, where that names none; by our
-            configuration, not negotiated.
-    """
-
-    called_ae_title: str
-    calling_ae_title: str
-    contexts: Mapping[int, AcceptedContext]
-    maximum_length: int
-    invoke: int = 1
-    perform: int = 1
-    implementation_class_uid: str = ""
-    implementation_version_name: str = ""
-    identity: Identity | None = None
-    refused: tuple[str, ...] = ()
-    extended_negotiation: Mapping[str, bytes] = field(default_factory=dict)
-    user_identity: UserIdentityAc | None = None
-    character_set: str | None = None
 
 
 class Release:
@@ -225,12 +191,12 @@ class Association:
     @property
     def implementation_class_uid(self) -> str:
         """The peer's Implementation Class UID, "" where it gave none."""
-        return self.agreement.implementation_class_uid
+        return self.agreement.implementation.class_uid
 
     @property
     def implementation_version_name(self) -> str:
         """The peer's Implementation Version Name, "" where it gave none."""
-        return self.agreement.implementation_version_name
+        return self.agreement.implementation.version_name
 
     @property
     def peer_certificate(self) -> bytes | None:

@@ -14,7 +14,8 @@ from math import inf
 
 import structlog
 
-from dicomwire.association.association import Agreement, Association
+from dicomwire.association.agreement import Agreement, implementation
+from dicomwire.association.association import Association
 from dicomwire.association.connection import Connection, receive_buffer
 from dicomwire.association.options import RequestorOptions
 from dicomwire.association.performer import Performer, Services
@@ -49,7 +50,7 @@ from dicomwire.upper_layer.items import (
     ProposedContext,
     UserItem,
 )
-from dicomwire.upper_layer.negotiation import accepted, user_item
+from dicomwire.upper_layer.negotiation import accepted
 from dicomwire.upper_layer.pdu import Abort, AssociateAc, AssociateRj, AssociateRq
 from dicomwire.upper_layer.protocol import Policy, Role, TraceStep, UpperLayer
 
@@ -292,8 +293,6 @@ class Opening:
             self._fail(NoAcceptedContext(words, refused))
             self._give_up()
             return
-        uid = user_item(answer.user_information, ImplementationClassUID)
-        name = user_item(answer.user_information, ImplementationVersionName)
         agreement = Agreement(
             called_ae_title=self._request.called_ae_title,
             calling_ae_title=self._request.calling_ae_title,
@@ -301,8 +300,7 @@ class Opening:
             maximum_length=agreed.maximum_length_to_send,
             invoke=agreed.window.invoked,
             perform=agreed.window.performed,
-            implementation_class_uid=uid.uid if uid is not None else "",
-            implementation_version_name=name.name if name is not None else "",
+            implementation=implementation(answer.user_information),
             refused=refused,
             extended_negotiation=agreed.extended_negotiation,
             user_identity=agreed.user_identity,
@@ -322,16 +320,7 @@ class Opening:
             limits=self._options.limits,
         )
         self._connection.user = association
-        log.info(
-            "association accepted",
-            **association.facts(),
-            contexts=len(agreed.contexts),
-            refused=[printable(words) for words in refused],
-            implementation=printable(
-                f"{association.implementation_class_uid} {association.implementation_version_name}".strip()
-            ),
-            maximum_length=agreed.maximum_length_to_send,
-        )
+        log.info("association accepted", **association.facts(), **agreement.described())
         for words in (*self._violations, *agreed.violations):
             log.warning("peer breaks the protocol", **association.facts(), reason=printable(words))
         if self._answer.done():
