@@ -254,7 +254,7 @@ class ArchiveMachine(RuleBasedStateMachine):
 @pytest.mark.usefixtures("small_segments")
 class TestArchive(ArchiveMachine.TestCase):  # type: ignore[misc]
     settings = settings(
-        max_examples=40,
+        max_examples=20,
         stateful_step_count=25,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow],

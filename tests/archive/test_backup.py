@@ -169,3 +169,37 @@ async def test_what_is_no_backup_of_this_folder_is_left_alone(tmp_path: Path) ->
     with pytest.raises(ArchiveError, match="holds no archive"):
         backup(tmp_path / "files", tmp_path / "new")
     assert held(tmp_path / "safe") == ["1.2.2"]
+
+
+@pytest.mark.parametrize("renames", [0, 1])
+async def test_a_backup_cut_short_after_a_compaction_brings_nothing_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renames: int
+) -> None:
+    """Neither before nor after the new catalogue takes the place of the old one."""
+    await (await stored(tmp_path / "data", "1.2.1", "1.2.2")).stop()
+    backup(tmp_path / "data", tmp_path / "safe")
+    archive = opened(tmp_path / "data")
+    archive.remove(archive.plan(instance="1.2.1"))
+    assert archive.compact() > 0
+    rename = Path.rename
+
+    def cut(path: Path, target: Path) -> Path:
+        nonlocal renames
+        if not renames:
+            raise KeyboardInterrupt
+        renames -= 1
+        return rename(path, target)
+
+    def full_stop(_: Path) -> None:
+        if not renames:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", cut)
+        if renames:
+            patched.setattr(module, "sync_folder", full_stop)
+        with pytest.raises(KeyboardInterrupt):
+            backup(tmp_path / "data", tmp_path / "safe")
+    await archive.stop()
+    Archive.open(tmp_path / "safe").close()  # finds what lies elsewhere than the catalogue says
+    assert held(tmp_path / "safe") == ["1.2.2"]

@@ -20,7 +20,7 @@ from tests.crash.disk import Disk
 
 OPTIONS = ArchiveOptions(segment_size=1 << 19, free_space=0)
 COUNT = 400  # instances of 10 KB, in some segments
-ROUNDS = 4
+ROUNDS = 2
 MOMENTS = (0.0, 0.03)  # seconds after its start that a compaction is ended; all of it takes about the last
 
 COMPACT = """

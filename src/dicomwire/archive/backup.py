@@ -92,14 +92,15 @@ def backup(data: Path, destination: Path) -> Backup:
             copied += _copy(data / "segments" / name_of(number), segments / name_of(number), end, anew)
     for part in anew:
         part.rename(part.with_suffix(""))
+    # before the catalogue: a segment that it does not know would be taken for new, and its dead would rise
+    for number in set(numbers_in(segments)) - durable.keys():
+        (segments / name_of(number)).unlink()
     sync_folder(segments)
     for path in databases:
         for suffix in ("-wal", "-shm"):
             (destination / (path.name + suffix)).unlink(missing_ok=True)
         (destination / (path.name + _SUFFIX)).rename(destination / path.name)
     sync_folder(destination)
-    for number in set(numbers_in(segments)) - durable.keys():
-        (segments / name_of(number)).unlink()
     return Backup(instances, len(durable), sum(durable.values()), copied)
 
 
