@@ -170,7 +170,7 @@ async def test_refused_contexts_beside_accepted_ones_are_told() -> None:
             await association.request(CT_ID, CStoreRq(0, CT, "1.2.3"), [b"xx"])
 
 
-async def test_peer_that_does_not_answer_is_given_up_and_told_so() -> None:
+async def test_peer_that_does_not_answer_is_given_up_and_told_so(log: Log) -> None:
     told = asyncio.get_running_loop().create_future()
 
     async def silent(peer: Raw) -> None:
@@ -182,6 +182,8 @@ async def test_peer_that_does_not_answer_is_given_up_and_told_so() -> None:
             async with calling(port):
                 pass
         assert isinstance(await told, Abort)
+    (failed,) = (event for event in log if event["event"] == "association failed")
+    assert "no A-ASSOCIATE-AC" in failed["reason"]
 
 
 async def test_peer_that_aborts_or_closes_instead_of_an_answer() -> None:

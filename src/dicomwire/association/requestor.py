@@ -234,8 +234,10 @@ class Opening:
             async with asyncio.timeout(seconds):
                 return await self._answer
         except TimeoutError:
+            late = AssociationTimeout("A-ASSOCIATE-AC or A-ASSOCIATE-RJ", seconds)
+            self._log_failure(late)
             self._give_up()
-            raise AssociationTimeout("A-ASSOCIATE-AC or A-ASSOCIATE-RJ", seconds) from None
+            raise late from None
         except asyncio.CancelledError:
             self._give_up()
             raise
@@ -342,6 +344,9 @@ class Opening:
         if self._answer.done():
             return
         self._answer.set_exception(error)
+        self._log_failure(error)
+
+    def _log_failure(self, error: AssociationError) -> None:
         log.info(
             "association failed",
             association=self.id,
