@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from base64 import b64encode
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, TypeAlias, Union
@@ -23,7 +24,6 @@ from dicomwire.dicom.json_decode import Parsed, parse, parse_object
 from dicomwire.dicom.scan import scan
 from dicomwire.dicom.values import NUMBER_FORMATS, STRING_VRS, TEXT_VRS
 from dicomwire.errors import InvalidAttribute
-from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN
 
 Value: TypeAlias = Union[str, int, float, bytes, "DataSet"]
 Tag: TypeAlias = int | str  # a number, or the keyword of PS3.6
@@ -121,9 +121,24 @@ def from_xml(document: bytes) -> DataSet:
 
 
 def to_json(data_set: DataSet) -> str:
-    """The DICOM JSON object of a data set."""
-    content = encode(data_set, EXPLICIT_VR_LITTLE_ENDIAN, character_set=UTF_8)
-    return json_model.encode(content, EXPLICIT_VR_LITTLE_ENDIAN, bulk_data_uri=None).decode()
+    """The DICOM JSON object of a data set; what names a character set says UTF-8."""
+    members = [f'"{tag:08X}":{_attribute_json(tag, data_set[tag])}' for tag in sorted(data_set)]
+    return f"{{{','.join(members)}}}"
+
+
+def _attribute_json(tag: int, attribute: Attribute) -> str:
+    vr, values = attribute.vr, attribute.values
+    if tag == SPECIFIC_CHARACTER_SET:
+        return json_model.attribute(vr, (UTF_8,))
+    if vr == "SQ":
+        items = ",".join([to_json(item) for item in values if isinstance(item, DataSet)])
+        return f'{{"vr":"SQ","Value":[{items}]}}' if items else '{"vr":"SQ"}'
+    if vr in STRING_VRS or vr in NUMBER_FORMATS or vr == "AT":
+        return json_model.written(vr, values)
+    content = b"".join(value for value in values if isinstance(value, bytes))
+    if not content:
+        return f'{{"vr":"{vr}"}}'
+    return f'{{"vr":"{vr}","InlineBinary":"{b64encode(content).decode()}"}}'
 
 
 def encode(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from json.encoder import encode_basestring
 from math import isfinite, isnan
 from typing import Final
@@ -213,24 +213,29 @@ def _value(vr: str, value: bytes, decoder: Decoder) -> str:
     if not value:
         return f'{{"vr":"{vr}"}}'
     if vr in STRING_VRS:
-        texts = decoder.texts(vr, value)
-        if vr == "DS":
-            values = [_decimal(text) for text in texts]
-        elif vr == "IS":
-            values = [_integer(text) for text in texts]
-        elif vr == "PN":
-            values = [_person_name(text) for text in texts]
-        else:
-            values = [encode_basestring(text) if text else "null" for text in texts]
-    elif vr in NUMBER_FORMATS:
-        values = [_float(number) for number in decoder.numbers(vr, value)]
-    elif vr == "AT":
-        values = [f'"{tag:08X}"' for tag in decoder.tags(value)]
-    else:
-        if vr in UNIT_SIZES and not decoder.encoding.little_endian:
-            value = swapped(value, UNIT_SIZES[vr])
-        return f'{{"vr":"{vr}","InlineBinary":"{b64encode(value).decode()}"}}'
-    return f'{{"vr":"{vr}","Value":[{",".join(values)}]}}' if values else f'{{"vr":"{vr}"}}'
+        return written(vr, decoder.texts(vr, value))
+    if vr in NUMBER_FORMATS:
+        return written(vr, decoder.numbers(vr, value))
+    if vr == "AT":
+        return written(vr, decoder.tags(value))
+    if vr in UNIT_SIZES and not decoder.encoding.little_endian:
+        value = swapped(value, UNIT_SIZES[vr])
+    return f'{{"vr":"{vr}","InlineBinary":"{b64encode(value).decode()}"}}'
+
+
+def written(vr: str, values: Sequence[object]) -> str:
+    """The JSON attribute object of an attribute's values: text of string VRs, else numbers."""
+    write = _WRITERS.get(vr, _text)
+    texts = ",".join([write(value) for value in values])
+    return f'{{"vr":"{vr}","Value":[{texts}]}}' if texts else f'{{"vr":"{vr}"}}'
+
+
+def _text(text: str) -> str:
+    return encode_basestring(text) if text else "null"
+
+
+def _tag(tag: int) -> str:
+    return f'"{tag:08X}"'
 
 
 def _float(number: float) -> str:
@@ -265,3 +270,12 @@ def _person_name(text: str) -> str:
     groups = zip(("Alphabetic", "Ideographic", "Phonetic"), text.split("=", 2), strict=False)
     members = [f'"{name}":{encode_basestring(group)}' for name, group in groups if group]
     return f"{{{','.join(members)}}}" if members else "null"
+
+
+_WRITERS: Final[Mapping[str, Callable[..., str]]] = {
+    **dict.fromkeys(NUMBER_FORMATS, _float),
+    "DS": _decimal,
+    "IS": _integer,
+    "PN": _person_name,
+    "AT": _tag,
+}

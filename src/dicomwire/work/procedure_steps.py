@@ -276,13 +276,15 @@ def _follow(
     """Write the jobs that tell others, in order for each of them."""
     transaction.notify(TOPIC)
     uid = step.sop_instance_uid
-    forwarded = json.dumps({"message": message, "uid": uid, "attributes": to_json(sent)})
-    for destination in followers.forward:
-        jobs.add(transaction, FORWARD, destination, forwarded, now=now, lane=uid)
-    content = to_json(_notification(step))
-    notified = json.dumps({"event": event.value, "uid": uid, "attributes": content})
-    for destination in followers.notify:
-        jobs.add(transaction, NOTIFY, destination, notified, now=now, lane=uid)
+    if followers.forward:
+        payload = json.dumps({"message": message, "uid": uid, "attributes": to_json(sent)})
+        for destination in followers.forward:
+            jobs.add(transaction, FORWARD, destination, payload, now=now, lane=uid)
+    if followers.notify:
+        content = to_json(_notification(step))
+        payload = json.dumps({"event": event.value, "uid": uid, "attributes": content})
+        for destination in followers.notify:
+            jobs.add(transaction, NOTIFY, destination, payload, now=now, lane=uid)
 
 
 _TOLD: Final[Sequence[str]] = (
