@@ -631,8 +631,9 @@ class Reassembly:
                 )
         if self._connections.get(connection.key) is connection:
             del self._connections[connection.key]
-        for key in [key for key in (connection.key, _back(connection.key)) if key in self._flows]:
-            if self._flows[key].connection is connection:
+        for key in {connection.key, _back(connection.key)}:
+            sender = self._flows.get(key)
+            if sender is not None and sender.connection is connection:
                 del self._flows[key]
         times = [time for half in connection.halves for time in (half.time, half.ack_time)]
         connection.last = max(connection.last, *times)

@@ -18,11 +18,16 @@ def detect(conversation: Conversation) -> Iterator[Hit]:
     if connection.ends or (conversation.capture and conversation.capture.error):
         return
     waiting = unanswered(conversation)
-    unanswered_request = conversation.request is not None and conversation.answer is None
-    message = any(ear.stream is not None and ear.stream.message_open for ear in conversation.ears)
-    if not waiting and not unanswered_request and not message:
+    if waiting:
+        what = waiting[0].request.name
+    elif conversation.request is not None and conversation.answer is None:
+        what = "A-ASSOCIATE-RQ"
+    elif connection.syn_acks and not any(half.position for half in connection.halves):
+        what = "connection request"
+    elif any(ear.stream and (ear.stream.message_open or ear.stream.within) for ear in conversation.ears):
+        what = "message"
+    else:
         return
-    what = waiting[0].request.name if waiting else "A-ASSOCIATE-RQ" if unanswered_request else "message"
     yield Hit(
         values={**titles(conversation), "asked": what},
         evidence=exchange_evidence(waiting[0]) if waiting else request_evidence(conversation),

@@ -15,7 +15,7 @@ from dicomwire.uids import SOP_CLASSES
 MPPS: Final = "1.2.840.10008.3.1.2.3.3"
 WORKLIST: Final = frozenset({"1.2.840.10008.5.1.4.31"})
 QUERY: Final = frozenset(
-    uid for uid in SOP_CLASSES if uid.startswith("1.2.840.10008.5.1.4.1.2.") and uid.count(".") == 11
+    uid for uid in SOP_CLASSES if uid.startswith("1.2.840.10008.5.1.4.1.2.") and uid.count(".") == 10
 )
 
 

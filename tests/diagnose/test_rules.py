@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+import pytest
+
+from dicomwire.diagnose.finding import Outcome, Severity
+from dicomwire.diagnose.rules import RULE_OF, RULES
+from dicomwire.dimse.codec import encode as encode_command
+from dicomwire.dimse.command import CEchoRq, CEchoRsp, CStoreRq, CStoreRsp, NEventReportRq, NEventReportRsp
+from dicomwire.uids import VERIFICATION
+from dicomwire.upper_layer.items import AsynchronousOperationsWindow, UnknownItem
+from dicomwire.upper_layer.pdu import ReleaseRp, ReleaseRq
+from tests.diagnose.scenarios import (
+    BESIDE,
+    COMMITMENT,
+    COMMITMENT_INSTANCE,
+    CT,
+    ILE,
+    JPEG,
+    MR,
+    SCENARIOS,
+    STUDY_FIND,
+    associated,
+    echo,
+    find,
+    instance,
+    move,
+    moved,
+    release,
+    store,
+    sub_association,
+)
+from tests.diagnose.wire import ACK, ITEMS, PSH, Wire, ac, element, message, rq
+
+WITH_REAL_TLS = {code for code in RULE_OF if code.startswith("tls-") or code == "plain-client-on-tls-port"}
+ELSEWHERE = WITH_REAL_TLS | {"tls-handshake-failed"}
+
+
+@pytest.mark.parametrize("code", SCENARIOS)
+def test_a_cause_is_the_verdict_of_its_capture(code: str) -> None:
+    stories = SCENARIOS[code]().stories()
+    verdicts = {story.verdict.code for story in stories if story.verdict}
+    assert code in verdicts, [finding.code for story in stories for finding in story.findings]
+
+
+@pytest.mark.parametrize("code", BESIDE)
+def test_a_remark_is_among_the_findings(code: str) -> None:
+    stories = BESIDE[code]().stories()
+    found = [finding.code for story in stories for finding in story.findings]
+    assert code in found
+
+
+def test_every_rule_has_a_capture() -> None:
+    assert set(RULE_OF) - set(SCENARIOS) - set(BESIDE) - ELSEWHERE == set()
+
+
+def test_every_rule_says_whose_side_why_and_what_to_do() -> None:
+    for rule in RULES:
+        finding = rule.finding()
+        assert finding.summary, rule.code
+        assert finding.why, rule.code
+        assert finding.reference, rule.code
+        assert finding.fix.as_json() or finding.severity is Severity.INFO, rule.code
+        assert finding.check, rule.code
+
+
+def test_no_story_has_words_that_nothing_filled() -> None:
+    for code, build in (SCENARIOS | BESIDE).items():
+        for story in build().stories():
+            for finding in story.findings:
+                words = [finding.summary, finding.why, finding.check, *finding.fix.as_json().values()]
+                assert not any("None" in text or "{" in text for text in words), (code, words)
+                assert "?" not in finding.summary, (code, finding.summary)
+
+
+FOLLOWS: dict[str, set[str]] = {
+    "abort-before-response": {"context-id-unknown", "pdu-too-long", "pdu-unexpected"},
+    "abort-by-acceptor": {
+        "abort-before-response",
+        "command-field-missing",
+        "command-malformed",
+        "context-id-invalid",
+        "context-id-unknown",
+        "http-client-on-port",
+        "idle-timeout",
+        "pdu-malformed",
+        "pdu-too-long",
+        "pdu-unexpected",
+        "pdu-unknown-type",
+        "proxy-header",
+    },
+    "abort-by-requestor": {"context-foreign-transfer-syntax", "context-transfer-syntax", "dimse-no-response"},
+    "association-no-answer": {"acceptor-busy"},
+    "capture-ends-early": {"tcp-half-open"},
+    "context-transfer-syntax": {"move-destination-context"},
+    "find-identifier-mismatch": {"find-level-missing"},
+    "no-accepted-context": {
+        "context-abstract-syntax",
+        "context-foreign-transfer-syntax",
+        "context-refused",
+        "context-transfer-syntax",
+        "move-destination-context",
+    },
+    "pdu-truncated": {"path-mtu", "tcp-stalled"},
+    "reject-calling-ae-title": {"move-destination-rejects"},
+    "reject-no-reason": {"reject-user-identity"},
+    "status-not-authorized": {"query-not-allowed"},
+    "status-other": {"mpps-duplicate", "mpps-final"},
+    "status-out-of-resources": {
+        "move-destination-context",
+        "move-destination-rejects",
+        "move-destination-unreachable",
+        "move-partial",
+        "role-not-negotiated",
+    },
+    "status-sop-class-not-supported": {"sop-class-not-of-context"},
+    "tcp-closed-before-answer": {"hl7-on-port", "tcp-reset"},
+    "tcp-refused": {"commitment-report-undelivered", "move-destination-unreachable"},
+    "tcp-reset": {"tcp-stalled"},
+}
+"""Captures of other causes in which a code is rightly found, too: as a symptom, or a lesser hypothesis."""
+
+CLEAN: dict[str, Callable[[Wire], object]] = {
+    "echo": lambda wire: release(echo(associated(wire, (1, VERIFICATION, (ILE,))))),
+    "store": lambda wire: release(store(associated(wire, (1, CT, (ILE,))))),
+    "find": lambda wire: release(find(associated(wire, (1, STUDY_FIND, (ILE,))), 0, matches=3)),
+    "any port": lambda wire: release(echo(associated(wire, (1, VERIFICATION, (ILE,)), port=50_001))),
+}
+
+
+def clean(build: Callable[[Wire], None]) -> None:
+    CLEAN[build.__name__.replace("_", " ").strip()] = build
+
+
+@clean
+def several_values_in_a_pdu(wire: Wire) -> None:
+    talk = associated(wire, (1, CT, (ILE,)))
+    command, data = encode_command(CStoreRq(1, CT, "1.2.3")), instance(rows=16)
+    values = b"".join(
+        struct.pack(">IBB", len(part) + 2, 1, control) + part
+        for control, part in ((1, command[:20]), (3, command[20:]), (0, data[:100]), (2, data[100:]))
+    )
+    talk.ask(struct.pack(">BBI", 4, 0, len(values)) + values).answer(message(CStoreRsp(1, 0)))
+    release(talk)
+
+
+@clean
+def one_hundred_and_twenty_eight_contexts(wire: Wire) -> None:
+    contexts = [(id, VERIFICATION, (ILE,)) for id in range(1, 256, 2)]
+    release(echo(associated(wire, *contexts)))
+
+
+@clean
+def unknown_sub_items_and_asynchronous_operations(wire: Wire) -> None:
+    items = (*ITEMS, UnknownItem(0x5F, b"future"), AsynchronousOperationsWindow(4, 1))
+    talk = wire.open().ask(rq(items=items)).answer(ac(items=(*ITEMS, AsynchronousOperationsWindow(2, 1))))
+    for id in (1, 2):
+        talk.ask(message(CEchoRq(id, VERIFICATION)))
+    for id in (2, 1):
+        talk.answer(message(CEchoRsp(id, 0)))
+    release(talk)
+
+
+@clean
+def ipv6(wire: Wire) -> None:
+    talk = wire.open(client="2001:db8::1", server="2001:db8::2").ask(rq((1, CT, (ILE,)))).answer(ac())
+    release(store(talk))
+
+
+@clean
+def some_contexts_refused(wire: Wire) -> None:
+    talk = wire.open().ask(rq((1, CT, (JPEG,)), (3, MR, (ILE,)), (5, CT, (ILE,))))
+    talk.answer(ac((1, 4, ILE), (3, 3, ILE), (5, 0, ILE)))
+    talk.ask(message(CStoreRq(1, CT, "1.2.3"), instance(), 5)).answer(message(CStoreRsp(1, 0), None, 5))
+    release(talk)
+
+
+@clean
+def a_health_check_beside_an_association(wire: Wire) -> None:
+    wire.open().close(0)
+    release(echo(associated(wire, (1, VERIFICATION, (ILE,)))))
+
+
+@clean
+def a_move_with_its_sub_association(wire: Wire) -> None:
+    talk = move(wire)
+    release(store(sub_association(wire, (1, CT, (ILE,))).answer(ac((1, 0, ILE)))))
+    moved(talk, 0, 1, 0)
+
+
+@clean
+def a_commitment_reported_without_role_selection(wire: Wire) -> None:
+    talk = associated(wire, (1, COMMITMENT, (ILE,)))
+    report = NEventReportRq(1, COMMITMENT, COMMITMENT_INSTANCE, 1, data_set=True)
+    talk.ask(message(report, element(0x00081195, "1.2.77 "))).answer(message(NEventReportRsp(1, 0)))
+    release(talk)
+
+
+@clean
+def release_with_data_still_on_its_way(wire: Wire) -> None:
+    talk = associated(wire, (1, VERIFICATION, (ILE,)))
+    talk.ask(message(CEchoRq(1, VERIFICATION))).answer(message(CEchoRsp(1, 0)))
+    talk.ask(ReleaseRq()).answer(ReleaseRp()).close(1)
+
+
+@clean
+def union_of_retransmitted_and_reordered_segments(wire: Wire) -> None:
+    talk = associated(wire, (1, CT, (ILE,)))
+    sent = message(CStoreRq(1, CT, "1.2.3"), instance())
+    at = talk.next[0]
+    pieces = [(start, sent[start : start + 1_000]) for start in range(0, len(sent), 1_000)]
+    pieces[1], pieces[2] = pieces[2], pieces[1]
+    for start, piece in [*pieces[:4], pieces[0], *pieces[3:], *pieces[-2:]]:
+        talk.packet(0, PSH | ACK, piece, sequence=at + start)
+    overlap = sent[500:2_500]
+    talk.packet(0, PSH | ACK, overlap, sequence=at + 500)
+    talk.next[0] = at + len(sent)
+    talk.packet(1, ACK)
+    talk.answer(message(CStoreRsp(1, 0)))
+    release(talk)
+
+
+@pytest.mark.parametrize("name", CLEAN)
+def test_clean_traffic_has_no_verdict(name: str) -> None:
+    wire = Wire()
+    CLEAN[name](wire)
+    explanation = wire.explained()
+    assert explanation.stories
+    for story in explanation.stories:
+        assert story.verdict is None, story.verdict
+        assert story.outcome is Outcome.OK
+        assert [finding.code for finding in story.findings if finding.severity is not Severity.INFO] == []
+    assert explanation.exit_status == 0
+
+
+def test_a_cause_stays_silent_in_the_captures_of_the_others() -> None:
+    fired: dict[str, set[str]] = {}
+    for code, build in SCENARIOS.items():
+        for story in build().stories():
+            fired.setdefault(code, set()).update(finding.code for finding in story.findings)
+    for code in SCENARIOS:
+        others = {other for other, codes in fired.items() if code in codes and other != code}
+        assert others <= FOLLOWS.get(code, set()), (code, others)
+
+
+def test_a_hit_in_masked_words_shows_no_patient() -> None:
+    explanation = SCENARIOS["status-out-of-resources"]().explained()
+    assert "JANE" not in str(explanation.as_json())
+    queried = SCENARIOS["find-identifier-mismatch"]().explained()
+    assert "4711" not in str(queried.as_json())
+    assert "PatientID=***" in str(queried.as_json())
+
+
+def test_credentials_are_masked() -> None:
+    shown = str(SCENARIOS["reject-user-identity"]().explained().as_json())
+    assert "joe" not in shown
+    assert "secret" not in shown
+
+
+def test_pdata_without_any_value_is_no_fault() -> None:
+    wire = Wire()
+    talk = associated(wire, (1, VERIFICATION, (ILE,)))
+    talk.ask(b"\x04\0\0\0\0\0")
+    release(echo(talk))
+    assert wire.explained().exit_status == 0
