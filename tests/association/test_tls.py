@@ -127,6 +127,17 @@ async def test_mutual_tls_takes_a_known_client_and_no_other(files: Files, log: L
     assert any("TLS handshake failed" in event.get("reason", "") for event in log)
 
 
+@pytest.mark.parametrize("begun", [b"\x16\x03\x01\x02", b"\x16\x03\x01\x00\x04\x01\x00\x02\x00"])
+async def test_handshake_that_is_broken_off_is_logged(files: Files, begun: bytes, log: Log) -> None:
+    async with listening(tls=server_context(files.server)) as acceptor, raw(acceptor.port) as peer:
+        peer.send(begun)
+        peer.writer.write_eof()
+        await peer.closed()
+    assert [(event["event"], event["reason"]) for event in log] == [
+        ("connection lost", "within the TLS handshake")
+    ]
+
+
 async def test_requestor_refuses_a_certificate_of_another_authority_or_name(
     files: Files, tmp_path: Path
 ) -> None:

@@ -304,8 +304,10 @@ class Arrival:
         self._acceptor.failed(self)
         if self._task is not None:
             self._task.cancel()
-        if not self._settled and self.connection.bytes_received:
-            self._log("connection lost", reason=f"before an association{f': {error}' if error else ''}")
+        if not self._settled and self.connection.greeted:
+            tls = self.connection.tls
+            when = "before an association" if tls is None or tls.established else "within the TLS handshake"
+            self._log("connection lost", reason=f"{when}{f': {error}' if error else ''}")
 
     # Deciding
 

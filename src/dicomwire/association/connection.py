@@ -80,6 +80,7 @@ class Connection(asyncio.BufferedProtocol):
         closed_by_peer: the peer closed the connection, or it broke.
         writable: the transport takes more; if not, `User.writable` will be called.
         heard: when the last bytes came.
+        greeted: bytes have come, of whatever protocol; as acceptor.
         bytes_received, bytes_sent: so far, without what TLS adds.
         pauses: how often `pause` has been called.
     """
@@ -112,6 +113,7 @@ class Connection(asyncio.BufferedProtocol):
         self.closed_by_peer = False
         self.writable = True
         self.heard = 0.0
+        self.greeted = False
         self.bytes_received = 0
         self.bytes_sent = 0
         self.pauses = 0
@@ -305,6 +307,7 @@ class Connection(asyncio.BufferedProtocol):
         self.wake_by(self._stage_deadline)
 
     def _take_proxy(self, count: int) -> None:
+        self.greeted = True
         self._first += self._buffer[:count]
         try:
             wanted = proxy_wanted(self._first)
@@ -331,6 +334,7 @@ class Connection(asyncio.BufferedProtocol):
             self._handshake()
 
     def _take_tls_greeting(self, count: int) -> None:
+        self.greeted = True
         first = bytes(self._buffer[: min(count, LONGEST_SIGN)])
         foreign = recognise(first)
         if first.startswith(DICOM_SIGN):
@@ -390,6 +394,7 @@ class Connection(asyncio.BufferedProtocol):
         self.flush()
 
     def _take_greeting(self, count: int) -> None:
+        self.greeted = True
         if not self._first and self._buffer[0] == DICOM_SIGN[0]:
             self._greeting = False
             self._data_follows()
