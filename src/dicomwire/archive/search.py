@@ -18,7 +18,7 @@ from dicomwire.archive.matching import Parameter
 from dicomwire.archive.statement import Plan
 from dicomwire.errors import SearchError
 
-_FIRST_PAGE: Final = 16  # matches: the first ones are there at once
+FIRST_PAGE: Final = 16  # matches: the first ones are there at once
 _PAGE: Final = 256
 _READERS: Final = 2  # threads
 _QUICK: Final = 0.004  # seconds that a page may take in the event loop's thread
@@ -49,17 +49,27 @@ class Searches:
         """Wait for what is being read; blocking."""
         self._pool.shutdown()
 
-    def pages(self, plan: Plan, cancelled: Callable[[], bool] = lambda: False) -> Pages:
-        """The matches of a plan, page by page; `cancelled` ends the reading of a page early."""
-        return Pages(self, plan, cancelled)
+    def pages(
+        self, plan: Plan, cancelled: Callable[[], bool] = lambda: False, *, first: int = FIRST_PAGE
+    ) -> Pages:
+        """The matches of a plan, page by page.
+
+        Args:
+            cancelled: ends the reading of a page early.
+            first: matches of the first page at most.
+        """
+        return Pages(self, plan, cancelled, first)
+
+    def quick_total(self, plan: Plan, limit: int) -> int | None:
+        """How many matches there are, `limit` where there are more; None where counting takes long."""
+        return None if plan.slow else self.quick(lambda read: _total(plan, read, limit))
 
     async def total(self, plan: Plan, limit: int) -> int:
-        """How many matches there are; `limit` where there are as many or more.
+        """How many matches there are, `limit` where there are more; counted in a thread of its own.
 
         Raises: SearchError, when it takes more than a minute.
         """
-        found = None if plan.slow else self.quick(lambda read: _total(plan, read, limit))
-        return await self.beside(lambda read: _total(plan, read, limit)) if found is None else found
+        return await self.beside(lambda read: _total(plan, read, limit))
 
     def quick(self, work: Callable[[Read], Result]) -> Result | None:
         """What is found in this thread, None when it would take too long."""
@@ -89,11 +99,11 @@ class Searches:
 class Pages:
     """The matches of one search."""
 
-    def __init__(self, searches: Searches, plan: Plan, cancelled: Callable[[], bool]) -> None:
+    def __init__(self, searches: Searches, plan: Plan, cancelled: Callable[[], bool], first: int) -> None:
         self._searches = searches
         self._walk = Walk(plan)
         self._cancelled = cancelled
-        self._size = _FIRST_PAGE
+        self._size = first
         self._slow = plan.slow
 
     @property

@@ -406,4 +406,4 @@ def _items(
 
 def _universal(value: str) -> bool:
     """Whether every row matches, whether or not it has a value (PS3.4 C.2.2.2.3)."""
-    return value.strip(" ") in ("", "*")
+    return not value.strip(" *")

@@ -7,8 +7,8 @@ client that goes away ends the iteration; the server's transport is the flow con
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Mapping
-from contextlib import closing
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import aclosing, closing
 from mmap import mmap
 from typing import Final, TypeAlias
 
@@ -60,6 +60,31 @@ class StreamedResponse(Response):
                 await send({"type": "http.response.body", "body": b""})
                 return
             await _send(first, chunks, receive, send)
+
+
+class PagedResponse(Response):
+    """A body from pages that are read one after the other; it ends where the client goes away."""
+
+    def __init__(
+        self, pages: AsyncGenerator[bytes, None], *, content_type: str, headers: Mapping[str, str]
+    ) -> None:
+        super().__init__(None, 200, {"content-type": content_type, **headers})
+        del self.headers["content-length"]
+        self._pages = pages
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        await send(start)
+        gone = asyncio.create_task(_disconnected(receive))
+        try:
+            async with aclosing(self._pages) as pages:
+                async for page in pages:
+                    if scope["method"] == "HEAD" or gone.done():
+                        break
+                    await send({"type": "http.response.body", "body": page, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            gone.cancel()
 
 
 async def _send(first: Buffer, chunks: Chunks, receive: Receive, send: Send) -> None:

@@ -7,11 +7,11 @@ where it is known.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Final
+from collections.abc import AsyncGenerator, Sequence
+from typing import Final, NamedTuple
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from dicomwire.archive.archive import Archive
 from dicomwire.archive.query import Level, Match, Query
@@ -25,11 +25,20 @@ from dicomwire.web.multipart import PartWriter
 from dicomwire.web.options import WebOptions
 from dicomwire.web.problems import Problem
 from dicomwire.web.resources import base_url, optional_uid
+from dicomwire.web.responses import PagedResponse
 from dicomwire.web.search_payload import Payload, fields_of
 from dicomwire.web.search_query import Asked, parse
 
 _WARNING_LIMIT: Final = 10  # Warning values of one answer
-_COUNTED: Final = 10_000  # matches beyond an answer that are counted
+_COUNTED: Final = 1_000  # matches beyond an answer that are counted
+_AT_ONCE: Final = 256  # matches that are answered in one piece
+
+
+class Total(NamedTuple):
+    """How many matches there are, or, where that is not exact, are at least."""
+
+    matches: int
+    exact: bool
 
 
 class Search:
@@ -50,7 +59,7 @@ class Search:
         levels = _levels(self._level, study, series)
         planned = self._plan(asked, study, series, levels)
         payload = Payload(asked, planned, base_url(request, self._options), levels)
-        pages = self._archive.searches.pages(planned)
+        pages = self._archive.searches.pages(planned, first=_AT_ONCE)
         try:
             first = await pages.next()
             total = await self._total(planned, len(first) if pages.finished else None)
@@ -62,7 +71,7 @@ class Search:
         write = _Parts(payload) if content_type == DICOM_XML else _Array(payload, content_type)
         if pages.finished:
             return Response(write.page(first) + write.tail, 200, headers, write.content_type)
-        return StreamingResponse(_streamed(first, pages, write), 200, headers, write.content_type)
+        return PagedResponse(_streamed(first, pages, write), content_type=write.content_type, headers=headers)
 
     def _plan(self, asked: Asked, study: str | None, series: str | None, levels: Sequence[Level]) -> Plan:
         path = [("StudyInstanceUID", study), ("SeriesInstanceUID", series)]
@@ -84,31 +93,35 @@ class Search:
         except QueryError as error:
             raise Problem(400, str(error)) from None
 
-    async def _total(self, planned: Plan, returned: int | None) -> int | None:
-        """How many matches there are, None where nobody counted.
+    async def _total(self, planned: Plan, returned: int | None) -> Total:
+        """How many matches there are.
 
         returned: how many are in the answer, None where that is not known yet.
         """
         limit, offset = planned.query.limit or 0, planned.query.offset
-        if returned is not None and (returned < limit or not limit):
-            return offset + returned if returned or not offset else None
-        return await self._archive.searches.total(planned, offset + limit + _COUNTED)
+        if returned is not None and returned < limit:
+            return Total(offset + returned, exact=returned > 0 or offset == 0)
+        searches, most = self._archive.searches, offset + limit + _COUNTED
+        total = searches.quick_total(planned, most)
+        if total is not None:
+            return Total(total, exact=total < most)
+        most = offset + limit + 1
+        total = await searches.total(planned, most)
+        return Total(total, exact=total < most)
 
-    def _headers(self, asked: Asked, planned: Plan, total: int | None) -> dict[str, str]:
+    def _headers(self, asked: Asked, planned: Plan, total: Total) -> dict[str, str]:
         limit, offset = planned.query.limit or 0, planned.query.offset
         warnings = list(asked.warnings)
-        headers = {}
-        remaining = 0 if total is None else total - offset - limit
+        remaining = total.matches - offset - limit
         if remaining > 0:
             if asked.limit is None or asked.limit > limit:
                 warnings.append(
                     "The number of results exceeded the maximum supported by the server."
                     " Additional results can be requested."
                 )
-            least = "at least " if remaining >= _COUNTED else ""
+            least = "" if total.exact else "at least "
             warnings.append(f"There are {least}{remaining} additional results that can be requested.")
-        if total is not None and remaining < _COUNTED:
-            headers["X-Total-Count"] = str(total)
+        headers = {"X-Total-Count": str(total.matches)} if total.exact else {}
         return headers | _warning_header(warnings)
 
 
@@ -144,7 +157,7 @@ class _Parts:
         return b"".join([self._head + xml_model.encode(self._payload.encode(each)) for each in found])
 
 
-async def _streamed(first: list[Found], pages: Pages, write: _Array | _Parts) -> AsyncIterator[bytes]:
+async def _streamed(first: list[Found], pages: Pages, write: _Array | _Parts) -> AsyncGenerator[bytes, None]:
     """The whole body, a page a piece."""
     yield write.page(first)
     while not pages.finished:

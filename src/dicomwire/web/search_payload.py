@@ -7,7 +7,6 @@ of `includefield`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Final
 
 from dicomwire.archive.attributes import LEVELS
@@ -50,7 +49,6 @@ KNOWN: Final = {
 _STUDY_UID, _SERIES_UID, _INSTANCE_UID = _tags("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 _AVAILABILITY, _URL = _tags("InstanceAvailability", "RetrieveURL")
 _UIDS: Final = {Level.STUDY: _STUDY_UID, Level.SERIES: _SERIES_UID, Level.INSTANCE: _INSTANCE_UID}
-_TABLES: Final = ("study", "series", "instance")
 _COUNTS_OF_PATIENT: Final = frozenset(
     _tags("NumberOfPatientRelatedStudies", "NumberOfPatientRelatedSeries", "NumberOfPatientRelatedInstances")
 )
@@ -71,36 +69,29 @@ class Payload:
 
     def __init__(self, asked: Asked, plan: Plan, base: str, levels: Sequence[Level]) -> None:
         self._base = base
-        self._fields = [plan.fields[table] for table in _TABLES if table in plan.fields]
+        self._fields = list(plan.fields.values())
         present = {tag for level in levels for tag in REQUIRED[level]} | asked.fields
-        self._empty = {tag: _member(tag, ()) for tag in present}
-        self._empty[_AVAILABILITY] = _member(_AVAILABILITY, ("ONLINE",))
+        self._empty = {tag: _named(tag, attribute(_vr(tag))) for tag in present}
+        self._empty[_AVAILABILITY] = _named(_AVAILABILITY, attribute("CS", ("ONLINE",)))
+        known = {field.tag for fields in self._fields for field in fields}
+        self._order = sorted({*self._empty, *known, _URL})
         self._uids = [
             next(at for at, field in enumerate(fields) if field.tag == uid)
             for fields, uid in zip(self._fields, _UIDS.values(), strict=False)
         ]
-        self._known: dict[int, tuple[Row, dict[int, str]]] = {}
+        self._known: list[tuple[Row, dict[int, str]] | None] = [None] * len(self._fields)
 
     def encode(self, found: Found) -> str:
         """One match."""
         rows = (found.study, found.series, found.instance)
         members = self._empty.copy()
         for depth, fields in enumerate(self._fields):
-            members |= self._members(depth, fields, rows[depth])
-        members[_URL] = f'{{"vr":"UR","Value":["{self._url(rows)}"]}}'
-        return "{" + ",".join([f'"{tag:08X}":{members[tag]}' for tag in sorted(members)]) + "}"
-
-    def _members(self, depth: int, fields: tuple[Field, ...], row: Row) -> dict[int, str]:
-        known = self._known.get(depth)
-        if known is not None and known[0] is row:
-            return known[1]
-        members = {
-            field.tag: str(value) if field.json else _text(field, value)
-            for field, value in zip(fields, row, strict=True)
-            if value is not None and value != ""
-        }
-        self._known[depth] = row, members
-        return members
+            row, known = rows[depth], self._known[depth]
+            if known is None or known[0] is not row:
+                known = self._known[depth] = row, _members(fields, row)
+            members |= known[1]
+        members[_URL] = f'"00081190":{{"vr":"UR","Value":["{self._url(rows)}"]}}'
+        return "{" + ",".join([members[tag] for tag in self._order if tag in members]) + "}"
 
     def _url(self, rows: Sequence[Row]) -> str:
         uids = [str(row[at]) for row, at in zip(rows, self._uids, strict=False)]
@@ -110,12 +101,25 @@ class Payload:
         return f"{url}/series/{uids[1]}" if len(uids) == 2 else url
 
 
-def _text(field: Field, value: object) -> str:
-    if isinstance(value, int):
-        return f'{{"vr":"{field.vr}","Value":[{value}]}}'
-    return attribute(field.vr, str(value).split("\\"))
+def _members(fields: tuple[Field, ...], row: Row) -> dict[int, str]:
+    """The attributes that a row has values of, each with its tag."""
+    members = {}
+    for field, value in zip(fields, row, strict=True):
+        if value is None or value == "":
+            continue
+        if field.json:
+            text = str(value)
+        elif isinstance(value, int):
+            text = f'{{"vr":"{field.vr}","Value":[{value}]}}'
+        else:
+            text = attribute(field.vr, str(value).split("\\"))
+        members[field.tag] = f'"{field.tag:08X}":{text}'
+    return members
 
 
-@lru_cache(maxsize=1024)
-def _member(tag: int, values: tuple[str, ...]) -> str:
-    return attribute(vr_of(tag).split(" ")[0], values)
+def _named(tag: int, text: str) -> str:
+    return f'"{tag:08X}":{text}'
+
+
+def _vr(tag: int) -> str:
+    return vr_of(tag).split(" ")[0]
