@@ -213,7 +213,8 @@ def test_a_command_that_needs_no_node_loads_none() -> None:
     code = (
         "import sys; import dicomwire.cli.main; "
         "heavy = {'sqlalchemy', 'starlette', 'uvicorn', 'pydantic_settings', 'httpx', 'rich.progress', "
-        "'pydicom', 'numpy', 'alembic'}; print(sorted(heavy & set(sys.modules)))"
+        "'pydicom', 'numpy', 'alembic', 'structlog', 'dicomwire.dicom', 'dicomwire.services', "
+        "'dicomwire.archive', 'dicomwire.node'}; print(sorted(heavy & set(sys.modules)))"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout == "[]\n"

@@ -59,6 +59,7 @@ class Finder:
         asked: the identifiers.
         cancelled: how many answers had gone when a C-CANCEL came, for each query.
         endless: goes on with the last answer until it is cancelled.
+        ended: a query was cancelled.
     """
 
     answers: list[Dataset] = field(default_factory=list)
@@ -69,6 +70,7 @@ class Finder:
     endless: bool = False
     asked: list[Dataset] = field(default_factory=list)
     cancelled: list[int] = field(default_factory=list)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     def services(self) -> Services:
         return {(uid, CFindRq): self.find for uid in FINDS}
@@ -86,6 +88,7 @@ class Finder:
         while sent < len(self.answers) or self.endless:
             if request.cancelled:
                 self.cancelled.append(sent)
+                self.ended.set()
                 request.respond(CFindRsp(request.command.message_id, 0xFE00))
                 return
             answer = self.answers[min(sent, len(self.answers) - 1)]

@@ -16,7 +16,14 @@ from pydicom.dataset import Dataset
 import dicomwire
 from dicomwire.association.address import AddressError
 from dicomwire.dimse.command import NActionRq, NCreateRq, NDeleteRq, NEventReportRq, NGetRq, NSetRq
-from dicomwire.errors import LocalProtocolError, NoAcceptedContext, OperationFailed, QueryError
+from dicomwire.errors import (
+    Aborted,
+    AssociationEnded,
+    LocalProtocolError,
+    NoAcceptedContext,
+    OperationFailed,
+    QueryError,
+)
 from dicomwire.services.client import Client
 from dicomwire.services.folder import Written
 from dicomwire.services.proposals import QueryOptions
@@ -186,6 +193,18 @@ async def test_leaving_a_query_cancels_it(client: Client, peer: Peer) -> None:
     await found.aclose()
     await client.echo()
     assert len(peer.finder.cancelled) == 1
+
+
+async def test_a_loop_that_is_left_is_cancelled_before_the_release(peer: Peer) -> None:
+    peer.finder.answers, peer.finder.endless = [answer(PatientID="1")], True
+    async with dicomwire.connect(peer.address, uses=["find"]) as association:
+        async for _ in association.find():
+            break
+    async with asyncio.timeout(5):
+        await peer.finder.ended.wait()
+    assert len(peer.finder.cancelled) == 1
+    assert isinstance(association.association.ended, AssociationEnded)
+    assert not isinstance(association.association.ended, Aborted)
 
 
 async def test_a_worklist_query_has_its_step(client: Client, peer: Peer) -> None:

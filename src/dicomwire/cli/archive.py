@@ -50,7 +50,7 @@ def stats(*, data: Data = None, config: Config = None, as_json: Json = False) ->
     if as_json:
         show_json(asdict(held))
         return
-    from dicomwire.cli.summary import size
+    from dicomwire.cli.output import size
 
     print(f"{held.studies} studies, {held.series} series, {held.instances} instances")
     print(f"{held.conflicts} conflict versions: other content under a SOP Instance UID that is taken")
@@ -104,7 +104,7 @@ def rebuild(*, data: Data = None, config: Config = None, as_json: Json = False) 
 def compact(*, data: Data = None, config: Config = None, as_json: Json = False) -> None:
     """Give back the space of what was replaced or removed. No node may run on the data folder."""
     from dicomwire.archive import maintenance
-    from dicomwire.cli.summary import size
+    from dicomwire.cli.output import size
 
     settings = _existing(data, config)
     with _opened(settings) as archive:
@@ -130,7 +130,7 @@ def backup(
     DEST is a data folder itself: to restore, serve a copy of it.
     """
     from dicomwire.archive.backup import backup as back_up
-    from dicomwire.cli.summary import size
+    from dicomwire.cli.output import size
 
     folder = _existing(data, config).node.data
     if destination.exists() and not destination.is_dir():
@@ -180,7 +180,7 @@ def export_files(
     Files that are there stay as they are. Exit status 1: an instance was not exported, or there are none.
     """
     from dicomwire.archive import exchange
-    from dicomwire.cli.summary import size
+    from dicomwire.cli.output import size
     from dicomwire.uids import is_valid_uid
 
     if study is not None and not is_valid_uid(study):

@@ -17,7 +17,7 @@ from dicomwire.cli import query
 from dicomwire.cli.connection import Asked, Flags, Peer, accepted
 from dicomwire.cli.output import Json, Stop, Verbose, escaped, log_to_stderr, say, show_table
 from dicomwire.cli.query import CharacterSet, Keys, LevelName, Question, Relational, RootName
-from dicomwire.errors import OperationFailed, QueryError
+from dicomwire.errors import DataSetError, OperationFailed, QueryError
 
 if TYPE_CHECKING:
     from dicomwire.dicom.identifier import Key, Path
@@ -109,7 +109,7 @@ async def _find(
     from dicomwire.services.proposals import Use
 
     uid = asked.root.value.find
-    count = 0
+    count = unreadable = 0
     proposal = proposals.propose([Use.FIND], roots=[asked.root])
     async with query.associated(peer, proposal, options) as association:
         _warn(options, association.agreement.extended_negotiation.get(uid, b""), peer)
@@ -118,9 +118,15 @@ async def _find(
             async with aclosing(matches):
                 async for match in matches:
                     count += 1
-                    told(match)
+                    try:
+                        told(match)
+                    except DataSetError as error:
+                        say(f"dicomwire: match {count} cannot be read: {error}")
+                        unreadable += 1
         except OperationFailed as error:
             raise Stop(f"{peer.address}: {error}{_hint(asked, keys, options)}", 1) from error
+    if unreadable:
+        raise Stop(f"{peer.address}: {unreadable} of {count} matches cannot be read", 1)
     return count
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from dicomwire.archive.archive import Archive
 from dicomwire.archive.exchange import listed, take
 from dicomwire.archive.values import Outcome, Verdict
-from dicomwire.cli.output import escaped, say, show_json
-from dicomwire.cli.summary import FOREIGN, size
+from dicomwire.cli.output import escaped, say, show_json, size
+from dicomwire.cli.summary import FOREIGN
 from dicomwire.errors import DecodeError
 from dicomwire.services.instances import Instance, Skipped, read_file, walk
 

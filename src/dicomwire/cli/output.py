@@ -13,6 +13,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print facts as JSON.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more, tracebacks included.")]
 
 
+MOST_NAMES = 50  # of things with the same fate that are named one by one
+
+
 class Stop(Exception):
     """The command ends here.
 
@@ -62,3 +65,12 @@ def show_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 def escaped(text: str) -> str:
     """What a peer sent, safe to print: control characters as `\\x1b`."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def size(count: float) -> str:
+    """Bytes for people: `525.3 KB`."""
+    for unit in ("B", "KB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"

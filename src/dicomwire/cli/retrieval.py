@@ -10,8 +10,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from dicomwire.cli.output import escaped, say, show_json
-from dicomwire.cli.summary import MOST_NAMES, size
+from dicomwire.cli.output import MOST_NAMES, escaped, say, show_json, size
 
 if TYPE_CHECKING:
     from dicomwire.services.folder import Written

@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from dicomwire.cli.output import escaped, say, show_json
+from dicomwire.cli.output import MOST_NAMES, escaped, say, show_json, size
 from dicomwire.services.instances import Instance, Skipped, read_file, walk
 from dicomwire.services.sending import Delivery, Outcome
 
-MOST_NAMES = 50  # of files with the same fate that are named one by one
 FOREIGN = ("not a DICOM file", "empty file", "not a regular file")  # reasons to pass over a file in a folder
 GOOD = (Outcome.STORED, Outcome.WARNING)
 
@@ -164,12 +163,3 @@ def _delivery(each: Delivery) -> dict[str, object]:
         "sop_instance_uid": each.instance.sop_instance_uid,
         "transfer_syntax_uid": each.transfer_syntax_uid,
     }
-
-
-def size(count: float) -> str:
-    """Bytes for people: `525.3 KB`."""
-    for unit in ("B", "KB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"

@@ -68,6 +68,9 @@ from dicomwire.services.verification import verify
 from dicomwire.uids import UNCOMPRESSED_TRANSFER_SYNTAXES
 
 DEFAULTS = RequestorOptions()
+LEFT = (
+    3  # turns of the loop until an iteration that was left has sent its C-CANCEL, which no release precedes
+)
 QUERY_DEFAULTS = QueryOptions()
 
 
@@ -154,6 +157,8 @@ async def connect(
     call = Call(where, calling_ae_title, opened)
     async with call.open(proposal.contexts, performed) as association:
         yield Client(association, Call(where, calling_ae_title, options), reception)
+        for _ in range(LEFT):
+            await asyncio.sleep(0)
 
 
 def _uses(uses: Iterable[Use | str]) -> frozenset[Use]:

@@ -10,6 +10,7 @@ import asyncio
 import os
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from filecmp import cmp
 from mmap import ACCESS_READ, mmap
@@ -83,7 +84,8 @@ class Folder:
 
     def drop(self, spool: IO[bytes]) -> None:
         """Remove the file."""
-        spool.close()
+        with suppress(OSError):  # what a full disk did not take yet
+            spool.close()
         Path(spool.name).unlink(missing_ok=True)
 
     def _named(self, arrival: Arrival, spool: IO[bytes]) -> Written:

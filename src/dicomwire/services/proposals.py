@@ -165,7 +165,7 @@ def storage_contexts(
     last with the rest; but for the uncompressed ones, one of which everybody must take (PS3.5 10.1) and which
     archives convert into each other, one is enough where there is little room.
     """
-    classes = list(dict.fromkeys(sop_class_uids))[:room]
+    classes = list(dict.fromkeys(sop_class_uids))[: max(room, 0)]
     if not classes:
         return []
     each = room // len(classes)

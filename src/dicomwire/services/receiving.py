@@ -152,9 +152,12 @@ class Spooling:
             await self._receiver.keep(self._arrival, self._spool)
         except NotTaken as refusal:
             code, comment = refusal.status, str(refusal)
-            self._receiver.drop(self._spool)
         except OSError as error:
             code, comment = status.OUT_OF_RESOURCES, f"Cannot be kept: {error.strerror or error}"
+        except BaseException:
+            self._receiver.drop(self._spool)
+            raise
+        if code != status.SUCCESS:
             self._receiver.drop(self._spool)
         _answer(self._request, self._command, code, comment)
 
