@@ -11,7 +11,7 @@ from dicomwire.association.options import AcceptorOptions, Check
 from dicomwire.errors import ConfigurationError
 from dicomwire.node.dimse_door import acceptor_options
 from dicomwire.node.settings import Settings
-from dicomwire.services.selection import STUDY_ROOT_GET, STUDY_ROOT_MOVE
+from dicomwire.services.selection import MODELS, STUDY_ROOT_GET, STUDY_ROOT_MOVE
 from dicomwire.upper_layer.negotiation import RolePolicy
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -125,3 +125,19 @@ def test_policies_that_are_alike_share_their_table() -> None:
 def test_a_missing_certificate_is_a_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"absent\.pem"):
         made(dimse={"tls": {"certificate": str(tmp_path / "absent.pem")}})
+
+
+def test_retrieval_is_negotiated_with_its_roles_and_its_relational_kind() -> None:
+    policy = made().entities[0].policy
+    for uid in MODELS:
+        assert policy.supported[uid] == uids.UNCOMPRESSED_TRANSFER_SYNTAXES
+    assert policy.roles[CT] == RolePolicy(scu=True, scp=True)
+    answer = policy.extended_negotiation[STUDY_ROOT_MOVE]
+    assert [answer(proposal) for proposal in (b"", b"\0", b"\1", b"\1\1\1")] == [b"\0", b"\0", b"\1", b"\1\0"]
+
+
+def test_who_may_get_but_not_store_is_the_receiver_of_instances_only() -> None:
+    policy = made(peers=[{"ae_title": "V", "allow": ["get"]}]).entities[0].peers["V"].policy
+    assert policy is not None
+    assert CT not in policy.refused
+    assert policy.roles[CT] == RolePolicy(scu=False, scp=True)
