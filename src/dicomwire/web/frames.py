@@ -11,7 +11,8 @@ import re
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,12 +20,13 @@ from starlette.responses import Response
 from dicomwire.archive.archive import Archive, Stored
 from dicomwire.archive.transcoder import Transcoder
 from dicomwire.dicom import codecs
-from dicomwire.dicom.codecs import CODECS, LOSSY
+from dicomwire.dicom.codecs import CODECS, LOSSY, lossless_targets
 from dicomwire.dicom.encoding import encoding_of
 from dicomwire.dicom.frames import FrameSpan, read_frame
 from dicomwire.errors import TranscodingError, WorkersBusy
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN, TRANSFER_SYNTAXES
 from dicomwire.web.awaited import AsyncChunks, AwaitedResponse, ahead
+from dicomwire.web.conditional import entity_tag, not_modified
 from dicomwire.web.layout import Layouts, inflated
 from dicomwire.web.media_types import (
     MULTIPART_RELATED,
@@ -109,6 +111,15 @@ class _Representation:
     asked: tuple[str | None, ...]
 
 
+class _Kind(NamedTuple):
+    """What the representations of an instance's frames depend on."""
+
+    transfer_syntax_uid: str
+    bits_allocated: int | None
+    has_pixel_data: bool
+    codecs_available: bool
+
+
 @dataclass(frozen=True, slots=True)
 class _Form:
     """How frames leave."""
@@ -165,26 +176,30 @@ class Frames:
     async def _answer(self, request: Request, stored: Stored, numbers: Sequence[int] | None) -> Response:
         accept = accept_of(request)
         count = stored.number_of_frames if numbers is None else len(numbers)
-        representations = _representations(stored, self._transcoder)
-        form = accept.choose(lambda wanted: _offer(wanted, accept, representations, count))
+        kind = _kind(stored, self._transcoder)
+        form = _chosen(accept, kind, single=count == 1)
         if form is None:
-            raise not_acceptable(accept, _offered(representations, count))
+            raise not_acceptable(accept, _offered(_representations(*kind), count))
         base = base_url(request, self._options)
+        tag = entity_tag([stored], str(numbers), form.content_type, base if form.multipart else "")
+        if (unchanged := not_modified(request, tag)) is not None:
+            return unchanged
         spans = self._layouts.spans(stored, numbers)
         wanted = numbers or range(1, len(spans) + 1)
-        writer = PartWriter(form.media_type)
-        url = instance_url_of(base, stored)
         heads: list[bytes] = []
+        tail, content_type = b"", form.content_type
         if form.multipart or len(spans) != 1:
-            heads = [writer.head(form.content_type, location=f"{url}/frames/{number}") for number in wanted]
-        content_type = writer.content_type if heads else form.content_type
-        tail = writer.tail if heads else b""
+            writer = PartWriter(form.media_type)
+            url = instance_url_of(base, stored)
+            heads = [writer.head(content_type, location=f"{url}/frames/{number}") for number in wanted]
+            tail, content_type = writer.tail, writer.content_type
+        headers = {"ETag": tag}
         if form.transfer_syntax == _as_frames_lie(stored):
             length = sum(map(len, heads)) + sum(span.length for span in spans) + len(tail)
             octets = self._octets(stored, spans, heads, tail)
-            return StreamedResponse(octets, content_type=content_type, length=length)
+            return StreamedResponse(octets, content_type=content_type, length=length, headers=headers)
         chunks = self._transcoded(stored, wanted, form.transfer_syntax, heads, tail)
-        return AwaitedResponse(chunks, content_type=content_type)
+        return AwaitedResponse(chunks, content_type=content_type, headers=headers)
 
     async def _transcoded(
         self, stored: Stored, numbers: Sequence[int], syntax: str, heads: Sequence[bytes], tail: bytes
@@ -260,21 +275,40 @@ def _offer(
     return None
 
 
+def _is_encapsulated(transfer_syntax_uid: str) -> bool:
+    syntax = TRANSFER_SYNTAXES.get(transfer_syntax_uid)
+    return syntax is not None and syntax.encapsulated
+
+
 def _as_frames_lie(stored: Stored) -> str:
     """The transfer syntax in which frames are slices of what is stored."""
-    syntax = TRANSFER_SYNTAXES.get(stored.transfer_syntax_uid)
-    if syntax is None or not syntax.encapsulated:
-        return EXPLICIT_VR_LITTLE_ENDIAN
-    return stored.transfer_syntax_uid
+    own = stored.transfer_syntax_uid
+    return own if _is_encapsulated(own) else EXPLICIT_VR_LITTLE_ENDIAN
 
 
-def _representations(stored: Stored, transcoder: Transcoder) -> list[_Representation]:
+def _kind(stored: Stored, transcoder: Transcoder) -> _Kind:
+    """What the representations of an instance's frames depend on."""
+    has_pixel_data = stored.pixel_data_offset is not None
+    return _Kind(stored.transfer_syntax_uid, stored.bits_allocated, has_pixel_data, transcoder.available)
+
+
+@lru_cache(maxsize=1024)
+def _chosen(accept: Accept, kind: _Kind, *, single: bool) -> _Form | None:
+    representations = _representations(*kind)
+    return accept.choose(lambda wanted: _offer(wanted, accept, representations, 1 if single else 2))
+
+
+@lru_cache(maxsize=256)
+def _representations(
+    own: str, bits_allocated: int | None, has_pixel_data: bool, codecs_available: bool
+) -> list[_Representation]:
     """What there is, the nearest to what is stored first."""
-    own = _as_frames_lie(stored)
+    targets: list[str] = []
+    if codecs_available:
+        targets = lossless_targets(own, bits_allocated=bits_allocated, has_pixel_data=has_pixel_data)
     native = _Representation(OCTET_STREAM, EXPLICIT_VR_LITTLE_ENDIAN, (None, "*", EXPLICIT_VR_LITTLE_ENDIAN))
-    targets = transcoder.targets(stored) if transcoder.available else []
     found: list[_Representation] = []
-    if own == EXPLICIT_VR_LITTLE_ENDIAN:
+    if not _is_encapsulated(own):
         found.append(native)
     else:
         if media_type := FRAME_MEDIA_TYPES.get(own):
@@ -289,11 +323,11 @@ def _representations(stored: Stored, transcoder: Transcoder) -> list[_Representa
             continue
         default = uid in _DEFAULTS and all(one.media_type != media_type for one in found)
         found.append(_Representation(media_type, uid, (None, "*", uid) if default else (uid,)))
-    if transcoder.available and stored.transfer_syntax_uid in CODECS:
+    if codecs_available and own in CODECS:
         found += [
             _Representation(FRAME_MEDIA_TYPES[uid], uid, (uid,))
             for uid, allocated in LOSSY.items()
-            if uid not in targets and stored.bits_allocated in allocated
+            if uid not in targets and bits_allocated in allocated
         ]
     return found
 

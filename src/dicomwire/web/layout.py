@@ -15,6 +15,7 @@ from dicomwire.archive.archive import Archive, Stored
 from dicomwire.dicom.deflate import inflate
 from dicomwire.dicom.encoding import Buffer, encoding_of
 from dicomwire.dicom.frames import FrameError, FrameSpan, Image, frame_spans, image_of, native_span
+from dicomwire.dicom.pixel_description import PIXEL_DATA
 from dicomwire.dicom.scan import PixelData, scan
 from dicomwire.errors import DataSetError
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN
@@ -94,6 +95,9 @@ class Layouts:
         if layout is not None:
             self._remembered.move_to_end(stored.record_id)
             return layout
+        layout = _catalogued(stored)
+        if layout is not None:
+            return layout
         with self._archive.open_stored(stored) as opened:
             layout = _found(opened.view[stored.data_set_offset :], stored.transfer_syntax_uid)
         self._remembered[stored.record_id] = layout
@@ -104,6 +108,22 @@ class Layouts:
             _, oldest = self._remembered.popitem(last=False)
             self._weight -= oldest.weight
         return layout
+
+
+def _catalogued(stored: Stored) -> NativeLayout | None:
+    """What the catalogue alone tells: native frames in little endian, of one sample a pixel.
+
+    Of more samples it would have to know the photometric interpretation.
+    """
+    encoding = encoding_of(stored.transfer_syntax_uid)
+    offset, length = stored.pixel_data_offset, stored.pixel_data_length
+    rows, columns, bits = stored.rows, stored.columns, stored.bits_allocated
+    if offset is None or length is None or encoding.deflated or not encoding.little_endian:
+        return None
+    if not rows or not columns or not bits or (stored.samples_per_pixel or 1) != 1:
+        return None
+    image = Image(rows, columns, 1, bits, stored.number_of_frames)
+    return NativeLayout(image, PixelData(PIXEL_DATA, "", offset, length, offset + length), little_endian=True)
 
 
 def inflated(data_set: memoryview, transfer_syntax_uid: str) -> Buffer:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TypeVar
 
 from starlette.requests import Request
@@ -25,6 +26,7 @@ OCTET_STREAM = "application/octet-stream"
 MULTIPART_RELATED = "multipart/related"
 METADATA_TYPES = (DICOM_JSON, JSON, f'{MULTIPART_RELATED}; type="{DICOM_XML}"')  # of metadata and results
 
+_REMEMBERED_LENGTH = 1024  # characters of an Accept that is parsed once
 _ACCEPT_LIMIT = 256  # media ranges of one request; browsers send about ten
 
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -96,8 +98,8 @@ class Accept:
         text: as the client wrote it, for messages.
     """
 
-    wanted: tuple[Wanted, ...]
-    refused: tuple[Wanted, ...]
+    wanted: tuple[Wanted, ...] = field(compare=False)
+    refused: tuple[Wanted, ...] = field(compare=False)
     text: str
 
     def choose(self, offer: Callable[[Wanted], Choice | None]) -> Choice | None:
@@ -135,6 +137,10 @@ def parse_accept(header_values: Iterable[str], query_values: Iterable[str] = ())
     text = ", ".join(_PLUS.sub("dicom+", value) for value in query_values if value.strip())
     if not text:
         text = ", ".join(value for value in header_values if value.strip())
+    return _parsed(text) if len(text) <= _REMEMBERED_LENGTH else _parse(text)
+
+
+def _parse(text: str) -> Accept:
     ranges = [_wanted(media_type) for media_type in _media_types(text or "*/*")]
     ordered = sorted(ranges, key=lambda wanted: (-wanted.quality, -wanted.specificity))
     return Accept(
@@ -142,6 +148,9 @@ def parse_accept(header_values: Iterable[str], query_values: Iterable[str] = ())
         tuple(wanted for wanted in ordered if wanted.quality == 0),
         text or "*/*",
     )
+
+
+_parsed = lru_cache(maxsize=512)(_parse)  # a client says the same with each request
 
 
 def accept_of(request: Request) -> Accept:

@@ -96,13 +96,13 @@ async def _send(first: Buffer, chunks: Chunks, receive: Receive, send: Send) -> 
         while chunk is not None:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
             turn += len(chunk)
-            if turn >= TURN:
+            chunk = next(chunks, None)
+            if turn >= TURN and chunk is not None:
                 turn = 0
                 gone = gone or asyncio.create_task(_disconnected(receive))
                 await asyncio.sleep(0)
                 if gone.done():
                     return
-            chunk = next(chunks, None)
         await send({"type": "http.response.body", "body": b""})
     finally:
         if gone is not None:
