@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import threading
 import time
 import urllib.request
@@ -327,3 +328,19 @@ def test_the_command_tells_this_node_of_a_step_and_what_it_refuses(node: Node, t
     values = json.loads(found.stdout)["attributes"]
     assert values["00400252"]["Value"] == ["COMPLETED"]
     assert set(values) <= {"00400252", "00080005"}
+
+
+def test_the_commands_of_the_documentation_run(node: Node, tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "services.md").read_text().replace("\\\n", " ")
+    commands = [line[2:] for line in text.splitlines() if line.startswith("$ dicomwire mpps")]
+    assert len(commands) == 3
+    for command in commands:
+        arguments = shlex.split(command.replace("DICOMWIRE@127.0.0.1:11112", node.address))
+        done = run(*arguments)
+        assert done.returncode == 0, (command, done.stderr)
+    folder = node.data
+    sent = run("dicomwire", "send", "--commit", node.address, *(each.path for each in files()))
+    assert f"{len(files())} committed" in sent.stdout
+    listed = run("dicomwire", "jobs", "list", "--data", folder, "--json")
+    (job,) = json.loads(listed.stdout)["jobs"]
+    assert (job["kind"], job["state"]) == ("commitment-report", "done")

@@ -33,6 +33,7 @@ FACTS = Facts(
     uptime_seconds=90_061.0,
     login_required=False,
     archive=ArchiveFacts(1, 2, 3_000, 525_300),
+    jobs={"waiting": 1},
     performed={"C-ECHO": 1},
     sent={"stored": 2},
     web_requests={"2xx": 1},

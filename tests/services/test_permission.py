@@ -7,6 +7,7 @@ import pytest
 from dicomwire.access.identity import Identity
 from dicomwire.access.permission import Permission, Permissions
 from dicomwire.dimse.command import CEchoRq, CEchoRsp, NGetRq, NGetRsp
+from dicomwire.services import instance_availability, procedure_step, storage_commitment
 from dicomwire.services.permission import permitted
 from dicomwire.services.verification import SERVICES
 from dicomwire.uids import VERIFICATION
@@ -49,3 +50,21 @@ def test_message_that_is_no_operation_goes_through() -> None:
     request = FakeRequest(FakeAssociation(), CONTEXT, NGetRq(1, "1.2", "1.3"))
     permitted(services, Permissions(others=Permission.NONE))["1.2", NGetRq](request)
     assert request.answers == [NGetRsp(1, 0)]
+
+
+@pytest.mark.parametrize(
+    ("sop_class_uid", "permission"),
+    [
+        (procedure_step.MPPS, Permission.MPPS),
+        (procedure_step.RETRIEVE, Permission.MPPS),
+        (storage_commitment.STORAGE_COMMITMENT, Permission.COMMIT),
+        (instance_availability.INSTANCE_AVAILABILITY, Permission.NOTIFY),
+    ],
+)
+def test_a_sop_class_is_for_those_who_may_what_it_is_for(sop_class_uid: str, permission: Permission) -> None:
+    services = {(sop_class_uid, NGetRq): lambda request: request.respond(NGetRsp(1, 0))}
+    for granted, status in ((permission, 0), (Permission.ALL & ~permission, 0x0124)):
+        request = FakeRequest(FakeAssociation(), context(sop_class_uid), NGetRq(1, sop_class_uid, "1.3"))
+        permitted(services, Permissions({"MODALITY": granted}))[sop_class_uid, NGetRq](request)
+        (answered,) = request.answers
+        assert answered.status == status  # type: ignore[attr-defined]

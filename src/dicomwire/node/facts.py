@@ -99,6 +99,7 @@ class Facts:
     uptime_seconds: float
     login_required: bool
     archive: ArchiveFacts
+    jobs: dict[str, int]
     performed: dict[str, int]
     sent: dict[str, int]
     web_requests: dict[str, int]

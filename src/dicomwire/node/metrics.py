@@ -50,6 +50,10 @@ class Metrics:
         yield GaugeMetricFamily("dicomwire_archive_series", "Series held", held.series)
         yield GaugeMetricFamily("dicomwire_archive_instances", "Instances held", held.instances)
         yield GaugeMetricFamily("dicomwire_archive_bytes", "Bytes of the instances held", held.bytes)
+        jobs = GaugeMetricFamily("dicomwire_jobs", "Durable jobs", labels=["state"])
+        for state, count in facts.jobs.items():
+            jobs.add_metric([state], count)
+        yield jobs
         requests = CounterMetricFamily(
             "dicomwire_dimse_requests", "DIMSE requests performed", labels=["message"]
         )

@@ -112,6 +112,7 @@ class Node:
             uptime_seconds=round(time() - self._started, 3),
             login_required=settings.identity.required,
             archive=store.held(self._archive),
+            jobs=self._work.jobs(),
             performed=dict(self._performed),
             sent=dict(self._sent),
             web_requests=dict(self._answered),

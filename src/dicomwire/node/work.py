@@ -17,7 +17,7 @@ from dicomwire.services.forwarding import Router
 from dicomwire.services.move import Destinations
 from dicomwire.services.storage_commitment import Committer, receiving
 from dicomwire.work.commitment import Result as Commitment
-from dicomwire.work.jobs import Kind, Retry
+from dicomwire.work.jobs import Kind, Retry, counts
 from dicomwire.work.procedure_steps import Followers
 from dicomwire.work.routes import Notices, Route
 from dicomwire.work.runner import Runner, RunnerOptions
@@ -59,6 +59,10 @@ class Work:
             **instance_availability.services(self.store),
             **receiving(_log_commitment, durably=self.store),
         }
+
+    def jobs(self) -> dict[str, int]:
+        """How many jobs there are of each state."""
+        return {state.value: count for state, count in counts(self.store).items()}
 
     async def start(self) -> None:
         """Answer in this loop, and run jobs."""

@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Final, TypeAlias
 
 from dicomwire.errors import WorkError
-from dicomwire.work.store import Parameter, Row, Transaction
+from dicomwire.work.store import Parameter, Reader, Row, Transaction
 
 TOPIC: Final = "jobs"
 """Notified when a job may have become due."""
@@ -355,9 +355,9 @@ def listed(transaction: Transaction, selection: Selection, limit: int) -> list[J
     return [_job(row) for row in transaction.rows(sql, (*parameters, limit))]
 
 
-def counts(transaction: Transaction) -> dict[State, int]:
+def counts(reader: Reader) -> dict[State, int]:
     """How many jobs there are of each state."""
-    found = {str(state): int(str(count)) for state, count in transaction.rows(_COUNTS)}
+    found = {str(state): int(str(count)) for state, count in reader.rows(_COUNTS)}
     return {state: found.get(state.value, 0) for state in State}
 
 

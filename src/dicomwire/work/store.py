@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
 import structlog
 
@@ -47,6 +47,13 @@ Result = TypeVar("Result")
 DatabaseError = sqlite.Error
 
 log = structlog.get_logger()
+
+
+class Reader(Protocol):
+    """What rows can be read from: a change's transaction, or the store."""
+
+    def rows(self, sql: str, parameters: Sequence[Parameter] = ()) -> list[Row]:
+        """What a statement finds."""
 
 
 class Transaction:
