@@ -85,6 +85,7 @@ def test_a_password_may_hold_colons() -> None:
         ("GET", "/dicom-web/studies/1.2", Permission.GET),
         ("HEAD", "/dicom-web/studies/1.2/metadata", Permission.GET),
         ("DELETE", "/dicom-web/studies/1.2", Permission.DELETE),
+        ("GET", "/wado", Permission.GET),
         ("GET", "/fhir/ImagingStudy", Permission.FIND),
         ("POST", "/dicom-web/commitment-requests/1.2", Permission.COMMIT),
         ("GET", "/dicom-web/commitment-requests/1.2", Permission.COMMIT),

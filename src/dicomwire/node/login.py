@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dicomwire.access.identity import Accepted, Credentials, Refused, Verifier
 from dicomwire.access.permission import Permission
+from dicomwire.web import wado_uri
 from dicomwire.web.problems import problem_response
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})  # what supervises the node has no login
@@ -83,6 +84,8 @@ def operation(method: str, path: str, prefix: str) -> Permission:
     """What a request does; nothing in particular for the node's own pages."""
     if path.startswith("/fhir/"):
         return Permission.FIND
+    if path == wado_uri.PATH:
+        return Permission.GET
     if not path.startswith(prefix):
         return Permission.NONE
     if path.startswith(f"{prefix}commitment-requests/"):

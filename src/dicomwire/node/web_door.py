@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
+from starlette.types import Receive, Scope, Send
 
 from dicomwire.access.identity import Verifier
 from dicomwire.archive.archive import Archive
@@ -22,6 +23,7 @@ from dicomwire.node.facts import Facts, State
 from dicomwire.node.login import Login
 from dicomwire.node.metrics import CONTENT_TYPE, Answered, Metrics
 from dicomwire.node.settings import Settings
+from dicomwire.web import wado_uri
 from dicomwire.web.app import build as build_dicomweb
 from dicomwire.web.fhir import build as build_fhir
 from dicomwire.web.options import ServerOptions, WebOptions
@@ -92,8 +94,18 @@ def build(
     async def exposition(request: Request) -> Response:
         return Response(metrics.exposition(), media_type=CONTENT_TYPE)
 
+    dicomweb = build_dicomweb(archive, web_options(settings), transcoder=transcoder, work=work)
+
+    class WadoUri:
+        """The same as below DICOMweb, where clients of WADO-URI look for it."""
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            path = DICOMWEB + wado_uri.PATH
+            await dicomweb(dict(scope, root_path=DICOMWEB, path=path, raw_path=path.encode()), receive, send)
+
     routes = [
-        Mount(DICOMWEB, build_dicomweb(archive, web_options(settings), transcoder=transcoder, work=work)),
+        Mount(DICOMWEB, dicomweb),
+        Route(wado_uri.PATH, WadoUri()),
         Mount("/fhir", build_fhir(archive, web_options(settings), dicomweb=DICOMWEB)),
         Route("/", home),
         Route("/api/node", node),

@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from dicomwire.archive.archive import Archive
 from dicomwire.archive.query import Level
 from dicomwire.archive.transcoder import Transcoder
-from dicomwire.web import commitment
+from dicomwire.web import commitment, wado_uri
 from dicomwire.web.bulk_resources import BulkResources
 from dicomwire.web.bulkdata import BulkData
 from dicomwire.web.capabilities import Capabilities
@@ -34,6 +34,7 @@ from dicomwire.web.resources import DecodedPath
 from dicomwire.web.retrieve import Retrieve
 from dicomwire.web.search import Search
 from dicomwire.web.store import Store as StoreInstances
+from dicomwire.web.wado_uri import WadoUri
 from dicomwire.work.store import Store
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -109,6 +110,7 @@ def routes(
     for path in (STUDY, SERIES, INSTANCE, INSTANCE + "/frames/{frames}"):
         table[path + "/rendered"] = {"GET": rendered}
         table[path + "/thumbnail"] = {"GET": thumbnail}
+    table[wado_uri.PATH] = {"GET": WadoUri(archive, retrieve, rendered)}
     if options.delete:
         delete = Delete(archive)
         for path in (STUDY, SERIES, INSTANCE):

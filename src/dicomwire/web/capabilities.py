@@ -100,6 +100,15 @@ TRANSACTIONS: Final[Mapping[tuple[str, str], Transaction]] = {
     ("GET", "pixeldata"): Transaction("Retrieve Pixel Data", gives=_OCTETS, parameters=("accept",)),
     ("GET", "rendered"): _RENDERED,
     ("GET", "thumbnail"): Transaction("Retrieve Thumbnail", gives=_IMAGES, parameters=("accept", "viewport")),
+    ("GET", "wado"): Transaction(
+        "URI Retrieve",
+        gives=(DICOM, *_IMAGES),
+        parameters=(
+            *("requestType", "studyUID", "seriesUID", "objectUID", "contentType", "transferSyntax"),
+            *("annotation", "imageAnnotation", "frameNumber", "imageQuality", "rows", "columns", "region"),
+            *("windowCenter", "windowWidth", "presentationSeriesUID", "presentationUID"),
+        ),
+    ),
     ("POST", "studies"): _STORE,
     ("POST", "{study}"): _STORE,
     ("POST", "{transaction}"): _COMMITMENT,

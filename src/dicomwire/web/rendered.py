@@ -55,12 +55,25 @@ class Rendered:
 
     async def __call__(self, request: Request) -> Response:
         rendering = rendering_of(request.query_params)
-        accept = accept_of(request)
         frames: tuple[int, ...] | None = None
         if "frames" in request.path_params:
             frames = tuple(frame_numbers(request.path_params["frames"]))
         plan = planned(request, self._archive)
-        images = self._images(plan)
+        return await self.answer(request, plan, self._images(plan), rendering, frames)
+
+    async def answer(
+        self,
+        request: Request,
+        plan: Sequence[Stored],
+        images: Sequence[Picture],
+        rendering: Rendering,
+        frames: tuple[int, ...] | None,
+    ) -> Response:
+        """Pictures of images, in the form that the request's Accept chooses.
+
+        plan: all that the pictures are made of. frames: numbers, None for all.
+        """
+        accept = accept_of(request)
         form = choose_form(accept, images, frames=frames) if images else None
         if form is None:
             raise not_acceptable(
@@ -70,7 +83,10 @@ class Rendered:
         base = base_url(request, self._options)
         rendering = replace(rendering, media_type=form.media_type, animated=form.animated)
         tag = entity_tag(
-            [picture.stored for picture in form.pictures] + plan, repr(form.multipart), repr(rendering), base
+            [*(picture.stored for picture in form.pictures), *plan],
+            repr(form.multipart),
+            repr(rendering),
+            base,
         )
         if (unchanged := not_modified(request, tag)) is not None:
             return unchanged

@@ -11,7 +11,7 @@ from starlette.datastructures import QueryParams
 from dicomwire.dicom.rendering import Rendering, Viewport, Window
 from dicomwire.web.problems import Problem, shown
 
-_LARGEST: Final = 16_384  # pixels of a viewport's side
+LARGEST_SIDE: Final = 16_384  # pixels of a viewport's side
 _NUMBER: Final = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _FUNCTIONS: Final = ("linear", "linear-exact", "sigmoid")
 _ANNOTATIONS: Final = ("patient", "technique")
@@ -54,9 +54,10 @@ def _four(parts: list[str]) -> list[str]:
 
 def _side(part: str, text: str) -> int:
     part = part.strip()
-    if not (part.isascii() and part.isdecimal()) or not 0 < int(part[:9]) <= _LARGEST or len(part) > 9:
+    if not (part.isascii() and part.isdecimal()) or not 0 < int(part[:9]) <= LARGEST_SIDE or len(part) > 9:
         raise Problem(
-            400, f"viewport is {shown(text)}; its width and height are 1 to {_LARGEST} pixels, whole numbers"
+            400,
+            f"viewport is {shown(text)}; its width and height are 1 to {LARGEST_SIDE} pixels, whole numbers",
         )
     return int(part)
 

@@ -1,0 +1,167 @@
+"""WADO-URI: one instance by query parameters (PS3.18 9).
+
+What a request asks for is put into the words of WADO-RS and answered as there. Without a content type a
+single-frame image comes as JPEG, everything else as a DICOM file (PS3.18 8.7.2). Of an image of many frames
+the first is rendered where none is named and the type holds only one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dicomwire.archive.archive import Archive, Stored
+from dicomwire.uids import is_valid_uid
+from dicomwire.web.media_types import DICOM, parse_accept
+from dicomwire.web.pictures import PRESENTATION_STATES, Picture, is_image, referenced
+from dicomwire.web.problems import Problem, shown
+from dicomwire.web.rendered import Rendered
+from dicomwire.web.rendering_parameters import LARGEST_SIDE, rendering_of
+from dicomwire.web.retrieve import Retrieve
+
+PATH: Final = "/wado"
+_OF_MANY_FRAMES: Final = frozenset({"image/gif", "video/mp4", "video/mpeg"})
+# Parameters of rendering here and in WADO-RS (PS3.18 9.5.1.2, 8.3.5)
+_RENDERING: Final = {"imageQuality": "quality", "imageAnnotation": "annotation", "annotation": "annotation"}
+
+
+class WadoUri:
+    """Endpoint of GET on /wado?requestType=WADO&..."""
+
+    def __init__(self, archive: Archive, retrieve: Retrieve, rendered: Rendered) -> None:
+        self._archive = archive
+        self._retrieve = retrieve
+        self._rendered = rendered
+
+    async def __call__(self, request: Request) -> Response:
+        query = request.query_params
+        if query.get("requestType") != "WADO":
+            raise Problem(400, f"requestType is {shown(query.get('requestType', ''))}; WADO wanted")
+        if "anonymize" in query:
+            raise Problem(400, "anonymize is asked for; instances leave here as they are stored only")
+        study, series, instance = (_uid(query, name) for name in ("studyUID", "seriesUID", "objectUID"))
+        plan = self._archive.plan(study=study, series=series, instance=instance)
+        if not plan:
+            raise Problem(404, f"there is no instance {instance} in series {series} of study {study}")
+        (stored,) = plan
+        content_type = query.get("contentType") or _default(request, stored)
+        path = {"study": study, "series": series, "instance": instance}
+        if any(wanted.part.essence == DICOM for wanted in parse_accept([content_type]).wanted):
+            return await self._retrieve(_as_wado_rs(request, path, _file_type(query)))
+        asked = _as_wado_rs(request, path, content_type)
+        images, sources = self._images(query, stored)
+        rendering = rendering_of(_rendering(query, stored))
+        return await self._rendered.answer(
+            asked, sources, images, rendering, _frames(query, stored, content_type)
+        )
+
+    def _images(self, query: QueryParams, stored: Stored) -> tuple[Sequence[Picture], list[Stored]]:
+        """The image, as a presentation state has it where one is named; and what that is made of."""
+        if "presentationUID" not in query:
+            whole = Picture(stored, tuple(range(1, stored.number_of_frames + 1)))
+            return [whole] if is_image(stored) else [], [stored]
+        uid = _uid(query, "presentationUID")
+        states = self._archive.plan(
+            study=stored.study_instance_uid, series=_uid(query, "presentationSeriesUID"), instance=uid
+        )
+        if not states or states[0].sop_class_uid not in PRESENTATION_STATES:
+            raise Problem(404, f"there is no presentation state {uid} in the study")
+        images = [
+            picture
+            for picture in referenced(self._archive, states[0])
+            if picture.stored.sop_instance_uid == stored.sop_instance_uid
+        ]
+        if not images:
+            raise Problem(400, f"presentation state {uid} does not refer to {stored.sop_instance_uid}")
+        return images, [stored, states[0]]
+
+
+def _uid(query: QueryParams, name: str) -> str:
+    text = query.get(name, "")
+    if not is_valid_uid(text):
+        raise Problem(400, f"{name} is {shown(text)}; a UID wanted")
+    return text
+
+
+def _default(request: Request, stored: Stored) -> str:
+    """The content type of a request that names none: what Accept names, else what the instance is."""
+    accept = request.headers.get("accept", "*/*")
+    if accept.strip() not in ("", "*/*") and "text/html" not in accept:  # a browser's says nothing
+        return accept
+    return "image/jpeg" if is_image(stored) and stored.number_of_frames == 1 else DICOM
+
+
+def _file_type(query: QueryParams) -> str:
+    """The media type of a file, with its transfer syntax."""
+    if "transferSyntax" not in query:
+        return DICOM
+    return f"{DICOM}; transfer-syntax={_uid(query, 'transferSyntax')}"
+
+
+def _as_wado_rs(request: Request, path: dict[str, str], accept: str) -> Request:
+    """The same request, its instance in the path and its media types in Accept."""
+    headers = [(name, value) for name, value in request.scope["headers"] if name != b"accept"]
+    scope = dict(
+        request.scope,
+        path_params=path,
+        query_string=b"",
+        headers=[*headers, (b"accept", accept.encode("latin_1", "replace"))],
+    )
+    return Request(scope, request.receive)
+
+
+def _frames(query: QueryParams, stored: Stored, content_type: str) -> tuple[int, ...] | None:
+    text = query.get("frameNumber")
+    if text is None:
+        types = {wanted.part.essence for wanted in parse_accept([content_type]).wanted}
+        return None if types & _OF_MANY_FRAMES or stored.number_of_frames == 1 else (1,)
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text)):
+        raise Problem(400, f"frameNumber is {shown(text)}; a number from 1 wanted")
+    return (int(text),)
+
+
+def _rendering(query: QueryParams, stored: Stored) -> QueryParams:
+    """The rendering parameters in the words of WADO-RS."""
+    found = [(_RENDERING[name], value) for name, value in query.multi_items() if name in _RENDERING]
+    center, width = query.get("windowCenter"), query.get("windowWidth")
+    if (center is None) != (width is None):
+        raise Problem(400, "windowCenter and windowWidth belong together; one of them is missing")
+    if center is not None:
+        found.append(("window", f"{center},{width},linear"))
+    if viewport := _viewport(query, stored):
+        found.append(("viewport", viewport))
+    return QueryParams(found)
+
+
+def _viewport(query: QueryParams, stored: Stored) -> str:
+    """rows, columns and region as a viewport; "" where none is asked for."""
+    sides = [query.get("columns"), query.get("rows")]
+    region = query.get("region")
+    if region is None:
+        return ",".join(side or str(LARGEST_SIDE) for side in sides) if any(sides) else ""
+    width, height = stored.columns or 0, stored.rows or 0
+    left, top, right, bottom = _region(region)
+    x, y = math.floor(left * width), math.floor(top * height)
+    w, h = max(math.ceil(right * width) - x, 1), max(math.ceil(bottom * height) - y, 1)
+    if any(sides):
+        vw, vh = (side or str(LARGEST_SIDE) for side in sides)
+    else:
+        vw, vh = str(w), str(h)
+    return f"{vw},{vh},{x},{y},{w},{h}"
+
+
+def _region(text: str) -> tuple[float, ...]:
+    """Left, top, right and bottom as shares of the image (PS3.18 9.5.1.2.5)."""
+    try:
+        numbers = tuple(map(float, text.split(",")))
+        left, top, right, bottom = numbers
+    except ValueError:
+        numbers = left, top, right, bottom = (math.nan,) * 4
+    if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+        raise Problem(400, f"region is {shown(text)}; left,top,right,bottom from 0.0 to 1.0 wanted")
+    return numbers

@@ -1,0 +1,126 @@
+"""WADO-URI (PS3.18 9)."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from struct import pack
+from urllib.parse import urlencode
+
+import pytest
+from PIL import Image
+
+from dicomwire.dicom.part10 import write_file_meta
+from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN
+from tests.web.conftest import element
+
+IMAGE = {"requestType": "WADO", "studyUID": "1.2.3", "seriesUID": "1.2.3.4", "objectUID": "1.2.3.4.1"}
+RAMP = pack("<4H", 0, 10, 20, 30)
+WINDOW = element(0x00281050, "DS", b"15") + element(0x00281051, "DS", b"31")
+GSPS = "1.2.840.10008.5.1.4.1.1.11.1"
+
+
+async def ask(door, **parameters: str | None):
+    query = {name: value for name, value in {**IMAGE, **parameters}.items() if value is not None}
+    return await door.client.get(f"{door.base}/wado?{urlencode(query)}")
+
+
+def levels(response) -> list[int]:
+    assert response.status_code == 200, response.text
+    with Image.open(BytesIO(response.content)) as image:
+        return list(image.convert("L").tobytes())
+
+
+async def test_a_single_frame_is_jpeg_unless_another_type_is_named(door, make_instance) -> None:
+    await door.store(make_instance(frames=(RAMP,)))
+    assert (await ask(door)).headers["content-type"] == "image/jpeg"
+    for content_type in ("image/png", "image/gif", "image/jp2"):
+        assert (await ask(door, contentType=content_type)).headers["content-type"] == content_type
+    assert (await ask(door, contentType="text/html, image/png;q=0.5")).headers["content-type"] == "image/png"
+
+
+async def test_a_file_comes_as_it_would_by_wado_rs(door, make_instance) -> None:
+    instance = make_instance(frames=(RAMP,))
+    await door.store(instance)
+    response = await ask(door, contentType="application/dicom")
+    assert response.headers["content-type"].startswith("application/dicom")
+    assert response.content == instance.file
+    other = await ask(door, contentType="application/dicom", transferSyntax="1.2.840.10008.1.2.5")
+    assert "1.2.840.10008.1.2.5" in other.headers["content-type"]
+
+
+async def test_many_frames_are_a_file_by_default_and_one_frame_as_an_image(door, make_instance) -> None:
+    instance = make_instance(frames=(RAMP, RAMP[::-1], RAMP), extra=WINDOW)
+    await door.store(instance)
+    assert (await ask(door)).content == instance.file
+    first = levels(await ask(door, contentType="image/png"))
+    assert first == levels(await ask(door, contentType="image/png", frameNumber="3"))
+    assert first != levels(await ask(door, contentType="image/png", frameNumber="2"))
+    with Image.open(BytesIO((await ask(door, contentType="image/gif")).content)) as animation:
+        assert animation.n_frames == 3
+
+
+async def test_rendering_follows_the_parameters(door, make_instance) -> None:
+    await door.store(make_instance(frames=(RAMP,), extra=WINDOW))
+    png = {"contentType": "image/png"}
+    assert levels(await ask(door, **png)) == [4, 89, 174, 255]  # PS3.3 C.11.2.1.2
+    assert set(levels(await ask(door, **png, windowCenter="1000", windowWidth="2"))) == {0}
+    with Image.open(BytesIO((await ask(door, **png, rows="8")).content)) as image:
+        assert image.size == (8, 8)
+    right = await ask(door, **png, region="0.5,0,1,1")
+    with Image.open(BytesIO(right.content)) as image:
+        assert image.size == (1, 2)
+    assert levels(right) == levels(await ask(door, **png))[1::2]
+
+
+async def test_a_presentation_state_is_applied(door, make_instance) -> None:
+    await door.store(make_instance(frames=(RAMP,), extra=WINDOW))
+    image = element(0x00081150, "UI", b"1.2.840.10008.5.1.4.1.1.2") + element(0x00081155, "UI", b"1.2.3.4.1")
+    images = element(0x00081140, "SQ", _item(image)) + element(0x0020000E, "UI", b"1.2.3.4")
+    inverse = b"".join(
+        (
+            element(0x00080016, "UI", GSPS.encode()), element(0x00080018, "UI", b"1.2.9.1"),
+            element(0x00081115, "SQ", _item(images)), element(0x0020000D, "UI", b"1.2.3"),
+            element(0x0020000E, "UI", b"1.2.9"), element(0x20500020, "CS", b"INVERSE"),
+        )
+    )  # fmt: skip
+    await door.store(write_file_meta(GSPS, "1.2.9.1", EXPLICIT_VR_LITTLE_ENDIAN) + inverse)
+    named = {"contentType": "image/png", "presentationSeriesUID": "1.2.9", "presentationUID": "1.2.9.1"}
+    assert levels(await ask(door, **named))[0] == 255
+    assert (await ask(door, **(named | {"presentationUID": "1.2.9.2"}))).status_code == 404
+
+
+def _item(content: bytes) -> bytes:
+    return pack("<HHI", 0xFFFE, 0xE000, len(content)) + content
+
+
+@pytest.mark.parametrize(
+    ("parameters", "status", "words"),
+    [
+        ({"requestType": None}, 400, "requestType"),
+        ({"requestType": "WADO2"}, 400, "requestType"),
+        ({"studyUID": None}, 400, "studyUID"),
+        ({"objectUID": "../../etc"}, 400, "objectUID"),
+        ({"objectUID": "1.2.3.4.9"}, 404, "1.2.3.4.9"),
+        ({"seriesUID": "1.2.3.5"}, 404, "1.2.3.5"),
+        ({"anonymize": "yes"}, 400, "anonymize"),
+        ({"contentType": "text/html"}, 406, "text/html"),
+        ({"contentType": "application/dicom", "transferSyntax": "x"}, 400, "transferSyntax"),
+        ({"contentType": "application/dicom", "transferSyntax": "1.2.3"}, 406, "1.2.3"),
+        ({"frameNumber": "0"}, 400, "frameNumber"),
+        ({"frameNumber": "2"}, 404, "no frame 2"),
+        ({"rows": "100000"}, 400, "viewport"),
+        ({"rows": "-1"}, 400, "viewport"),
+        ({"region": "0,0,2,1"}, 400, "region"),
+        ({"region": "a"}, 400, "region"),
+        ({"windowCenter": "5"}, 400, "windowWidth"),
+        ({"windowCenter": "x", "windowWidth": "1"}, 400, "window"),
+        ({"imageQuality": "0"}, 400, "quality"),
+    ],
+)
+async def test_bad_requests_say_what_is_wrong(
+    door, make_instance, parameters: dict[str, str | None], status: int, words: str
+) -> None:
+    await door.store(make_instance(frames=(RAMP,)))
+    response = await ask(door, **parameters)
+    assert response.status_code == status, response.text
+    assert words in response.json()["detail"]
