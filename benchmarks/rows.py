@@ -19,6 +19,7 @@ class Client(StrEnum):
     WADO = "WADO-RS"
     MOVE = "C-MOVE"
     GET = "C-GET"
+    ECHO = "association, C-ECHO, release"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Row:
     client: Client
     receivers: tuple[str, ...]
     associations: int = 1
+    contexts: int = 1  # presentation contexts of each association, for Client.ECHO
     count: int | None = None  # instances, all of the set by default
     stalled_count: int | None = None  # instances for every receiver but this node, where the others stall
     targets: Mapping[str, float] = field(default_factory=dict)
@@ -109,6 +111,17 @@ ROWS = {
             ARCHIVES,
             targets={"orthanc": 1.7, "dcmqrscp": 1.4, "qrscp": 10.0},
             costs={"dcmqrscp": 1.3},
+        ),
+        Row("echo-1", "association of 1 context, echo, release", "", Client.ECHO, ALL, count=500),
+        Row(
+            "echo-128",
+            "association of 128 contexts, echo, release",
+            "",
+            Client.ECHO,
+            ALL,
+            contexts=128,
+            count=500,
+            targets={"orthanc": 2.0, "storescp": 5.0},
         ),
         Row("stow-ct", "STOW-RS of 500 CT in one request", "ct", Client.STOW, ("dicomwire", "orthanc")),
         Row(

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks import data, load, processes, retrieval, webload
+from benchmarks import data, establishing, load, processes, retrieval, webload
 from benchmarks.load import Load, LoadError
 from benchmarks.receivers import RECEIVERS, Receiver, ReceiverError, Sink
 from benchmarks.rows import Client, Row
@@ -111,6 +111,8 @@ def _measure_one(row: Row, name: str, turn: int, folder: Path) -> Measurement:
 
 
 def _loaded(row: Row, receiver: Receiver, turn: int, name: str, folder: Path) -> Measurement:
+    if row.client is Client.ECHO:
+        return _established(row, receiver, turn, name)
     count = row.count
     if row.stalled_count and name != "dicomwire":
         count = row.stalled_count
@@ -165,6 +167,14 @@ def _sent(
             watch=watch,
         ) as done:
             yield done
+
+
+def _established(row: Row, receiver: Receiver, turn: int, name: str) -> Measurement:
+    establishing.establish(receiver, 1, row.contexts)
+    before = processes.usage(receiver.pid)
+    processes.forget_peak(receiver.pid)
+    done = establishing.establish(receiver, row.count or 1, row.contexts)
+    return _measurement(row, receiver, turn, name, done, before, processes.usage(receiver.pid))
 
 
 def _retrieved(

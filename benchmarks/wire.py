@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
@@ -175,6 +175,34 @@ def associate(
         raise PeerError(f"context for {abstract_syntax} {scp_of} refused with result {refused[0]}")
     maximum_length = int.from_bytes(dict(_items(items[0x50]))[0x51], "big") or LARGEST_FRAGMENT + 6
     return Established(connected, min(maximum_length - 6, LARGEST_FRAGMENT) & ~1)
+
+
+def associate_rq(called_ae_title: str, proposed: Sequence[tuple[str, Sequence[str]]]) -> bytes:
+    """An A-ASSOCIATE-RQ: abstract syntaxes with the transfer syntaxes for each, IDs 1, 3, 5 ..."""
+    body = struct.pack(
+        ">HH16s16s32x", 1, 0, called_ae_title.encode().ljust(16), CALLING_AE_TITLE.encode().ljust(16)
+    )
+    body += _item(0x10, APPLICATION_CONTEXT.encode())
+    for index, (abstract_syntax, transfer_syntaxes) in enumerate(proposed):
+        context = _item(0x30, abstract_syntax.encode())
+        context += b"".join(_item(0x40, uid.encode()) for uid in transfer_syntaxes)
+        body += _item(0x20, bytes((2 * index + 1, 0, 0, 0)) + context)
+    body += _item(0x50, _item(0x51, struct.pack(">I", 16384)) + _item(0x52, b"2.25.7219042853.99"))
+    return struct.pack(">BBI", 1, 0, len(body)) + body
+
+
+def echo_once(port: int, request: bytes, timeout: float = 60.0) -> None:
+    """An association by this A-ASSOCIATE-RQ, C-ECHO in its context 1, release."""
+    command = _element(0x0002, _uid(VERIFICATION)) + _element(0x0100, b"\x30\0") + _element(0x0110, b"\1\0")
+    value = _group(command + _element(0x0800, b"\1\1"))
+    echo = struct.pack(">BBIIBB", 4, 0, len(value) + 6, len(value) + 2, 1, 3) + value
+    with socket.create_connection(("127.0.0.1", port), timeout) as connected:
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for pdu, wanted in ((request, 2), (echo, 4), (b"\x05\0\0\0\0\4\0\0\0\0", 6)):
+            connected.sendall(pdu)
+            kind, body = _receive_pdu(connected)
+            if kind != wanted:
+                raise PeerError(f"PDU type {kind:02X}H instead of {wanted:02X}H: {body[:8].hex(' ')}")
 
 
 def store(
