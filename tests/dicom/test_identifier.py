@@ -95,6 +95,20 @@ def test_text_beyond_ascii_says_its_character_set(charset: str | None, expected:
     assert found.PatientName == "MÜLLER*"
 
 
+@pytest.mark.parametrize(
+    ("charset", "name"),
+    [
+        ("\\ISO 2022 IR 87", "YAMADA^TAROU=山田^太郎"),
+        ("\\ISO 2022 IR 149", "HONG^GILDONG=洪^吉洞=홍^길동"),
+        ("ISO 2022 IR 100\\ISO 2022 IR 144", "MÜLLER^ЛЮ"),
+    ],
+)
+def test_text_is_written_with_code_extensions(charset: str, name: str) -> None:
+    found = as_pydicom(written(f"PatientName={name}", charset=charset))
+    found.decode()
+    assert found.PatientName == name
+
+
 def test_the_character_set_can_be_a_key() -> None:
     found = as_pydicom(written("SpecificCharacterSet=ISO_IR 144", "PatientName=ЛЮ*"))
     assert found.SpecificCharacterSet == "ISO_IR 144"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from dicomwire.dicom import data_set
-from dicomwire.dicom.charset import character_set, encodable
+from dicomwire.dicom.charset import character_set
 from dicomwire.dicom.context import DECIDING, Context
 from dicomwire.dicom.data_set import DataSet
 from dicomwire.dicom.dictionary import TAGS, keyword_of, tag_text, vr_of
@@ -111,10 +111,9 @@ def encode(
     tree = _tree(keys)
     terms = character_set_name or tree.text(SPECIFIC_CHARACTER_SET)
     if terms:
-        tree.put(SPECIFIC_CHARACTER_SET, terms)
         _check_character_set(tree, terms)
     try:
-        return data_set.encode(tree, transfer_syntax_uid)
+        return data_set.encode(tree, transfer_syntax_uid, character_set=terms or None, substitute=bool(terms))
     except InvalidAttribute as error:
         raise QueryError(str(error)) from error
 
@@ -159,19 +158,13 @@ def _values_of(key: Key) -> Iterator[str | int | float]:
 
 
 def _check_character_set(tree: DataSet, terms: str) -> None:
-    """Whether text can be written as it was asked for; the encoder would take UTF-8 in its place."""
-    codec = encodable(terms)
-    if codec is None:
-        raise QueryError(
-            f"character set {terms!r} is no defined term, or needs code extensions: "
-            "a query is written in one without, such as ISO_IR 192 (PS3.3 C.12.1.1.2)"
-        )
+    """Whether all text can be written as it was asked for; the encoder would put "?" for what cannot."""
+    chosen = character_set(terms.encode("ascii", "replace"))
+    if chosen.unknown:
+        raise QueryError(f"character set {terms!r}: {', '.join(chosen.unknown)} is no defined term (PS3.3)")
     for text in data_set.texts_of(tree):
-        try:
-            text.encode(codec)
-        except UnicodeEncodeError as error:
-            bad = text[error.start : error.end]
-            raise QueryError(f"{text!r}: {bad!r} is not in the character set {terms}") from None
+        if any(chosen.decode(chosen.encode(each, name=True), name=True) != each for each in text.split("\\")):
+            raise QueryError(f"{text!r} is not in the character set {terms}")
 
 
 # Bytes to values

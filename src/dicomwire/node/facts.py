@@ -122,12 +122,14 @@ def hints(facts: Facts) -> tuple[tuple[str, str], ...]:
     host, port = reachable(facts.dimse.host), facts.dimse.port
     tls = "+tla +cf CA-FILE " if facts.dimse.tls else ""
     trust = "--tls-ca CA-FILE " if facts.dimse.tls else ""
-    title = shlex.quote(facts.ae_title)
+    title, study = shlex.quote(facts.ae_title), "StudyInstanceUID=STUDY-UID"
     dimse = f"{tls}-aec {title} {host} {port}"
     return (
         ("Is it there?", f"echoscu {dimse}"),
         ("Store files", f"storescu {dimse} FILE..."),
         ("Store a folder", f"dicomwire send {trust}{title}@{location(host, port)} FOLDER"),
+        ("Query", f"dicomwire find {trust}{title}@{location(host, port)}"),
+        ("Fetch a study", f"dicomwire get {trust}{title}@{location(host, port)} {study} -o FOLDER"),
         ("Store by STOW-RS", f"dicomwire send {facts.dicomweb} FOLDER"),
         ("Search", f"curl {facts.dicomweb}/studies"),
         ("Retrieve", f"curl -o study.multipart {facts.dicomweb}/studies/STUDY-UID"),
