@@ -82,6 +82,7 @@ class Outbox:
         self._connection = connection
         self._waiting: deque[Outgoing] = deque()
         self._pumping = False
+        self._last: tuple[Command | None, bytes] = None, b""
         self._over: AssociationError | None = None
 
     def __bool__(self) -> bool:
@@ -96,7 +97,9 @@ class Outbox:
         """
         if command.data_set != (data is not None):
             command = replace(command, data_set=data is not None)
-        message = Outgoing(runs(context_id, encode(command), data, self.maximum_length))
+        if command is not self._last[0]:  # the answers to a query begin with the same one
+            self._last = command, encode(command)
+        message = Outgoing(runs(context_id, self._last[1], data, self.maximum_length))
         if self._over is not None:
             message.settle(self._over)
             return message

@@ -6,8 +6,8 @@ read first. A study's and a series' elements are made once for all the rows belo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from struct import Struct
+from collections.abc import Sequence
+from struct import Struct, pack
 from typing import Final, TypeAlias
 
 from dicomwire.archive.catalogue import Row
@@ -21,10 +21,17 @@ from dicomwire.dicom.indexed import SPECIFIC_CHARACTER_SET
 from dicomwire.dicom.values import TEXT_VRS
 from dicomwire.services.find_request import LEVEL_NAMES, QUERY_RETRIEVE_LEVEL, RETRIEVE_AE_TITLE, Asked
 
-Elements: TypeAlias = dict[int, bytes]
+Elements: TypeAlias = list[tuple[int, bytes]]
+Column: TypeAlias = tuple[int, bytes, Field]
 
 _PLAIN_VRS: Final = frozenset({"CS", "DA", "IS", "LO", "PN", "SH", "TM", "UI"})
 """VRs of columns whose text is the value; their lengths have 16 bits in explicit VR."""
+
+_LENGTHS: Final = {
+    (explicit, little): Struct(("<" if little else ">") + ("H" if explicit else "I")).pack
+    for explicit in (True, False)
+    for little in (True, False)
+}
 
 
 class Answers:
@@ -43,44 +50,39 @@ class Answers:
         self._encoding = EXPLICIT_LITTLE if encoding.deflated else encoding
         self._items = asked.items
         self._term = term
-        self._fields = [
-            plan.fields[table] for table in ("study", "series", "instance") if table in plan.fields
-        ]
-        self._heads = {
-            field.tag: self._head(field)
-            for fields in self._fields
-            for field in fields
-            if field.vr in _PLAIN_VRS and not field.json
-        }
-        self._character_set_at = [field.tag for field in self._fields[0]].index(SPECIFIC_CHARACTER_SET)
+        self._use(term or "")
         fixed = DataSet()
         for tag in asked.returned:
             fixed.put(tag)
         fixed.put(QUERY_RETRIEVE_LEVEL, LEVEL_NAMES[asked.query.level]).put(RETRIEVE_AE_TITLE, retrieve_from)
-        self._used: str | None = None
-        self._use(term or "")
-        self._fixed = {tag: self._encoder.element(tag, attribute) for tag, attribute in fixed.items()}
-        self._order = sorted(self._fixed.keys() | {SPECIFIC_CHARACTER_SET})
-        self._fixed[SPECIFIC_CHARACTER_SET] = b""
+        order = sorted(fixed.keys() | {SPECIFIC_CHARACTER_SET})
+        self._slots = {tag: slot for slot, tag in enumerate(order)}
+        self._fixed = [self._encoder.element(tag, fixed[tag]) if tag in fixed else b"" for tag in order]
+        self._columns = [
+            [(self._slots[field.tag], self._head(field), field) for field in fields]
+            for fields in plan.fields.values()
+        ]
+        first = next(iter(plan.fields.values()))
+        self._term_at = [field.tag for field in first].index(SPECIFIC_CHARACTER_SET)
         self._known: list[tuple[Row, Elements] | None] = [None] * 3
 
     def encode(self, found: Found) -> bytes:
         """One match."""
-        if self._term is None:
-            self._use(str(found.study[self._character_set_at] or ""))
+        if self._term is None and (term := str(found.study[self._term_at] or "")) != self._used:
+            self._use(term)
         answer = self._fixed.copy()
-        for depth, row in enumerate((found.study, found.series, found.instance)[: len(self._fields)]):
-            known = self._known[depth]
+        rows = (found.study, found.series, found.instance)
+        for depth, columns in enumerate(self._columns):
+            row, known = rows[depth], self._known[depth]
             if known is None or known[0] is not row:
-                known = self._known[depth] = row, dict(self._elements(self._fields[depth], row))
-            answer |= known[1]
-        answer[SPECIFIC_CHARACTER_SET] = self._named
-        return b"".join([answer[tag] for tag in self._order])
+                known = self._known[depth] = row, self._elements(columns, row)
+            for slot, content in known[1]:
+                answer[slot] = content
+        answer[self._slots[SPECIFIC_CHARACTER_SET]] = self._named
+        return b"".join(answer)
 
     def _use(self, term: str) -> None:
         """Write text in a character set from now on."""
-        if term == self._used:
-            return
         self._used = term
         self._character_set = character_set(term.encode("ascii", "replace"))
         self._encoder = Encoder(self._encoding, self._character_set, "replace")
@@ -88,28 +90,31 @@ class Answers:
         self._named = self._encoder.element(SPECIFIC_CHARACTER_SET, terms) if term else b""
 
     def _head(self, field: Field) -> bytes:
-        group, number, order = field.tag >> 16, field.tag & 0xFFFF, self._encoding.order
-        head = Struct(order + "HH").pack(group, number)
+        """Tag and VR of an element whose content is the column's text; nothing for any other."""
+        if field.json or field.vr not in _PLAIN_VRS:
+            return b""
+        head = pack(self._encoding.order + "HH", field.tag >> 16, field.tag & 0xFFFF)
         return head + field.vr.encode() if self._encoding.explicit else head
 
-    def _elements(self, fields: tuple[Field, ...], row: Row) -> Iterator[tuple[int, bytes]]:
-        """The elements of what a row has a value of."""
-        length = Struct(self._encoding.order + ("H" if self._encoding.explicit else "I"))
-        texts = []
-        for field, value in zip(fields, row, strict=True):
+    def _elements(self, columns: Sequence[Column], row: Row) -> Elements:
+        """The elements of what a row has a value of, each with its place in the answer."""
+        length = _LENGTHS[self._encoding.explicit, self._encoding.little_endian]
+        elements, texts = [], []
+        for (slot, head, field), value in zip(columns, row, strict=True):
             if value is None or value == "" or field.tag == SPECIFIC_CHARACTER_SET:
                 continue
-            head = self._heads.get(field.tag)
-            if head is not None:
+            if head:
                 content = _content(str(value), field.vr, self._character_set)
-                yield field.tag, head + length.pack(len(content)) + content
+                elements.append((slot, head + length(len(content)) + content))
             elif field.json:
                 texts.append(f'"{field.tag:08X}":{value}')
             else:
                 attribute = Attribute(field.vr, (value if isinstance(value, int) else str(value),))
-                yield field.tag, self._encoder.element(field.tag, attribute)
+                elements.append((slot, self._encoder.element(field.tag, attribute)))
         for tag, attribute in from_json(f"{{{','.join(texts)}}}").items() if texts else ():
-            yield tag, self._encoder.element(tag, _reduced(attribute, self._items.get(tag)))
+            reduced = _reduced(attribute, self._items.get(tag))
+            elements.append((self._slots[tag], self._encoder.element(tag, reduced)))
+        return elements
 
 
 def _content(text: str, vr: str, characters: CharacterSet) -> bytes:
