@@ -74,3 +74,16 @@ def test_what_cannot_be_is_status_1_and_nothing_is_done(run: Run, folder: Path) 
 def test_a_folder_without_work_is_wrong_use(run: Run, tmp_path: Path) -> None:
     result = run("jobs", "list", "--data", tmp_path / "empty")
     assert (result.status, "no node has worked there" in result.err) == (2, True)
+
+
+def test_jobs_are_chosen_by_kind_and_destination(run: Run, folder: Path) -> None:
+    assert run("jobs", "retry", "--destination", "CT1", "--data", folder).out == "job 2 is waiting\n"
+    assert run("jobs", "pause", "--kind", "commitment-report", "--data", folder).out == "job 2 is paused\n"
+    assert run("jobs", "resume", "--destination", "RIS", "--data", folder).status == 1
+    assert listed(run, folder, "--state", "paused") == [(2, "paused")]
+
+
+@pytest.mark.parametrize("arguments", [(), ("1", "--destination", "RIS")])
+def test_jobs_are_chosen_one_way(run: Run, folder: Path, arguments: tuple[str, ...]) -> None:
+    assert run("jobs", "cancel", *arguments, "--data", folder).status == 2
+    assert listed(run, folder) == [(2, "failed"), (1, "waiting")]

@@ -28,6 +28,12 @@ Data = Annotated[
 ]
 Ids = Annotated[list[int], typer.Argument(metavar="ID...", help="Numbers of jobs, as `list` shows them.")]
 
+Chosen = Annotated[
+    list[int] | None,
+    typer.Argument(metavar="[ID...]", help="Numbers of jobs, as `list` shows them.", show_default=False),
+]
+MOST = 1_000_000  # jobs of one command
+
 
 class StateName(StrEnum):
     """States, as the flag takes them."""
@@ -104,40 +110,87 @@ def show(ids: Ids, *, data: Data = None, config: Config = None, as_json: Json = 
 
 
 @app.command()
-def retry(ids: Ids, *, data: Data = None, config: Config = None, as_json: Json = False) -> None:
+def retry(
+    ids: Chosen = None,
+    *,
+    kind: KindOf = None,
+    destination: Destination = None,
+    data: Data = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
     """Try jobs again now, those that were given up too."""
-    _order("retry", ids, data, config, as_json=as_json)
+    _order("retry", ids or [], (kind, destination), data, config, as_json=as_json)
 
 
 @app.command()
-def cancel(ids: Ids, *, data: Data = None, config: Config = None, as_json: Json = False) -> None:
+def cancel(
+    ids: Chosen = None,
+    *,
+    kind: KindOf = None,
+    destination: Destination = None,
+    data: Data = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
     """Give jobs up for good."""
-    _order("cancel", ids, data, config, as_json=as_json)
+    _order("cancel", ids or [], (kind, destination), data, config, as_json=as_json)
 
 
 @app.command()
-def pause(ids: Ids, *, data: Data = None, config: Config = None, as_json: Json = False) -> None:
+def pause(
+    ids: Chosen = None,
+    *,
+    kind: KindOf = None,
+    destination: Destination = None,
+    data: Data = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
     """Hold jobs back, and what comes after them in the same order."""
-    _order("pause", ids, data, config, as_json=as_json)
+    _order("pause", ids or [], (kind, destination), data, config, as_json=as_json)
 
 
 @app.command()
-def resume(ids: Ids, *, data: Data = None, config: Config = None, as_json: Json = False) -> None:
+def resume(
+    ids: Chosen = None,
+    *,
+    kind: KindOf = None,
+    destination: Destination = None,
+    data: Data = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
     """Let paused jobs go on."""
-    _order("resume", ids, data, config, as_json=as_json)
+    _order("resume", ids or [], (kind, destination), data, config, as_json=as_json)
 
 
-def _order(name: str, ids: list[int], data: Path | None, config: Path | None, *, as_json: bool) -> None:
-    """Carry out a command on jobs, all of them or none."""
+def _order(
+    name: str,
+    ids: list[int],
+    selected: tuple[str | None, str | None],
+    data: Path | None,
+    config: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Carry out a command on jobs, on all of them or on none."""
     from time import time
 
     from dicomwire.work import jobs
     from dicomwire.work.store import Transaction
 
     command: Command = jobs.Command(name)
+    kind, destination = selected
+    if bool(ids) == (selected != (None, None)):
+        raise Stop("name jobs by their numbers, or by --kind and --destination", 2)
 
     def run(change: Transaction) -> list[Job]:
-        return [jobs.order(change, command, number, now=time()) for number in ids]
+        chosen = ids
+        if not ids:
+            selection = jobs.Selection(jobs.states_for(command), kind, destination)
+            chosen = [job.id for job in jobs.listed(change, selection, MOST)]
+        return [jobs.order(change, command, number, now=time()) for number in chosen]
 
     with _opened(data, config) as store:
         found = store.apply(run)
@@ -146,6 +199,8 @@ def _order(name: str, ids: list[int], data: Path | None, config: Path | None, *,
         return
     for job in found:
         print(f"job {job.id} is {job.state.value}")
+    if not found:
+        raise Stop("there are no such jobs", 1)
 
 
 @contextmanager

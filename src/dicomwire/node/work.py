@@ -16,12 +16,15 @@ from dicomwire.services import forwarding, instance_availability, procedure_step
 from dicomwire.services.forwarding import Router
 from dicomwire.services.move import Destinations
 from dicomwire.services.storage_commitment import Committer, receiving
+from dicomwire.work import availability, commitment
 from dicomwire.work.commitment import Result as Commitment
 from dicomwire.work.jobs import Kind, Retry, counts
 from dicomwire.work.procedure_steps import Followers
 from dicomwire.work.routes import Notices, Route
 from dicomwire.work.runner import Runner, RunnerOptions
-from dicomwire.work.store import Store, open_store
+from dicomwire.work.store import Store, Transaction, open_store
+
+KEPT = 90 * 86_400.0  # seconds that commitments which are over and notifications can be looked up
 
 log = structlog.get_logger()
 
@@ -67,7 +70,7 @@ class Work:
     async def start(self) -> None:
         """Answer in this loop, and run jobs."""
         self.store.start(asyncio.get_running_loop())
-        self._runner = Runner(self.store, self._kinds(), runner_options(self._settings))
+        self._runner = Runner(self.store, self._kinds(), runner_options(self._settings), tidy=_tidy)
         await self._runner.start()
         chosen = self._settings.availability
         rules = [_route(route) for route in self._settings.routes]
@@ -91,6 +94,11 @@ class Work:
             **forwarding.kinds(archive, self._transcoder, destinations),
             **instance_availability.kinds(self.store, archive, destinations, ae_title),
         }
+
+
+def _tidy(change: Transaction, now: float) -> None:
+    commitment.prune(change, now - KEPT)
+    availability.prune(change, now - KEPT)
 
 
 def _log_commitment(result: Commitment, now: float) -> None:

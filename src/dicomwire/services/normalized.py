@@ -28,6 +28,7 @@ from dicomwire.work.refusal import Reason, Refused
 
 LIMIT: Final = 8 << 20  # bytes of an attribute list; a commitment of 50,000 instances is 6 MiB
 LONG: Final = 64 << 10  # bytes from which on an attribute list is decoded in a thread
+MANY: Final = 500  # items of one sequence from which on it is
 
 STATUS_OF: Final[Mapping[Reason, int]] = {
     Reason.DUPLICATE_INSTANCE: status.DUPLICATE_SOP_INSTANCE,
@@ -198,6 +199,17 @@ async def _decoded(data: bytes, transfer_syntax: str) -> DataSet:
     return await asyncio.to_thread(decode, data, transfer_syntax)
 
 
+async def _encoded(attributes: DataSet, transfer_syntax: str) -> bytes:
+    if is_long(attributes):
+        return await asyncio.to_thread(encode, attributes, transfer_syntax)
+    return encode(attributes, transfer_syntax)
+
+
+def is_long(attributes: DataSet) -> bool:
+    """Whether there is so much to do with an attribute list that the loop should not do it."""
+    return any(len(attribute.values) > MANY for attribute in attributes.values())
+
+
 def _respond(request: Request, answer: Answer) -> None:
     command = request.command
     if answer.status != status.SUCCESS:
@@ -300,7 +312,7 @@ async def invoke(
     context = contexts[0]
     data = None
     if attributes is not None:
-        data = [memoryview(encode(attributes, context.transfer_syntax))]
+        data = [memoryview(await _encoded(attributes, context.transfer_syntax))]
         command = replace(command, data_set=True)
     response = await association.request(context.presentation_context_id, command, data)
     found = DataSet()

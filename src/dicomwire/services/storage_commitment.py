@@ -21,7 +21,7 @@ from dicomwire.association.performer import Services
 from dicomwire.dimse.command import NActionRq, NEventReportRq
 from dicomwire.errors import AssociationError, DecodeError
 from dicomwire.services.move import Destinations
-from dicomwire.services.normalized import Answer, Operation, Reply, invoke, service
+from dicomwire.services.normalized import Answer, Operation, Reply, invoke, is_long, service
 from dicomwire.services.telling import judged, tell
 from dicomwire.work import commitment
 from dicomwire.work.commitment import REPORT, Asked, Reference
@@ -68,7 +68,10 @@ class Committer:
             raise Refused(Reason.NO_SUCH_INSTANCE, f"The instance of Storage Commitment is {INSTANCE}")
         if command.action_type_id != REQUEST:
             raise Refused(Reason.NO_SUCH_ACTION, "Action type 1 is the only one (PS3.4 J.3.2.1)")
-        uid, references = commitment.asked(operation.attributes)
+        if is_long(operation.attributes):
+            uid, references = await asyncio.to_thread(commitment.asked, operation.attributes)
+        else:
+            uid, references = commitment.asked(operation.attributes)
         request = Asked(uid, association.calling_ae_title, association.called_ae_title, references)
         if self._same_association:
             self._askers = {uid: asker for uid, asker in self._askers.items() if asker.ended is None}

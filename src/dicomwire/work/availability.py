@@ -62,6 +62,11 @@ def take(
     transaction.notify(TOPIC)
 
 
+def prune(transaction: Transaction, before: float) -> int:
+    """Forget notifications that came before a time; how many."""
+    return transaction.count("DELETE FROM availability WHERE created < ?", (before,))
+
+
 def notification(
     study_instance_uid: str,
     instances: Iterable[tuple[str, str, str]],

@@ -300,6 +300,13 @@ _COMMANDS: Final[Mapping[Command, tuple[tuple[State, ...], State]]] = {
 """From which states each command leads where."""
 
 
+def states_for(command: Command) -> tuple[State, ...]:
+    """States of the jobs that somebody means who names none; done and cancelled ones are not retried."""
+    if command is Command.RETRY:
+        return (State.FAILED, State.WAITING)
+    return _COMMANDS[command][0]
+
+
 def order(transaction: Transaction, command: Command, job_id: int, *, now: float) -> Job:
     """Carry out a command on a job; the job as it is then.
 

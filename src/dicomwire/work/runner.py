@@ -81,12 +81,15 @@ class Runner:
         *,
         clock: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
+        tidy: Callable[[Transaction, float], object] = lambda change, now: None,
     ) -> None:
+        """Run jobs of these kinds; `tidy` is called with the time now and then, to forget what is over."""
         self.kinds = dict(kinds)
         self._store = store
         self._options = options or RunnerOptions()
         self._clock = clock
         self._chance = chance
+        self._forget = tidy
         self._running = _Running()
         self._resting: dict[str, Rest] = {}
         self._wake = asyncio.Event()
@@ -171,6 +174,7 @@ class Runner:
         if now >= self._prune_due:
             self._prune_due = now + 3600
             jobs.prune(change, now - options.keep)
+            self._forget(change, now)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._running.tasks[task]
