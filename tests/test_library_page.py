@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from functools import reduce
 from pathlib import Path
 
 import pytest
 from pydicom.data import get_testdata_file
 
 import dicomwire
+from benchmarks.receivers import free_port
 from dicomwire.node.node import Node
 from dicomwire.node.settings import Settings
 from tests.elsewhere import Elsewhere
@@ -25,11 +27,17 @@ EXAMPLES = [
 
 
 @pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The DIMSE port of a node that runs while the examples do."""
+def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """What stands in the examples, and in its place: the DIMSE port of a node, and that of its peer HERE."""
     folder = tmp_path_factory.mktemp("node")
+    here = free_port()
     settings = Settings.model_validate(
-        {"node": {"data": str(folder)}, "dimse": {"port": 0}, "web": {"port": 0}}
+        {
+            "node": {"data": str(folder)},
+            "dimse": {"port": 0},
+            "web": {"port": 0},
+            "peers": [{"ae_title": "HERE", "host": "127.0.0.1", "port": here}],
+        }
     )
 
     async def begin() -> Node:
@@ -40,7 +48,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     elsewhere = Elsewhere()
     node = elsewhere.run(begin())
     try:
-        yield node.facts().dimse.port
+        yield {"11112": str(node.facts().dimse.port), "11113": str(here)}
     finally:
         elsewhere.run(node.stop())
         elsewhere.close()
@@ -48,7 +56,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_runs_as_it_stands(
-    example: str, port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    example: str, ports: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("folder").mkdir()
@@ -58,7 +66,7 @@ def test_an_example_runs_as_it_stands(
         for each in copies:
             shutil.copy(bundled, each)
     assert "11112" in example or "acceptor.port" in example
-    lines = example.replace("11112", str(port))
+    lines = reduce(lambda text, pair: text.replace(*pair), ports.items(), example)
     exec(compile(f"import dicomwire\n{lines}", "example", "exec"), {"__name__": "example"})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -286,3 +287,52 @@ def test_a_peer_that_is_not_there(run: Run, command: str) -> None:
     assert said.status == 1
     assert "refuses connections" in said.err
     assert "Traceback" not in said.err
+
+
+# At a terminal
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both streams are a terminal, as wide as a table needs."""
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("_pytest.capture.CaptureIO.isatty", lambda self: True, raising=False)
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_terminal_gets_a_table_and_a_count(run: Run, peer: Peer) -> None:
+    peer.finder.answers = TWO
+    found = run("find", peer.address, "PatientName", "PatientID")
+    assert found.status == 0, found.err
+    head, *rows = found.out.splitlines()
+    assert re.findall(r"[A-Z]\w+", head) == ["PatientName", "PatientID", "StudyInstanceUID"]
+    assert len(rows) == 2
+    assert "2 matches in" in found.err
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_terminal_gets_progress_and_the_sum(run: Run, peer: Peer) -> None:
+    got = run("get", peer.address, f"StudyInstanceUID={STUDY}", "-o", "out")
+    assert got.status == 0, got.err
+    assert f"{COUNT} completed" in got.out
+    assert "Traceback" not in got.err
+
+
+# What a peer does wrong
+
+
+def test_a_match_that_cannot_be_read_is_named_and_the_others_are_shown(run: Run, peer: Peer) -> None:
+    peer.finder.answers = TWO
+    peer.finder.garbage = b"\x08\x00\x52\x00CS\xff\xffSTUDY"
+    found = run("find", peer.address, "PatientID")
+    assert found.status == 1
+    assert len(found.out.splitlines()) == 2
+    assert "match 3 cannot be read" in found.err
+    assert "1 of 3 matches cannot be read" in found.err
+
+
+def test_matches_that_go_on_behind_the_cancel_are_not_waited_for(run: Run, peer: Peer) -> None:
+    peer.finder.answers, peer.finder.endless, peer.finder.deaf = TWO, True, True
+    found = run("find", peer.address, "PatientID", "--limit", "3", "--timeout", "0.3")
+    assert len(found.out.splitlines()) == 3
+    assert found.status == 0, found.err

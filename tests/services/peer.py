@@ -60,6 +60,8 @@ class Finder:
         cancelled: how many answers had gone when a C-CANCEL came, for each query.
         endless: goes on with the last answer until it is cancelled.
         ended: a query was cancelled.
+        garbage: one more answer, as it is.
+        deaf: a C-CANCEL is not heard.
     """
 
     answers: list[Dataset] = field(default_factory=list)
@@ -71,6 +73,8 @@ class Finder:
     asked: list[Dataset] = field(default_factory=list)
     cancelled: list[int] = field(default_factory=list)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    garbage: bytes = b""
+    deaf: bool = False
 
     def services(self) -> Services:
         return {(uid, CFindRq): self.find for uid in FINDS}
@@ -86,7 +90,7 @@ class Finder:
         self.asked.append(decoded(identifier, implicit=implicit))
         sent = 0
         while sent < len(self.answers) or self.endless:
-            if request.cancelled:
+            if request.cancelled and not self.deaf:
                 self.cancelled.append(sent)
                 self.ended.set()
                 request.respond(CFindRsp(request.command.message_id, 0xFE00))
@@ -96,6 +100,9 @@ class Finder:
             await request.send(pending, [encoded(answer, implicit=implicit)])
             sent += 1
             await asyncio.sleep(0)
+        if self.garbage:
+            pending = CFindRsp(request.command.message_id, self.pending, data_set=True)
+            await request.send(pending, [self.garbage])
         request.respond(
             CFindRsp(
                 request.command.message_id,

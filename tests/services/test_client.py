@@ -15,7 +15,17 @@ from pydicom.dataset import Dataset
 
 import dicomwire
 from dicomwire.association.address import AddressError
-from dicomwire.dimse.command import NActionRq, NCreateRq, NDeleteRq, NEventReportRq, NGetRq, NSetRq
+from dicomwire.association.performer import Request
+from dicomwire.dimse.command import (
+    CEchoRq,
+    CStoreRq,
+    NActionRq,
+    NCreateRq,
+    NDeleteRq,
+    NEventReportRq,
+    NGetRq,
+    NSetRq,
+)
 from dicomwire.errors import (
     Aborted,
     AssociationEnded,
@@ -28,9 +38,21 @@ from dicomwire.services.client import Client
 from dicomwire.services.folder import Written
 from dicomwire.services.proposals import QueryOptions
 from dicomwire.services.sending import Delivery, Outcome
+from dicomwire.uids import VERIFICATION
 from dicomwire.upper_layer.items import RoleSelection
 from tests.services.peer import MPPS, Peer, peering
-from tests.services.retrieving import CT, MR, SERIES, STUDY, Receiver, destination, image, keep, listening
+from tests.services.retrieving import (
+    CT,
+    MR,
+    SERIES,
+    STUDY,
+    Receiver,
+    destination,
+    encoded,
+    image,
+    keep,
+    listening,
+)
 
 
 @pytest.fixture
@@ -296,6 +318,24 @@ async def test_a_second_get_has_to_wait(client: Client, peer: Peer, tmp_path: Pa
     with pytest.raises(LocalProtocolError, match="one at a time"):
         await second
     await first.aclose()
+
+
+async def test_what_nobody_asked_for_is_not_taken(peer: Peer) -> None:
+    arrived: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def push(request: Request) -> None:
+        association = request.association
+        context = next(each for each in association.contexts_for(CT) if each.scp_role)
+        data = encoded(image(1), implicit=False)
+        command = CStoreRq(0, CT, f"{SERIES}.1")
+        response = await association.request(context.presentation_context_id, command, [data])
+        arrived.set_result(response.status)
+        request.respond(request.response(0))
+
+    peer.acceptor.services = {**peer.acceptor.services, (VERIFICATION, CEchoRq): push}
+    async with dicomwire.connect(peer.address) as association:
+        await association.echo()
+    assert await arrived == 0xA700
 
 
 # C-MOVE
