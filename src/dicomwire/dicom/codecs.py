@@ -47,6 +47,10 @@ NATIVE: Final = (
 """Transfer syntaxes with native pixel data, the one that most receivers read first."""
 
 
+VIDEO: Final = frozenset(f"{_JPEG}{number}{suffix}" for number in range(100, 109) for suffix in ("", ".1"))
+"""MPEG-2, H.264 and H.265, fragmentable ones too."""
+
+
 class Codec(Enum):
     """What a frame's bytes are."""
 

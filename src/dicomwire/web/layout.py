@@ -12,9 +12,18 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from dicomwire.archive.archive import Archive, Stored
+from dicomwire.dicom.codecs import VIDEO
 from dicomwire.dicom.deflate import inflate
 from dicomwire.dicom.encoding import Buffer, encoding_of
-from dicomwire.dicom.frames import FrameError, FrameSpan, Image, frame_spans, image_of, native_span
+from dicomwire.dicom.frames import (
+    FrameError,
+    FrameSpan,
+    Image,
+    encapsulated_spans,
+    frame_spans,
+    image_of,
+    native_span,
+)
 from dicomwire.dicom.pixel_description import PIXEL_DATA
 from dicomwire.dicom.scan import PixelData, scan
 from dicomwire.errors import DataSetError
@@ -139,5 +148,7 @@ def _found(data_set: memoryview, syntax: str) -> Layout:
     scanned = scan(data, syntax)
     pixel_data = scanned.pixel_data
     if pixel_data is None or pixel_data.length is None:
+        if pixel_data is not None and syntax in VIDEO:  # all frames are one stream (PS3.5 8.2.5-8.2.8)
+            return EncapsulatedLayout(encapsulated_spans(data, pixel_data, 1))
         return EncapsulatedLayout(frame_spans(data, syntax, scanned))
     return NativeLayout(image_of(scanned), pixel_data, encoding.little_endian)

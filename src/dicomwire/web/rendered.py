@@ -21,6 +21,7 @@ from dicomwire.dicom.rendering import Rendering, Viewport
 from dicomwire.errors import TranscodingError, WorkersBusy
 from dicomwire.web.awaited import AsyncChunks, AwaitedResponse, ahead
 from dicomwire.web.conditional import entity_tag, not_modified
+from dicomwire.web.documents import Documents, document_types
 from dicomwire.web.frames import frame_numbers
 from dicomwire.web.media_types import accept_of, not_acceptable
 from dicomwire.web.multipart import PartWriter
@@ -52,6 +53,7 @@ class Rendered:
         self._archive = archive
         self._options = options
         self._transcoder = transcoder
+        self._documents = Documents(archive)
 
     async def __call__(self, request: Request) -> Response:
         rendering = rendering_of(request.query_params)
@@ -69,10 +71,12 @@ class Rendered:
         rendering: Rendering,
         frames: tuple[int, ...] | None,
     ) -> Response:
-        """Pictures of images, in the form that the request's Accept chooses.
+        """Pictures of images, in the form that the request's Accept chooses; a document where it is one.
 
         plan: all that the pictures are made of. frames: numbers, None for all.
         """
+        if not images and len(plan) == 1 and frames is None and document_types(plan[0]):
+            return await self._documents.answer(request, plan[0], base_url(request, self._options))
         accept = accept_of(request)
         form = choose_form(accept, images, frames=frames) if images else None
         if form is None:
