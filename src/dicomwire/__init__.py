@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from dicomwire.association.requestor import Context, RequestorOptions, request_association
     from dicomwire.errors import DicomwireError, OperationFailed
     from dicomwire.services.blocking import BlockingClient, connect_blocking
-    from dicomwire.services.client import Client, connect
+    from dicomwire.services.client import Client
+    from dicomwire.services.connecting import connect
     from dicomwire.services.folder import Folder
     from dicomwire.services.listening import listen
     from dicomwire.services.proposals import QueryOptions
@@ -59,7 +60,7 @@ _HOME = {
     "QueryOptions": "dicomwire.services.proposals",
     "RequestorOptions": "dicomwire.association.requestor",
     "UpperLayer": "dicomwire.upper_layer.protocol",
-    "connect": "dicomwire.services.client",
+    "connect": "dicomwire.services.connecting",
     "connect_blocking": "dicomwire.services.blocking",
     "listen": "dicomwire.services.listening",
     "request_association": "dicomwire.association.requestor",

@@ -11,7 +11,7 @@ import typer
 
 from dicomwire.cli import query
 from dicomwire.cli.connection import Asked, Flags, Peer, accepted
-from dicomwire.cli.output import Json, Stop, Verbose, log_to_stderr
+from dicomwire.cli.output import Json, Stop, Verbose, log_to_stderr, say
 from dicomwire.cli.query import Keys, LevelName, Question, Relational, RootName
 from dicomwire.cli.retrieval import Retrieved, progress_bar
 from dicomwire.errors import OperationFailed, QueryError
@@ -54,6 +54,8 @@ def get(
     log_to_stderr(verbose=verbose)
     asked = query.question(keys, level, root, retrieve=True)
     query.check_retrieval(asked)
+    from dicomwire.services.proposals import COMMON_STORAGE
+
     classes = _sop_classes(sop_class)
     target = flags.peer(peer)
     try:
@@ -63,6 +65,8 @@ def get(
     except OSError as error:
         raise Stop(f"{output}: {error.strerror or error}", 1) from error
     result.close()
+    if result.failed and sop_class is None:
+        say(f"dicomwire: {len(COMMON_STORAGE)} SOP classes were offered; --sop-class names others")
     if as_json:
         result.show_json()
     else:

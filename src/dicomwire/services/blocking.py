@@ -20,8 +20,8 @@ from dicomwire.association.address import Address
 from dicomwire.association.options import RequestorOptions
 from dicomwire.association.performer import Services
 from dicomwire.association.requestor import Context
-from dicomwire.services import client
-from dicomwire.services.client import DEFAULTS, QUERY_DEFAULTS, Client, Retrieval
+from dicomwire.services.client import Client, Retrieval
+from dicomwire.services.connecting import DEFAULTS, QUERY_DEFAULTS, connect
 from dicomwire.services.data_sets import ReceivedInstance, Storable
 from dicomwire.services.folder import Written
 from dicomwire.services.keys import Query, Value
@@ -109,9 +109,9 @@ def connect_blocking(
 ) -> Iterator[BlockingClient]:
     """Open an association for the length of a `with`: released behind it, aborted when it raises.
 
-    Arguments and exceptions are those of `client.connect`; `services` run in the client's own thread.
+    Arguments and exceptions are those of `connecting.connect`; `services` run in the client's own thread.
     """
-    opening = client.connect(
+    opening = connect(
         peer,
         port,
         called_ae_title=called_ae_title,

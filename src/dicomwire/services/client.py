@@ -19,13 +19,13 @@ from collections.abc import (
     Iterable,
     Sequence,
 )
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pydicom
 
-from dicomwire.association import address, requestor
+from dicomwire.association import requestor
 from dicomwire.association.address import Address
 from dicomwire.association.association import Association
 from dicomwire.association.options import RequestorOptions
@@ -47,9 +47,7 @@ from dicomwire.errors import AssociationError, DicomwireError, LocalProtocolErro
 from dicomwire.services import (
     data_sets,
     models,
-    proposals,
     querying,
-    receiving,
     retrieving,
     sending,
 )
@@ -58,20 +56,11 @@ from dicomwire.services.folder import Folder, Written
 from dicomwire.services.keys import Query, Value, in_step, keys_of
 from dicomwire.services.models import Level, Root
 from dicomwire.services.normalized import Reply, invoke
-from dicomwire.services.proposals import COMMON_STORAGE, EVERYTHING, QueryOptions, Use
 from dicomwire.services.querying import Match, judge
-from dicomwire.services.quiet import keep_quiet
 from dicomwire.services.receiving import Mailbox, NotTaken, Receiver
 from dicomwire.services.retrieving import Progress
 from dicomwire.services.sending import Delivery, Outcome
 from dicomwire.services.verification import verify
-from dicomwire.uids import UNCOMPRESSED_TRANSFER_SYNTAXES
-
-DEFAULTS = RequestorOptions()
-LEFT = (
-    3  # turns of the loop until an iteration that was left has sent its C-CANCEL, which no release precedes
-)
-QUERY_DEFAULTS = QueryOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,74 +100,6 @@ class Reception:
         if self.receiver is None:
             raise NotTaken("No C-GET is under way", status.OUT_OF_RESOURCES)
         return self.receiver
-
-
-@asynccontextmanager
-async def connect(
-    peer: str | Address,
-    port: int | None = None,
-    *,
-    called_ae_title: str = "",
-    calling_ae_title: str = "DICOMWIRE",
-    uses: Iterable[Use | str] = EVERYTHING,
-    storage: Sequence[str] = COMMON_STORAGE,
-    contexts: Iterable[Context | str] = (),
-    query_options: QueryOptions = QUERY_DEFAULTS,
-    services: Services | None = None,
-    options: RequestorOptions = DEFAULTS,
-) -> AsyncIterator[Client]:
-    """Open an association for the length of an `async with`: released behind it, aborted when it raises.
-
-    Args:
-        peer: `AE@HOST:PORT`; or a host, with `port` and `called_ae_title`.
-        uses: what the association is for, such as `{"echo", "find"}`: only what that needs is proposed.
-        storage: SOP classes to get and to store, the most important first. The fewer, the more compressed
-            transfer syntaxes can come as they are stored.
-        contexts: further presentation contexts, or UIDs of SOP classes, for the DIMSE-N services.
-        query_options: what extended negotiation asks for.
-        services: for what else the peer may invoke, such as N-EVENT-REPORT.
-        options: timeouts, TLS, user identity, and what else an association can have.
-
-    Raises: AddressError; ConnectionFailed, Rejected, NoAcceptedContext and the other AssociationErrors, when
-        there is no association; LocalProtocolError, when the proposal cannot be.
-    """
-    keep_quiet()
-    where = _address(peer, port, called_ae_title)
-    wanted = _uses(uses)
-    others = [each if isinstance(each, Context) else _context(each) for each in contexts]
-    proposal = proposals.propose(wanted, storage=storage, others=others)
-    reception = Reception()
-    opened = replace(
-        options,
-        roles=(*options.roles, *proposal.roles),
-        extended=(*options.extended, *query_options.items(wanted)),
-    )
-    performed = {**receiving.services(reception.current), **(services or {})}
-    call = Call(where, calling_ae_title, opened)
-    async with call.open(proposal.contexts, performed) as association:
-        yield Client(association, Call(where, calling_ae_title, options), reception)
-        for _ in range(LEFT):
-            await asyncio.sleep(0)
-
-
-def _uses(uses: Iterable[Use | str]) -> frozenset[Use]:
-    try:
-        return frozenset(Use(each) for each in uses)
-    except ValueError as error:
-        raise LocalProtocolError(f"{error}; uses are {', '.join(use.value for use in Use)}") from None
-
-
-def _address(peer: str | Address, port: int | None, called_ae_title: str) -> Address:
-    if isinstance(peer, Address):
-        return peer
-    if port is None:
-        return address.parse(peer)
-    host = f"[{peer}]" if ":" in peer else peer
-    return address.parse(f"{called_ae_title}@{host}:{port}")
-
-
-def _context(sop_class_uid: str) -> Context:
-    return Context(sop_class_uid, UNCOMPRESSED_TRANSFER_SYNTAXES[:2])
 
 
 class Retrieval:
