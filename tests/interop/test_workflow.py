@@ -341,6 +341,10 @@ def test_the_commands_of_the_documentation_run(node: Node, tmp_path: Path) -> No
     folder = node.data
     sent = run("dicomwire", "send", "--commit", node.address, *(each.path for each in files()))
     assert f"{len(files())} committed" in sent.stdout
+    study = files()[0].study_instance_uid
+    asked = run("dicomwire", "commit", "--json", node.address, "--study", study)
+    assert files()[0].sop_instance_uid in json.loads(asked.stdout)["committed"]
+    assert run("dicomwire", "commit", node.address, "--study", "1.2.3.4.5").returncode == 1
     listed = run("dicomwire", "jobs", "list", "--data", folder, "--json")
-    (job,) = json.loads(listed.stdout)["jobs"]
-    assert (job["kind"], job["state"]) == ("commitment-report", "done")
+    found = {(job["kind"], job["state"]) for job in json.loads(listed.stdout)["jobs"]}
+    assert found == {("commitment-report", "done")}

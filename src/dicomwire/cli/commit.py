@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dicomwire.cli.connection import Flags, accepted
 from dicomwire.cli.output import Json, Stop, Verbose, escaped, log_to_stderr, say, show_json
+
+if TYPE_CHECKING:
+    from dicomwire.work.commitment import Reference
 
 Wait = Annotated[
     float, typer.Option("--wait", metavar="S", min=0.1, help="Seconds to wait for the peer's report.")
@@ -30,9 +34,14 @@ def commit(
         str, typer.Argument(metavar="AE@HOST:PORT", help="Whom to ask; or the AE title of one in [[peers]].")
     ],
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Files, and folders with all that is in them.")
-    ],
+        list[Path] | None,
+        typer.Argument(metavar="[PATH...]", help="Files, and folders with all that is in them."),
+    ] = None,
     *,
+    study: Annotated[
+        str | None,
+        typer.Option(metavar="UID", help="In place of files: what the peer says that this study has."),
+    ] = None,
     wait: Wait = 60.0,
     listen: Listen = None,
     flags: Flags,
@@ -45,15 +54,15 @@ def commit(
     """
     log_to_stderr(verbose=verbose)
     asked = flags.peer(peer)
-    if missing := [path for path in paths if not path.exists()]:
-        raise Stop("\n".join(f"{path}: no such file or folder" for path in missing), 2)
+    if bool(paths) == (study is not None):
+        raise Stop("name files and folders, or a --study", 2)
     where = endpoint(listen)
-    from dicomwire.cli import committing, summary
+    from dicomwire.cli import committing
 
-    instances, refused, _ = summary.read(paths)
-    for skipped in refused:
-        say(escaped(f"{skipped.name}: {skipped.reason}"))
-    references = committing.references_of((each.sop_class_uid, each.sop_instance_uid) for each in instances)
+    if study is not None:
+        references, refused = asyncio.run(committing.study_of(asked, study)), False
+    else:
+        references, refused = _read(paths or [])
     if not references:
         raise Stop("no instances to ask for", 1)
     promise = asyncio.run(committing.commit(asked, references, wait=wait, listen=where))
@@ -63,6 +72,19 @@ def commit(
         promise.show(str(asked.address))
     if refused or not promise.complete:
         raise typer.Exit(1)
+
+
+def _read(paths: Sequence[Path]) -> tuple[list[Reference], bool]:
+    """The instances in files and folders, and whether some files cannot be read."""
+    from dicomwire.cli import committing, summary
+
+    if missing := [path for path in paths if not path.exists()]:
+        raise Stop("\n".join(f"{path}: no such file or folder" for path in missing), 2)
+    instances, refused, _ = summary.read(paths)
+    for skipped in refused:
+        say(escaped(f"{skipped.name}: {skipped.reason}"))
+    pairs = ((each.sop_class_uid, each.sop_instance_uid) for each in instances)
+    return committing.references_of(pairs), bool(refused)
 
 
 def endpoint(text: str | None) -> tuple[str, int] | None:

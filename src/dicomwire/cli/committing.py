@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
 from dicomwire.association.acceptor import Acceptor
@@ -14,7 +14,11 @@ from dicomwire.association.performer import Services
 from dicomwire.association.requestor import Context, connect
 from dicomwire.cli.connection import Peer
 from dicomwire.cli.output import escaped, say
+from dicomwire.dicom.dictionary import TAGS
+from dicomwire.dicom.identifier import Key
 from dicomwire.errors import ConnectionFailed
+from dicomwire.services import models, querying
+from dicomwire.services.models import Level, Root
 from dicomwire.services.normalized import Reply
 from dicomwire.services.procedure_step import new_uid
 from dicomwire.services.storage_commitment import STORAGE_COMMITMENT, ask, receiving
@@ -22,6 +26,8 @@ from dicomwire.services.telling import SYNTAXES
 from dicomwire.upper_layer.negotiation import AcceptorPolicy, RolePolicy
 from dicomwire.work.commitment import FAILURE_WORDS, FailureReason, Reference, Result
 
+STUDY, SERIES = TAGS["StudyInstanceUID"], TAGS["SeriesInstanceUID"]
+SOP_CLASS, SOP_INSTANCE = TAGS["SOPClassUID"], TAGS["SOPInstanceUID"]
 AT_ONCE = 1000  # instances of one transaction
 HELD_OPEN = 10.0  # seconds that the association stays open where reports may come over another one
 
@@ -175,6 +181,42 @@ async def _listening(peer: Peer, listen: tuple[str, int], services: Services) ->
         yield
     finally:
         await acceptor.stop(1.0)
+
+
+async def study_of(peer: Peer, study_instance_uid: str) -> list[Reference]:
+    """The instances of a study, as the peer itself names them: C-FIND by series, then by instance.
+
+    Raises: AssociationError, when it cannot be asked; OperationFailed, when it refuses; DataSetError, when an
+        answer cannot be read.
+    """
+    references: list[Reference] = []
+    async with connect(
+        peer.address.host,
+        peer.address.port,
+        called_ae_title=peer.address.ae_title,
+        calling_ae_title=peer.calling_ae_title,
+        contexts=[Context(Root.STUDY.value.find, SYNTAXES)],
+        options=peer.options,
+    ) as association:
+        study = [Key((STUDY,), study_instance_uid, given=True)]
+        for (series_uid,) in await _found(association, study, Level.SERIES, (SERIES,)):
+            series = [*study, Key((SERIES,), series_uid, given=True)]
+            for pair in await _found(association, series, Level.IMAGE, (SOP_CLASS, SOP_INSTANCE)):
+                references.append(Reference(*pair))
+    return references
+
+
+async def _found(
+    association: Association, keys: Sequence[Key], level: Level, wanted: tuple[int, ...]
+) -> list[tuple[str, ...]]:
+    """Values of some attributes of each match."""
+    asked = models.query([*keys, *(Key((tag,)) for tag in wanted)], Root.STUDY, level)
+    found = []
+    async with aclosing(querying.find(association, Root.STUDY.value.find, asked)) as matches:
+        async for match in matches:
+            values = match.values()
+            found.append(tuple("\\".join(values.get((tag,), ())) for tag in wanted))
+    return found
 
 
 def references_of(pairs: Iterable[tuple[str, str]]) -> list[Reference]:
