@@ -54,6 +54,14 @@ class FakeAssociation:
     def contexts_for(self, abstract_syntax: str) -> list[AcceptedContext]:
         return [context for context in self.contexts.values() if context.abstract_syntax == abstract_syntax]
 
+    def prepare(
+        self, context_id: int, command: CStoreRq, data: Iterable[Buffer] | None = None
+    ) -> tuple[int, CStoreRq, Iterable[Buffer] | None]:
+        return context_id, command, data
+
+    async def invoke(self, prepared: tuple[int, CStoreRq, Iterable[Buffer] | None]) -> Response:
+        return await self.request(*prepared)
+
     async def request(
         self, context_id: int, command: CStoreRq, data: Iterable[Buffer] | None = None
     ) -> Response:

@@ -309,3 +309,53 @@ async def test_stopping_begins_no_other_instance() -> None:
     )
     assert len(deliveries) == 2
     assert len(peer.opened) == 1
+
+
+async def test_next_instance_is_ready_before_the_answer_to_the_one_before() -> None:
+    opened: list[str] = []
+    answered: list[list[str]] = []
+
+    def watched(number: int) -> Instance:
+        @contextmanager
+        def noted() -> Iterator[DataSet]:
+            opened.append(f"open {number}")
+            yield DataSet(memoryview(EXPLICIT), lambda: iter([EXPLICIT]))
+            opened.append(f"close {number}")
+
+        return Instance(f"{number}", CT, f"1.2.{number}", EXPLICIT_VR_LITTLE_ENDIAN, len(EXPLICIT), noted)
+
+    def answer(command: CStoreRq, data: bytes) -> Response:
+        answered.append(list(opened))
+        return Response(CStoreRsp(1, 0))
+
+    await sent(FakeAssociation([context()], answer=answer), *(watched(number) for number in (1, 2, 3)))
+    assert answered[0] == ["open 1", "open 2"]
+    assert opened == ["open 1", "open 2", "close 1", "open 3", "close 2", "close 3"]
+
+
+async def test_what_was_made_ready_in_vain_is_put_back_and_closed() -> None:
+    closed: list[str] = []
+
+    def watched(number: int) -> Instance:
+        @contextmanager
+        def noted() -> Iterator[DataSet]:
+            yield DataSet(memoryview(EXPLICIT), lambda: iter([EXPLICIT]))
+            closed.append(f"1.2.{number}")
+
+        return Instance(f"{number}", CT, f"1.2.{number}", EXPLICIT_VR_LITTLE_ENDIAN, len(EXPLICIT), noted)
+
+    deliveries: list[Delivery] = []
+    instances = deque(watched(number) for number in (1, 2, 3))
+    association = FakeAssociation([context()])
+    await send(association, instances, deliveries.append, stopped=lambda: bool(association.sent))
+    assert [one.instance.name for one in deliveries] == ["1"]
+    assert [one.name for one in instances] == ["2", "3"]
+    assert closed == ["1.2.1", "1.2.2"]
+
+
+async def test_data_set_that_cannot_be_converted_fails_before_anything_is_sent() -> None:
+    association = FakeAssociation([context(CT, IMPLICIT_VR_LITTLE_ENDIAN)])
+    broken = instance(1, data=EXPLICIT[:-1])
+    deliveries = await sent(association, broken, instance(2))
+    assert [one.outcome for one in deliveries] == [Outcome.FAILED, Outcome.STORED]
+    assert association.ended is None

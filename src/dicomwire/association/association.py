@@ -19,7 +19,7 @@ import structlog
 from dicomwire.access.identity import Identity
 from dicomwire.association.agreement import Agreement
 from dicomwire.association.connection import Connection
-from dicomwire.association.invoker import Invoker, Reading, Response
+from dicomwire.association.invoker import Invoker, Prepared, Reading, Response
 from dicomwire.association.options import Limits, Timeouts
 from dicomwire.association.outbox import Outbox
 from dicomwire.association.words import printable
@@ -271,6 +271,21 @@ class Association:
         """
         self._require_context(context_id)
         return await self._invoker.request(context_id, command, data)
+
+    def prepare(
+        self, context_id: int, command: dimse.Request, data: Iterable[Buffer] | None = None
+    ) -> Prepared:
+        """Make a request ready to go out later, by `invoke`; arguments and exceptions are those of `request`.
+
+        Raises: what the pieces of the data set raise, too.
+        """
+        self._require_context(context_id)
+        return self._invoker.prepare(context_id, command, data)
+
+    async def invoke(self, prepared: Prepared) -> Response:
+        """Invoke a prepared request and wait for its final answer; exceptions are those of `request`."""
+        self._require_open()
+        return await self._invoker.invoke(lambda: prepared)
 
     def requests(
         self, context_id: int, command: dimse.Request, data: Iterable[Buffer] | None = None

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import inf
+from typing import NamedTuple
 
 from dicomwire.association.outbox import Outbox, Outgoing
 from dicomwire.dimse import command as dimse
@@ -41,6 +42,18 @@ class Response:
     def pending(self) -> bool:
         """More answers follow."""
         return self.command.status in PENDING
+
+
+class Prepared(NamedTuple):
+    """A request of ours that is ready to go out.
+
+    Attributes:
+        message: its beginning is at hand.
+    """
+
+    context_id: int
+    command: dimse.Request
+    message: Outgoing
 
 
 class Outstanding:
@@ -120,11 +133,21 @@ class Invoker:
             if self._last_message_id not in self.outstanding:
                 return self._last_message_id
 
+    def prepare(self, context_id: int, command: dimse.Request, data: Iterable[Buffer] | None) -> Prepared:
+        """A request with its first bytes at hand. Raises: what the pieces of its data set raise."""
+        prepared = self._prepared(context_id, command, data)
+        prepared.message.prime()
+        return prepared
+
     async def request(
         self, context_id: int, command: dimse.Request, data: Iterable[Buffer] | None
     ) -> Response:
         """Invoke and wait for the final answer; pending ones are dropped."""
-        outstanding = await self._invoke(context_id, command, data)
+        return await self.invoke(lambda: self._prepared(context_id, command, data))
+
+    async def invoke(self, made: Callable[[], Prepared]) -> Response:
+        """The same with what `made` gives once it may go out."""
+        outstanding = await self._invoke(made)
         try:
             while True:
                 response = await outstanding.next()
@@ -137,7 +160,7 @@ class Invoker:
         self, context_id: int, command: dimse.Request, data: Iterable[Buffer] | None
     ) -> AsyncGenerator[Response, None]:
         """Invoke and yield every answer, the final one last; leaving early cancels the operation."""
-        outstanding = await self._invoke(context_id, command, data)
+        outstanding = await self._invoke(lambda: self._prepared(context_id, command, data))
         try:
             while True:
                 response = await outstanding.next()
@@ -202,16 +225,18 @@ class Invoker:
             outstanding.wake()
             self._conclude(outstanding)
 
-    async def _invoke(
-        self, context_id: int, command: dimse.Request, data: Iterable[Buffer] | None
-    ) -> Outstanding:
+    def _prepared(self, context_id: int, command: dimse.Request, data: Iterable[Buffer] | None) -> Prepared:
+        if not command.message_id:
+            command = replace(command, message_id=self.next_message_id())
+        return Prepared(context_id, command, self._outbox.message(context_id, command, data))
+
+    async def _invoke(self, made: Callable[[], Prepared]) -> Outstanding:
         await self._slots.acquire()
         try:
             if self._over is not None:
                 raise self._over
-            if not command.message_id:
-                command = replace(command, message_id=self.next_message_id())
-            elif command.message_id in self.outstanding:
+            context_id, command, message = made()
+            if command.message_id in self.outstanding:
                 raise LocalProtocolError(f"message ID {command.message_id} is in use (PS3.7 9.1.1.1.1)")
         except BaseException:
             self._slots.release()
@@ -219,7 +244,7 @@ class Invoker:
         outstanding = Outstanding(context_id, command)
         self.outstanding[command.message_id] = outstanding
         self.invoked[command.name.removesuffix("-RQ")] += 1
-        outstanding.message = self._outbox.put(context_id, command, data)
+        outstanding.message = self._outbox.send(message)
         try:
             await outstanding.message.wait()
         except asyncio.CancelledError:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 
 from dicomwire.association.connection import Connection
 from dicomwire.dimse.codec import encode
@@ -35,6 +36,16 @@ class Outgoing:
         self.sent = False
         self.error: Exception | None = None
         self.waiter: asyncio.Future[None] | None = None
+
+    def prime(self) -> None:
+        """Have what goes out first at hand. Raises: what the pieces of its data set raise."""
+        taken, left = [], BATCH
+        for value in self.values:
+            taken.append(value)
+            left -= len(value.data)
+            if left <= 0:
+                break
+        self.values = chain(taken, self.values)
 
     async def wait(self) -> None:
         """Wait until the message is sent.
@@ -88,8 +99,8 @@ class Outbox:
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
-    def put(self, context_id: int, command: Command, data: Iterable[Buffer] | None = None) -> Outgoing:
-        """Send a message behind those that wait.
+    def message(self, context_id: int, command: Command, data: Iterable[Buffer] | None) -> Outgoing:
+        """A message, not sent yet.
 
         Args:
             data: pieces of the data set, taken as the peer takes them; they have to stay as they are until
@@ -99,7 +110,14 @@ class Outbox:
             command = replace(command, data_set=data is not None)
         if command is not self._last[0]:  # the answers to a query begin with the same one
             self._last = command, encode(command)
-        message = Outgoing(runs(context_id, self._last[1], data, self.maximum_length))
+        return Outgoing(runs(context_id, self._last[1], data, self.maximum_length))
+
+    def put(self, context_id: int, command: Command, data: Iterable[Buffer] | None = None) -> Outgoing:
+        """Send a message behind those that wait; arguments are those of `message`."""
+        return self.send(self.message(context_id, command, data))
+
+    def send(self, message: Outgoing) -> Outgoing:
+        """Send a message behind those that wait."""
         if self._over is not None:
             message.settle(self._over)
             return message

@@ -11,13 +11,15 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from itertools import chain
 from typing import Final, TypeAlias
 
 from dicomwire.association.association import Association
+from dicomwire.association.invoker import Prepared
 from dicomwire.association.requestor import MOST_CONTEXTS, Context
 from dicomwire.dicom.convert import to_transfer_syntax
 from dicomwire.dimse import status
@@ -196,19 +198,27 @@ async def send(
     Returns: how many instances were answered.
     """
     answered = 0
-    routes = Routes(association)
+    window = min(association.agreement.invoke or WINDOW, WINDOW, len(instances))
+    shelf = Shelf(Routes(association), instances, priority, move_originator)
+
+    def goes_on() -> bool:
+        return association.ended is None and not stopped()
 
     async def work() -> None:
         nonlocal answered
-        while instances and association.ended is None and not stopped():
-            delivery = await store(association, instances.popleft(), priority, move_originator, routes=routes)
+        while goes_on() and (parcel := await shelf.take()) is not None:
+            if window == 1 and goes_on():  # in a larger one the others are made ready meanwhile
+                shelf.look_ahead()
+            delivery = await parcel.deliver(association)
             answered += delivery.status is not None
             report(delivery)
 
-    window = min(association.agreement.invoke or WINDOW, WINDOW, len(instances))
-    async with asyncio.TaskGroup() as group:
-        for _ in range(window):
-            group.create_task(work())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(window):
+                group.create_task(work())
+    finally:
+        await shelf.clear()
     return answered
 
 
@@ -217,18 +227,64 @@ async def store(
     instance: Instance,
     priority: int = Priority.MEDIUM,
     move_originator: MoveOriginator | None = None,
-    *,
-    routes: Routes | None = None,
 ) -> Delivery:
-    """Send one instance and wait for its answer; never raises for what is wrong with either side.
+    """Send one instance and wait for its answer; never raises for what is wrong with either side."""
+    parcel = await pack(Routes(association), instance, priority=priority, move_originator=move_originator)
+    return await parcel.deliver(association)
 
-    Args:
-        routes: those of the association, where several are sent over it.
+
+class Parcel:
+    """An instance ready to be sent, or why it is not.
+
+    Attributes:
+        instance: what is sent.
     """
-    routes = routes or Routes(association)
+
+    __slots__ = ("_content", "_failure", "_prepared", "_target", "instance")
+
+    def __init__(
+        self,
+        instance: Instance,
+        target: str,
+        content: AsyncExitStack,
+        prepared: Prepared | None,
+        failure: Delivery | None = None,
+    ) -> None:
+        self.instance = instance
+        self._target = target
+        self._content = content
+        self._prepared = prepared
+        self._failure = failure
+
+    async def deliver(self, association: Association) -> Delivery:
+        """Send it and wait for its answer."""
+        if self._prepared is None:
+            return self._failure or Delivery(self.instance, Outcome.FAILED)
+        try:
+            async with self._content:
+                response = await association.invoke(self._prepared)
+        except (DicomwireError, OSError) as error:
+            return _failed(self.instance, self._target, error)
+        code = response.status
+        outcome = _OUTCOMES.get(status.status_class(status.STORE, code), Outcome.REFUSED)
+        words = (status.words(status.STORE, code), response.command.error_comment)
+        reason = "" if outcome is Outcome.STORED else ": ".join(word for word in words if word)
+        return Delivery(self.instance, outcome, reason, code, self._target)
+
+    async def close(self) -> None:
+        """It is not sent."""
+        await self._content.aclose()
+
+
+async def pack(
+    routes: Routes, instance: Instance, *, priority: int, move_originator: MoveOriginator | None
+) -> Parcel:
+    """Make an instance ready for one association: transcoded where it has to be, its first bytes at hand."""
+    content = AsyncExitStack()
     context = routes.context(instance)
     if context is None:
-        return Delivery(instance, Outcome.NO_CONTEXT, routes.missing(instance))
+        failure = Delivery(instance, Outcome.NO_CONTEXT, routes.missing(instance))
+        return Parcel(instance, "", content, None, failure)
     command = CStoreRq(
         0,
         instance.sop_class_uid,
@@ -239,15 +295,58 @@ async def store(
     )
     target = context.transfer_syntax
     try:
-        async with _content(instance, target) as pieces:
-            response = await association.request(context.presentation_context_id, command, pieces)
+        pieces = await content.enter_async_context(_content(instance, target))
+        prepared = routes.association.prepare(context.presentation_context_id, command, pieces)
     except (DicomwireError, OSError) as error:
-        return Delivery(instance, Outcome.FAILED, str(error), transfer_syntax_uid=target, error=error)
-    code = response.status
-    outcome = _OUTCOMES.get(status.status_class(status.STORE, code), Outcome.REFUSED)
-    words = (status.words(status.STORE, code), response.command.error_comment)
-    reason = "" if outcome is Outcome.STORED else ": ".join(word for word in words if word)
-    return Delivery(instance, outcome, reason, code, target)
+        await content.aclose()
+        return Parcel(instance, target, content, None, _failed(instance, target, error))
+    except BaseException:
+        await content.aclose()
+        raise
+    return Parcel(instance, target, content, prepared)
+
+
+def _failed(instance: Instance, target: str, error: DicomwireError | OSError) -> Delivery:
+    return Delivery(instance, Outcome.FAILED, str(error), transfer_syntax_uid=target, error=error)
+
+
+class Shelf:
+    """The next instance, made ready while the peer is busy with the one before."""
+
+    def __init__(
+        self,
+        routes: Routes,
+        instances: deque[Instance],
+        priority: int,
+        move_originator: MoveOriginator | None,
+    ) -> None:
+        self._instances = instances
+        self._pack = partial(pack, routes, priority=priority, move_originator=move_originator)
+        self._ahead: tuple[Instance, asyncio.Task[Parcel]] | None = None
+
+    async def take(self) -> Parcel | None:
+        """The next instance, ready to be sent; None when there is none."""
+        if self._ahead is not None:
+            (_, packing), self._ahead = self._ahead, None
+            return await packing
+        return await self._pack(self._instances.popleft()) if self._instances else None
+
+    def look_ahead(self) -> None:
+        """Begin to make the next one ready; it is done when this task waits."""
+        if self._ahead is None and self._instances:
+            instance = self._instances.popleft()
+            self._ahead = instance, asyncio.get_running_loop().create_task(self._pack(instance))
+
+    async def clear(self) -> None:
+        """Put back what was made ready in vain."""
+        if self._ahead is None:
+            return
+        (instance, packing), self._ahead = self._ahead, None
+        self._instances.appendleft(instance)
+        packing.cancel()
+        await asyncio.wait((packing,))
+        if not packing.cancelled() and packing.exception() is None:
+            await packing.result().close()
 
 
 @asynccontextmanager
@@ -298,9 +397,14 @@ def _by_syntax(contexts: Iterable[AcceptedContext]) -> dict[str, AcceptedContext
 
 
 class Routes:
-    """In which presentation context each kind of instance goes over one association."""
+    """In which presentation context each kind of instance goes over one association.
+
+    Attributes:
+        association: the one.
+    """
 
     def __init__(self, association: Association) -> None:
+        self.association = association
         self._by_class: dict[str, list[AcceptedContext]] = {}
         self._known: dict[tuple[str, str], AcceptedContext | None] = {}
         for context in association.contexts.values():
