@@ -7,7 +7,8 @@ of `includefield`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from json.encoder import encode_basestring
+from typing import Final, TypeAlias
 
 from dicomwire.archive.attributes import LEVELS
 from dicomwire.archive.catalogue import Row
@@ -17,8 +18,10 @@ from dicomwire.archive.statement import Field, Plan
 from dicomwire.dicom.dictionary import TAGS, vr_of
 from dicomwire.dicom.indexed import SPECIFIC_CHARACTER_SET
 from dicomwire.dicom.json_model import attribute
-from dicomwire.web.resources import instance_url, study_url
+from dicomwire.web.resources import study_url
 from dicomwire.web.search_query import Asked
+
+Members: TypeAlias = list[tuple[int, str]]
 
 
 def _tags(*keywords: str) -> tuple[int, ...]:
@@ -69,56 +72,65 @@ class Payload:
 
     def __init__(self, asked: Asked, plan: Plan, base: str, levels: Sequence[Level]) -> None:
         self._base = base
-        self._fields = list(plan.fields.values())
+        fields = list(plan.fields.values())
         present = {tag for level in levels for tag in REQUIRED[level]} | asked.fields
-        self._empty = {tag: _named(tag, attribute(_vr(tag))) for tag in present}
-        self._empty[_AVAILABILITY] = _named(_AVAILABILITY, attribute("CS", ("ONLINE",)))
-        known = {field.tag for fields in self._fields for field in fields}
-        self._order = sorted({*self._empty, *known, _URL})
+        empty = {tag: f'"{tag:08X}":{attribute(_vr(tag))}' for tag in present}
+        empty[_AVAILABILITY] = f'"{_AVAILABILITY:08X}":{attribute("CS", ("ONLINE",))}'
+        order = sorted({*empty, *(field.tag for each in fields for field in each), _URL})
+        self._empty = [empty.get(tag, "") for tag in order]
+        self._slots = {tag: slot for slot, tag in enumerate(order)}
+        self._columns = [[(self._slots[field.tag], _head(field), field) for field in each] for each in fields]
         self._uids = [
-            next(at for at, field in enumerate(fields) if field.tag == uid)
-            for fields, uid in zip(self._fields, _UIDS.values(), strict=False)
+            next(at for at, field in enumerate(each) if field.tag == uid)
+            for each, uid in zip(fields, _UIDS.values(), strict=False)
         ]
-        self._known: list[tuple[Row, dict[int, str]] | None] = [None] * len(self._fields)
+        self._known: list[tuple[Row, Members] | None] = [None] * len(fields)
+        self._above: tuple[Row, str] | None = None
 
     def encode(self, found: Found) -> str:
         """One match."""
         rows = (found.study, found.series, found.instance)
         members = self._empty.copy()
-        for depth, fields in enumerate(self._fields):
+        for depth, columns in enumerate(self._columns):
             row, known = rows[depth], self._known[depth]
             if known is None or known[0] is not row:
-                known = self._known[depth] = row, _members(fields, row)
-            members |= known[1]
-        members[_URL] = f'"00081190":{{"vr":"UR","Value":["{self._url(rows)}"]}}'
-        return "{" + ",".join([members[tag] for tag in self._order if tag in members]) + "}"
+                known = self._known[depth] = row, _members(columns, row)
+            for slot, text in known[1]:
+                members[slot] = text
+        members[self._slots[_URL]] = f'"00081190":{{"vr":"UR","Value":["{self._url(rows)}"]}}'
+        return "{" + ",".join(filter(None, members)) + "}"
 
     def _url(self, rows: Sequence[Row]) -> str:
-        uids = [str(row[at]) for row, at in zip(rows, self._uids, strict=False)]
-        if len(uids) == 3:
-            return instance_url(self._base, study=uids[0], series=uids[1], instance=uids[2])
-        url = study_url(self._base, uids[0])
-        return f"{url}/series/{uids[1]}" if len(uids) == 2 else url
+        study, *below = (str(row[at]) for row, at in zip(rows, self._uids, strict=False))
+        if not below:
+            return study_url(self._base, study)
+        if self._above is None or self._above[0] is not rows[0]:
+            self._above = rows[0], f"{study_url(self._base, study)}/series/"
+        return self._above[1] + "/instances/".join(below)
 
 
-def _members(fields: tuple[Field, ...], row: Row) -> dict[int, str]:
-    """The attributes that a row has values of, each with its tag."""
-    members = {}
-    for field, value in zip(fields, row, strict=True):
+def _head(field: Field) -> str:
+    """What stands before the one value of an attribute."""
+    return f'"{field.tag:08X}":{{"vr":"{field.vr}","Value":['
+
+
+def _members(columns: Sequence[tuple[int, str, Field]], row: Row) -> Members:
+    """The attributes that a row has values of, each with its place in the object."""
+    members = []
+    for (slot, head, field), value in zip(columns, row, strict=True):
         if value is None or value == "":
             continue
-        if field.json:
-            text = str(value)
-        elif isinstance(value, int):
-            text = f'{{"vr":"{field.vr}","Value":[{value}]}}'
+        if isinstance(value, int):
+            text = f"{head}{value}]}}"
+        elif field.json:
+            text = f'"{field.tag:08X}":{value}'
+        elif field.vr == "PN" or "\\" in str(value):
+            values = str(value).split("\\")
+            text = f'"{field.tag:08X}":{attribute(field.vr, values)}'
         else:
-            text = attribute(field.vr, str(value).split("\\"))
-        members[field.tag] = f'"{field.tag:08X}":{text}'
+            text = f"{head}{encode_basestring(str(value))}]}}"
+        members.append((slot, text))
     return members
-
-
-def _named(tag: int, text: str) -> str:
-    return f'"{tag:08X}":{text}'
 
 
 def _vr(tag: int) -> str:
