@@ -25,6 +25,7 @@ Bounds: TypeAlias = tuple[str, str]  # the first and the last moment of a date o
 MATCH_LIMIT: Final = 100  # keys of one query, alternatives of one key: SQLite nests 1,000 expressions
 UID_LIMIT: Final = 10_000  # UIDs of one list: SQLite takes 32,766 parameters
 _TEXT_LIMIT: Final = 1_024  # characters of one value; SH, LO and PN have at most 64 a component group
+_SOUNDS: Final = 3  # consonants from which on a sound may be the beginning of another
 _UIDS_AT_ONCE: Final = 100  # UIDs looked for with one statement
 _LAST: Final = "\U0010ffff"  # sorts after every character
 _WILD_CARD_VRS: Final = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})
@@ -262,7 +263,7 @@ def _never_empty(seek: Seek) -> Seek:
 
 
 def _fuzzy(column: Column, pattern: str) -> Condition:
-    """Fuzzy semantic matching: each word begins a word of the name, or sounds like one."""
+    """Fuzzy semantic matching: each word begins a word of the name, or sounds like one or its beginning."""
     conditions = []
     for word in words(pattern):
         plain = word.rstrip("*")
@@ -270,7 +271,8 @@ def _fuzzy(column: Column, pattern: str) -> Condition:
             continue
         begins = Condition(f"{column.words} GLOB ?", (f"* {_glob(plain)}*",))
         code = sound(plain)
-        sounds = [Condition(f"{column.words} GLOB ?", (f"* {code} *",))] if code else []
+        more = "*" if len(code) >= _SOUNDS else ""
+        sounds = [Condition(f"{column.words} GLOB ?", (f"* {code}{more} *",))] if code else []
         conditions.append(any_of([begins, *sounds]))
     return all_of(conditions) if conditions else Condition("1")
 
