@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dicomwire.access.identity import Accepted, Credentials, Refused, Verifier
 from dicomwire.access.permission import Permission
+from dicomwire.node.work_api import PROCEDURE_STEPS
 from dicomwire.web import wado_uri
 from dicomwire.web.problems import problem_response
 
@@ -86,6 +87,8 @@ def operation(method: str, path: str, prefix: str) -> Permission:
         return Permission.FIND
     if path == wado_uri.PATH:
         return Permission.GET
+    if path.rstrip("/") == PROCEDURE_STEPS:
+        return Permission.MPPS
     if not path.startswith(prefix):
         return Permission.NONE
     if path.startswith(f"{prefix}commitment-requests/"):

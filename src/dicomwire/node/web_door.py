@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from dicomwire.access.identity import Verifier
 from dicomwire.archive.archive import Archive
 from dicomwire.archive.transcoder import Transcoder
-from dicomwire.node import page
+from dicomwire.node import page, work_api
 from dicomwire.node.dimse_door import ANY_SOP_CLASS, storage_classes, tls_context
 from dicomwire.node.facts import Facts, State
 from dicomwire.node.login import Login
@@ -109,6 +109,7 @@ def build(
         Mount("/fhir", build_fhir(archive, web_options(settings), dicomweb=DICOMWEB)),
         Route("/", home),
         Route("/api/node", node),
+        *work_api.routes(work),
         Route("/healthz", healthz),
         Route("/readyz", readyz),
         Route("/metrics", exposition),

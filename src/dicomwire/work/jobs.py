@@ -355,11 +355,11 @@ class Selection:
         return " AND ".join(conditions), parameters
 
 
-def listed(transaction: Transaction, selection: Selection, limit: int) -> list[Job]:
+def listed(reader: Reader, selection: Selection, limit: int) -> list[Job]:
     """Jobs, the one that changed last first."""
     where, parameters = selection.where()
     sql = f"SELECT {_COLUMNS} FROM job WHERE {where} ORDER BY changed DESC, id DESC LIMIT ?"
-    return [_job(row) for row in transaction.rows(sql, (*parameters, limit))]
+    return [_job(row) for row in reader.rows(sql, (*parameters, limit))]
 
 
 def counts(reader: Reader) -> dict[State, int]:

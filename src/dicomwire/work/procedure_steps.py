@@ -17,7 +17,7 @@ from dicomwire.dicom.data_set import DataSet, from_json, tag_of, to_json
 from dicomwire.work import jobs
 from dicomwire.work.attributes import Rule, checked, not_allowed
 from dicomwire.work.refusal import Reason, Refused
-from dicomwire.work.store import Row, Transaction
+from dicomwire.work.store import Reader, Row, Transaction
 
 TOPIC: Final = "procedure_step"
 """Notified when a step has changed."""
@@ -205,26 +205,26 @@ def update(
     return after
 
 
-def find(transaction: Transaction, sop_instance_uid: str) -> Step:
+def find(reader: Reader, sop_instance_uid: str) -> Step:
     """One step. Raises: Refused, NO_SUCH_INSTANCE."""
-    row = transaction.row(f"{_SELECT} WHERE sop_instance_uid = ?", (sop_instance_uid,))
-    if row is None:
+    rows = reader.rows(f"{_SELECT} WHERE sop_instance_uid = ?", (sop_instance_uid,))
+    if not rows:
         raise Refused(Reason.NO_SUCH_INSTANCE, "There is no such procedure step")
-    return step_of(row)
+    return step_of(rows[0])
 
 
-def linked(transaction: Transaction, kind: str, value: str) -> list[Step]:
+def linked(reader: Reader, kind: str, value: str) -> list[Step]:
     """Steps that belong to something.
 
     kind: "study", "series", "accession" or "step" (Scheduled Procedure Step ID).
     """
     sql = f"{_SELECT} JOIN procedure_step_link USING (sop_instance_uid) WHERE kind = ? AND value = ?"
-    return [step_of(row) for row in transaction.rows(f"{sql} ORDER BY created", (kind, value))]
+    return [step_of(row) for row in reader.rows(f"{sql} ORDER BY created", (kind, value))]
 
 
-def recent(transaction: Transaction, limit: int) -> list[Step]:
+def recent(reader: Reader, limit: int) -> list[Step]:
     """The steps that changed last."""
-    return [step_of(row) for row in transaction.rows(f"{_SELECT} ORDER BY changed DESC LIMIT ?", (limit,))]
+    return [step_of(row) for row in reader.rows(f"{_SELECT} ORDER BY changed DESC LIMIT ?", (limit,))]
 
 
 _SELECT: Final = "SELECT sop_instance_uid, status, attributes, created, changed FROM procedure_step"

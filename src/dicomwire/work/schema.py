@@ -47,6 +47,7 @@ _FIRST: Final = (
         changed REAL NOT NULL
     ) WITHOUT ROWID""",
     "CREATE INDEX procedure_step_status ON procedure_step (status, start)",
+    "CREATE INDEX procedure_step_changed ON procedure_step (changed)",
     # What a procedure step belongs to: `kind` says what `value` names (study, accession, step, series).
     """CREATE TABLE procedure_step_link (
         kind TEXT NOT NULL,
