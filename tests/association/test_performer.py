@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Coroutine, MutableMapping
 from dataclasses import replace
 from typing import Any
@@ -429,6 +430,24 @@ async def test_association_that_ends_within_a_data_set_aborts_its_sink() -> None
             assert await peer.closed() == b""
         assert len(kept.aborted) == 1
         assert not kept.stored
+
+
+async def test_work_that_never_began_is_closed_when_the_association_ends() -> None:
+    made: list[Coroutine[None, None, None]] = []
+
+    async def work() -> None:
+        raise AssertionError("it begins")
+
+    def service(request: Request) -> Coroutine[None, None, None]:
+        made.append(work())
+        return made[0]
+
+    async with listening({("*", CEchoRq): service}) as acceptor:
+        async with raw(acceptor.port) as peer:
+            await peer.associate()
+            peer.send(echo_rq(1), Abort(0, 0))
+            assert await peer.closed() == b""
+        assert inspect.getcoroutinestate(made[0]) == inspect.CORO_CLOSED
 
 
 async def test_release_while_an_operation_is_performed_is_answered_behind_it() -> None:

@@ -159,6 +159,15 @@ async def test_a_full_disk_is_out_of_resources(tmp_path: Path, size: int) -> Non
     assert tree(tmp_path) == []
 
 
+async def test_what_is_not_whole_goes_with_the_folder(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    with folder.open(Arrival(CT, UID, EXPLICIT_VR_LITTLE_ENDIAN, "")) as spool:
+        spool.write(b"some of it")
+    assert [each.suffix for each in tree(tmp_path)] == [".part"]
+    folder.close()
+    assert tree(tmp_path) == []
+
+
 async def test_a_function_takes_instances_or_refuses_them(tmp_path: Path) -> None:
     names: list[str] = []
 

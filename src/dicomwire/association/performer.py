@@ -355,6 +355,7 @@ class Performer:
             task = asyncio.get_running_loop().create_task(self._perform(request, work))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(lambda _: work.close())  # cancelled before it began
 
     async def _perform(self, request: Request, work: Coroutine[None, None, None]) -> None:
         association = self._association

@@ -101,6 +101,8 @@ async def _get(
                 await query.follow(retrieving.get(association, model.get, names), result, shown)
     except (OperationFailed, QueryError) as error:
         raise Stop(f"{peer.address}: {error}", 1) from error
+    finally:
+        folder.close()
 
 
 def _sop_classes(names: list[str] | None) -> list[str]:

@@ -121,6 +121,7 @@ async def _move(
     async with AsyncExitStack() as stack:
         if reception is not None:
             folder = Folder(reception.folder, result.written.append)
+            stack.callback(folder.close)
             await stack.enter_async_context(
                 listen(
                     reception.ae_title,

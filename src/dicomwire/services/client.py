@@ -286,7 +286,17 @@ class Client:
         Returns: to be awaited, or iterated over for progress.
         """
         model, wanted = _retrieval(keys_of(query, keys), level, root)
-        return Retrieval(self._get(model, wanted, Folder(Path(folder), report)))
+        return Retrieval(self._get_files(model, wanted, Folder(folder, report)))
+
+    async def _get_files(
+        self, model: Root, wanted: Sequence[Key], folder: Folder
+    ) -> AsyncGenerator[Progress, None]:
+        try:
+            async with aclosing(self._get(model, wanted, folder)) as steps:
+                async for step in steps:
+                    yield step
+        finally:
+            folder.close()
 
     async def _get(
         self, model: Root, wanted: Sequence[Key], receiver: Receiver

@@ -68,25 +68,38 @@ class Folder:
         Raises: OSError, when it cannot be made.
         """
         self._folder = Path(folder)
+        self._parts: set[Path] = set()
         self._report = report
         self._folder.mkdir(parents=True, exist_ok=True)
 
     def open(self, arrival: Arrival) -> IO[bytes]:
         """A file whose name says that it is not whole."""
+        part = self._folder / f".{secrets.token_hex(8)}{PART}"
         try:
-            return (self._folder / f".{secrets.token_hex(8)}{PART}").open("x+b")
+            spool = part.open("x+b")
         except OSError as error:
             raise NotTaken(f"Cannot be written: {error.strerror}", status.OUT_OF_RESOURCES) from error
+        self._parts.add(part)
+        return spool
 
     async def keep(self, arrival: Arrival, spool: IO[bytes]) -> None:
         """Check, sync and name the file."""
-        self._report(await asyncio.to_thread(self._named, arrival, spool))
+        written = await asyncio.to_thread(self._named, arrival, spool)
+        self._parts.discard(Path(spool.name))
+        self._report(written)
 
     def drop(self, spool: IO[bytes]) -> None:
         """Remove the file."""
         with suppress(OSError):  # what a full disk did not take yet
             spool.close()
-        Path(spool.name).unlink(missing_ok=True)
+        part = Path(spool.name)
+        part.unlink(missing_ok=True)
+        self._parts.discard(part)
+
+    def close(self) -> None:
+        """Remove what is not whole: nothing more will come."""
+        while self._parts:
+            self._parts.pop().unlink(missing_ok=True)
 
     def _named(self, arrival: Arrival, spool: IO[bytes]) -> Written:
         spool.flush()
