@@ -74,6 +74,13 @@ def _goals(measurements: Sequence[Measurement]) -> Iterator[str]:
                 reached = median(found)
                 verdict = "yes" if reached >= target else "**no**"
                 yield f"| {row.title}, against {receiver} | {target:g}x | {reached:.2f}x | {verdict} |"
+        for receiver, most in row.costs.items():
+            ours, theirs = (_cost(_of(measurements, row, name)) for name in (OURS, receiver))
+            if ours and theirs:
+                spent = ours / theirs
+                verdict = "yes" if spent <= most else "**no**"
+                title = f"{row.title}, CPU each against {receiver}"
+                yield f"| {title} | at most {most:g}x | {spent:.2f}x | {verdict} |"
     peaks = [each.peak_bytes for each in measurements if each.receiver == OURS]
     if peaks:
         verdict = "yes" if max(peaks) < MEMORY_LIMIT else "**no**"
@@ -115,6 +122,11 @@ def _latency(found: Sequence[Measurement]) -> str:
     medians = [each.median_ms for each in found if each.median_ms is not None]
     slowest = [each.slowest_ms for each in found if each.slowest_ms is not None]
     return f"{median(medians):.1f} / {median(slowest):.1f} ms" if medians and slowest else ""
+
+
+def _cost(found: Sequence[Measurement]) -> float:
+    """CPU seconds of an instance; 0 where nothing was measured."""
+    return median([each.cpu_seconds / each.instances for each in found] or [0.0])
 
 
 def _of(measurements: Sequence[Measurement], row: Row, receiver: str) -> list[Measurement]:

@@ -407,3 +407,15 @@ async def test_zero_makes_the_preamble_zeros(archive: Archive) -> None:
     (stored,) = archive.plan()
     with archive.open_stored(stored) as whole:
         assert not any(whole.view[:128])
+
+
+async def test_a_selection_of_more_than_the_limit_is_refused(archive: Archive) -> None:
+    for number in range(3):
+        await offer(archive, data_set(f"1.2.{number}"), f"1.2.{number}")
+    assert len(archive.select(patient_ids=["P1"], limit=3)) == 3
+    assert [one.sop_instance_uid for one in archive.select(instances=["1.2.2", "1.2.0", "9"])] == [
+        "1.2.0",
+        "1.2.2",
+    ]
+    with pytest.raises(ArchiveError, match="more than 2 instances"):
+        archive.select(studies=["1.2"], limit=2)

@@ -45,6 +45,7 @@ __all__ = [
 log = structlog.get_logger()
 
 _MOVES: Final = 4  # times that compaction may move an instance between plan and reading
+_PLAN_LIMIT: Final = 200_000  # instances of one plan; each takes about 700 bytes
 _PAGE: Final = 1000  # rows of one keyset page
 _SPOOLERS: Final = 4  # threads that write large instances
 
@@ -158,18 +159,25 @@ class Archive:
         series: Sequence[str] = (),
         instances: Sequence[str] = (),
         issuer_of_patient_id: str = "",
+        limit: int = _PLAN_LIMIT,
     ) -> list[Stored]:
         """The current instances that have one of the values of each list that is not empty; any thread.
 
         Lists of any length; nothing is a wild card.
+
+        Raises: ArchiveError, when there are more than `limit`.
         """
-        return self.catalogue.select(
+        found = self.catalogue.select(
+            limit + 1,
             patient_id=patient_ids,
             study_instance_uid=studies,
             series_instance_uid=series,
             sop_instance_uid=instances,
             issuer_of_patient_id=(issuer_of_patient_id,) if issuer_of_patient_id else (),
         )
+        if len(found) > limit:
+            raise ArchiveError(f"more than {limit} instances; ask for less at once")
+        return found
 
     def plan_all(self) -> Iterator[Stored]:
         """Every version of every instance, in the order of arrival."""

@@ -161,18 +161,30 @@ class Catalogue:
         values = {column: [uid] for column, uid in wanted.items() if uid is not None}
         return self._selected(values, "" if every_version else "current = 1")
 
-    def select(self, **wanted: Sequence[str]) -> list[Stored]:
+    def select(self, limit: int, **wanted: Sequence[str]) -> list[Stored]:
         """The current instances with one of the values of each list that is not empty, ordered as a plan."""
-        return self._selected({column: values for column, values in wanted.items() if values}, "current = 1")
+        asked = {column: values for column, values in wanted.items() if values}
+        return self._selected(asked, "current = 1", limit)
 
-    def _selected(self, wanted: Mapping[str, Sequence[str]], condition: str) -> list[Stored]:
+    def _selected(
+        self, wanted: Mapping[str, Sequence[str]], condition: str, limit: int | None = None
+    ) -> list[Stored]:
         conditions = [condition] if condition else []
         for column, values in wanted.items():
             one = len(values) == 1
             conditions.append(f"{column} = ?" if one else f"{column} IN (SELECT value FROM json_each(?))")
         parameters = [values[0] if len(values) == 1 else json.dumps(values) for values in wanted.values()]
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        return [Stored(*row) for row in self.rows(f"{_STORED}{where}{_ORDER}", parameters)]  # type: ignore[arg-type]
+        limited = f" LIMIT {limit:d}" if limit is not None else ""
+        shared: dict[object, object] = {}
+
+        def share(text: object) -> object:  # a plan of many instances names few series
+            return shared.setdefault(text, text)
+
+        return [
+            Stored(row[0], share(row[1]), share(row[2]), row[3], share(row[4]), share(row[5]), *row[6:])  # type: ignore[arg-type]
+            for row in self.rows(f"{_STORED}{where}{_ORDER}{limited}", parameters)
+        ]
 
     def page(self, after: int, limit: int) -> list[Stored]:
         """Every version of every instance, by record id, from behind `after` on."""
