@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from dicomwire.archive.archive import Archive
     from dicomwire.association.acceptor import Acceptor
     from dicomwire.association.association import Association
-    from dicomwire.association.options import AcceptorOptions
+    from dicomwire.association.options import AcceptorOptions, Timeouts
     from dicomwire.association.requestor import Context, RequestorOptions, request_association
     from dicomwire.errors import DicomwireError, OperationFailed
     from dicomwire.services.blocking import BlockingClient, connect_blocking
@@ -37,6 +37,7 @@ __all__ = [
     "OperationFailed",
     "QueryOptions",
     "RequestorOptions",
+    "Timeouts",
     "UpperLayer",
     "__version__",
     "connect",
@@ -59,6 +60,7 @@ _HOME = {
     "OperationFailed": "dicomwire.errors",
     "QueryOptions": "dicomwire.services.proposals",
     "RequestorOptions": "dicomwire.association.requestor",
+    "Timeouts": "dicomwire.association.options",
     "UpperLayer": "dicomwire.upper_layer.protocol",
     "connect": "dicomwire.services.connecting",
     "connect_blocking": "dicomwire.services.blocking",

@@ -258,6 +258,28 @@ async def test_instances_come_over_the_same_association(client: Client, peer: Pe
     await client.echo()
 
 
+async def test_few_classes_come_in_the_transfer_syntaxes_they_are_stored_in(
+    client: Client, peer: Peer
+) -> None:
+    stored = {}
+    for name in (
+        "JPEG2000.dcm",
+        "JPEG-lossy.dcm",
+        "MR_small_RLE.dcm",
+        "CT_small.dcm",
+    ):
+        delivery = await client.store(bundled(name))
+        stored[delivery.instance.sop_instance_uid] = delivery.instance
+    classes = list({each.sop_class_uid for each in stored.values()})
+    async with dicomwire.connect(peer.address, uses=["find", "get"], storage=classes) as association:
+        for uid, instance in stored.items():
+            study = pydicom.dcmread(instance.name, stop_before_pixels=True).StudyInstanceUID
+            got = {each.sop_instance_uid: each async for each in association.get(StudyInstanceUID=study)}
+            assert got[uid].transfer_syntax_uid == instance.transfer_syntax_uid
+            with instance.open() as data_set:
+                assert got[uid].data_set() == data_set.view
+
+
 async def test_a_large_instance_is_no_memory(client: Client, peer: Peer, tmp_path: Path) -> None:
     await keep(peer.archive, image(1, size=6_000_000))
     (instance,) = [instance async for instance in client.get(StudyInstanceUID=STUDY)]

@@ -101,6 +101,7 @@ def test_a_retrieval_that_cannot_be_is_refused(texts: list[str], level: Level | 
 def test_the_root_follows_from_what_is_asked() -> None:
     assert root_for(keys("PatientID=7"), None) is Root.STUDY
     assert root_for(keys("PatientID=7"), Level.PATIENT) is Root.PATIENT
+    assert root_for(keys("PatientID=7", "QueryRetrieveLevel=PATIENT"), None) is Root.PATIENT
     assert root_for(keys("PatientID=7"), None, retrieve=True) is Root.PATIENT
     assert root_for(keys("StudyInstanceUID=1.2"), None, retrieve=True) is Root.STUDY
 

@@ -219,6 +219,8 @@ def root_for(keys: Iterable[Key], level: Level | None, *, retrieve: bool = False
     Args:
         retrieve: it is a C-MOVE or C-GET, for which Study Root knows no PatientID.
     """
+    keys = tuple(keys)
+    level = level if level is not None else _named_level(keys)
     patient = retrieve and any(key.value and key.path == (UNIQUE_KEYS[Level.PATIENT],) for key in keys)
     return Root.PATIENT if level is Level.PATIENT or patient else Root.STUDY
 
