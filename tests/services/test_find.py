@@ -431,6 +431,49 @@ async def test_fuzzy_matching_only_where_it_was_agreed_on(archive: Archive, leve
     assert [each.text("StudyInstanceUID") for each in found] == ["1.2.2"]
 
 
+ABROAD = b"\1\1\0\1"
+
+
+@pytest.mark.parametrize(
+    ("values", "zone", "agreement", "expected"),
+    [
+        ({"StudyDate": "20240101", "StudyTime": ""}, "+0100", ABROAD, [("20240101", "233000.5")]),
+        ({"StudyDate": "20240102", "StudyTime": ""}, "+0100", ABROAD, []),
+        ({"StudyDate": "20240102", "StudyTime": ""}, "+0900", ABROAD, [("20240102", "073000.5")]),
+        ({"StudyDate": "20240101", "StudyTime": ""}, "+0900", ABROAD, []),
+        ({"StudyDate": "20240102", "StudyTime": ""}, "+0900", b"\1\1", []),
+        ({"StudyDate": "", "StudyTime": "0700-0800"}, "+0900", ABROAD, [("20240102", "073000.5")]),
+        (
+            {"StudyDate": "20240101-20240102", "StudyTime": "2330-0730"},
+            "+0900",
+            ABROAD,
+            [("20240102", "073000.5")],
+        ),
+        ({"StudyDate": "20240102-20240102", "StudyTime": "0000-0729"}, "+0900", ABROAD, []),
+        ({"StudyDate": "20240102-", "StudyTime": ""}, "+0900", ABROAD, [("20240102", "073000.5")]),
+    ],
+)
+async def test_times_are_in_the_zone_of_the_query_where_that_was_agreed_on(
+    archive: Archive,
+    values: dict[str, str],
+    zone: str,
+    agreement: bytes,
+    expected: list[tuple[str, str]],
+) -> None:
+    dated = {"StudyDate": "20240101", "StudyTime": "233000.5", "TimezoneOffsetFromUTC": "+0100"}
+    await store(archive, *instance("9.1.1", **dated))
+    wanted = keys(StudyInstanceUID="1.2.9", TimezoneOffsetFromUTC=zone, **values)
+    found, last, _ = await asked(archive, wanted, agreement=agreement)
+    assert last.status == 0
+    if agreement is ABROAD:
+        assert [(each.text("StudyDate"), each.text("StudyTime")) for each in found] == expected
+        assert {each.text("TimezoneOffsetFromUTC") for each in found} <= {zone}
+    else:
+        assert found == []  # the offset is a key like any other
+    bad = keys(StudyInstanceUID="1.2.9", TimezoneOffsetFromUTC="UTC", **values)
+    assert (await asked(archive, bad, agreement=ABROAD))[1].status == 0xA900
+
+
 def test_extended_negotiation_takes_all_but_enhanced_multi_frame_conversion() -> None:
     assert answered(b"\1\1\1\1\1\1\1") == b"\1\1\1\1\0\1\1"
     assert answered(b"\1\0") == b"\1\0"

@@ -161,18 +161,9 @@ def empty(column: Column) -> Condition:
     return Condition(f"coalesce({column.expression}, '') = ''")
 
 
-def combined(days: Column, times: Column, first: Bounds, last: Bounds) -> Condition:
-    """The condition that a date and a time together lie between two moments (PS3.4 C.2.2.2.5.3).
-
-    first, last: date and time, either "" where there is none.
-    """
-    moment = f"{days.expression} || coalesce(nullif({padded(times.expression)}, ''), '000000')"
-    parts = [_between(days.expression, days.index, first[0], last[0])]
-    if first[0]:
-        parts.append(Condition(f"{moment} >= ?", (first[0] + (first[1] or "000000"),)))
-    if last[0]:
-        parts.append(Condition(f"{moment} <= ?", (last[0] + (last[1] or "235960.999999"),)))
-    return all_of(parts)
+def ranged(column: Column, lower: str, upper: str) -> Condition:
+    """The condition that a text lies between two, both included; "" for an open end."""
+    return _between(column.expression, column.index, lower, upper)
 
 
 def bounds(value: str, path: Path, kind: str) -> tuple[Bounds | None, Bounds | None]:

@@ -11,39 +11,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
 from typing import Final, TypeAlias
 
-from dicomwire.archive.attributes import COLUMNS, Column, Level, Path, level_of, named, text_of
-from dicomwire.archive.matching import (
-    MATCH_LIMIT,
-    Condition,
-    Parameter,
-    Seek,
-    all_of,
-    bounds,
-    combined,
-    empty,
-    matched,
-    values_of,
-)
-from dicomwire.archive.query import EMPTY, Match, Query
-from dicomwire.dicom.dictionary import TAGS, vr_of
+from dicomwire.archive.attributes import COLUMNS, Level, level_of, text_of
+from dicomwire.archive.conditions import conditions_of, is_universal, matching_items
+from dicomwire.archive.matching import MATCH_LIMIT, Condition, Parameter, Seek
+from dicomwire.archive.moments import in_timezone, is_moment
+from dicomwire.archive.query import Query
+from dicomwire.dicom.dictionary import vr_of
 from dicomwire.errors import QueryError
 
 Position: TypeAlias = tuple[int, tuple[Parameter, ...]]
 """Where a page ended: the branch, and the values of its keys in the last row."""
 
 _LARGEST: Final = (1 << 63) - 1  # SQLite's integers
-_DATES: Final = (
-    ("StudyDate", "StudyTime"),
-    ("SeriesDate", "SeriesTime"),
-    ("PerformedProcedureStepStartDate", "PerformedProcedureStepStartTime"),
-    ("AcquisitionDate", "AcquisitionTime"),
-    ("ContentDate", "ContentTime"),
-    ("InstanceCreationDate", "InstanceCreationTime"),
-)
-_PARTNERS: Final = {(TAGS[day],): (TAGS[time],) for day, time in _DATES}
 _LIVING: Final = {
     Level.PATIENT: "study.number_of_instances > 0",
     Level.STUDY: "study.number_of_instances > 0",
@@ -77,8 +58,8 @@ class Field:
     vr: str
     level: Level
     expression: str
-    json: bool = False
     parameters: tuple[Parameter, ...] = ()
+    json: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +174,7 @@ def plan(query: Query) -> Plan:
     tables = _TABLES[: max(1, query.level - 1)]
     own = tables[-1]
     fields = _fields(query, tables)
-    conditions = _conditions(query)
+    conditions = conditions_of(query)
     columns = tuple(field.expression for field in fields[own])
     if own != "study":
         columns = (f"{own}.{'study' if own == 'series' else 'series'}", *columns)
@@ -268,142 +249,15 @@ def _fields(query: Query, tables: Sequence[str]) -> dict[str, tuple[Field, ...]]
 
 def _field(query: Query, tag: int, level: Level) -> Field:
     vr = vr_of(tag)[:2]
+    if query.timezone and is_moment(tag):
+        return Field(tag, vr, level, *in_timezone(tag, query.timezone))
     column = COLUMNS.get(tag)
     if column is not None:
         return Field(tag, vr, level, column.expression)
     nested = [match for match in query.matches if match.path[0] == tag and len(match.path) > 1]
-    nested = [match for match in nested if not _universal(match.value)]
+    nested = [match for match in nested if not is_universal(match.value)]
     if not nested:
         expression = f"json_extract({text_of(level)}, '$.\"{tag:08X}\"')"
         return Field(tag, vr, level, expression, json=True)
-    alias, source, condition = _items(query, (tag,), nested, text_of(level), count())
-    expression = (
-        f"(SELECT json_object('vr', 'SQ', 'Value', json_group_array(json({alias}.value)))"
-        f" FROM {source} WHERE {condition.sql})"
-    )
-    return Field(tag, vr, level, expression, json=True, parameters=condition.parameters)
-
-
-def _conditions(query: Query) -> list[tuple[Level, Condition]]:
-    """What a row has to be, one condition a key, with the level of each."""
-    keys = {match.path: match.value for match in query.matches if not _universal(match.value)}
-    paired = {
-        day: time
-        for day, time in _PARTNERS.items()
-        if query.combined and day in keys and time in keys and EMPTY not in (keys[day], keys[time])
-    }
-    found: list[tuple[Level, Condition]] = []
-    sequences: dict[int, list[Match]] = {}
-    for path, value in keys.items():
-        level = _level(path, query)
-        if len(path) > 1:
-            sequences.setdefault(path[0], []).append(Match(path, value))
-        elif path in paired:
-            found.append((level, _combined(path, paired[path], keys)))
-        elif path not in paired.values():
-            found.append((level, _single(query, path, value, level)))
-    for tag, matches in sequences.items():
-        level = _level((tag,), query)
-        _, source, condition = _items(query, (tag,), matches, text_of(level), count())
-        found.append((level, _exists(source, condition)))
-    return found
-
-
-def _level(path: Path, query: Query) -> Level:
-    level = level_of(path)
-    if level is None:
-        raise QueryError(f"{named(path)} cannot be matched")
-    if level > query.level:
-        raise QueryError(f"{named(path)} is a key of a lower level than {query.level.name}")
-    return level
-
-
-def _single(query: Query, path: Path, value: str, level: Level) -> Condition:
-    """The condition of one key that is in no sequence."""
-    tag = path[0]
-    vr = vr_of(tag)[:2]
-    if vr == "SQ":
-        raise QueryError(f"{named(path)} is a sequence; the path of one of its attributes wanted")
-    column = COLUMNS.get(tag)
-    if column is None:
-        return _in_json(query, path, value, text_of(level), count())
-    if query.empty_values and value == EMPTY:
-        return empty(column)
-    return matched(vr, column, values_of(vr, value, path), path, query)
-
-
-def _combined(day: Path, time: Path, keys: dict[Path, str]) -> Condition:
-    days, times = (
-        COLUMNS.get(path[0]) or Column(_level_of(path), _scalar(path, text_of(_level_of(path))))
-        for path in (day, time)
-    )
-    first_day, last_day = bounds(keys[day], day, "YYYYMMDD")
-    first_time, last_time = bounds(keys[time], time, "HHMMSS.FFFFFF")
-    first = (first_day[0] if first_day else "", first_time[0] if first_time else "")
-    last = (last_day[1] if last_day else "", last_time[1] if last_time else "")
-    return combined(days, times, first, last)
-
-
-def _level_of(path: Path) -> Level:
-    return level_of(path) or Level.INSTANCE
-
-
-def _scalar(path: Path, text: str) -> str:
-    """SQL of the first value of an attribute in a DICOM JSON object."""
-    return f"coalesce(json_extract({text}, '$.\"{path[0]:08X}\".Value[0]'), '')"
-
-
-def _in_json(query: Query, path: Path, value: str, text: str, numbers: Iterator[int]) -> Condition:
-    """The condition that an attribute in a DICOM JSON object has a value."""
-    vr = vr_of(path[-1])[:2]
-    alias = f"value{next(numbers)}"
-    source = f"json_each({text}, '$.\"{path[-1]:08X}\".Value') AS {alias}"
-    if query.empty_values and value == EMPTY:
-        return Condition(f"NOT EXISTS (SELECT 1 FROM {source} WHERE {alias}.value <> '')")
-    group = f"json_extract({alias}.value, '$.%s')"
-    parts = [f"coalesce({group % name}, '')" for name in ("Alphabetic", "Ideographic", "Phonetic")]
-    column = Column(
-        Level.INSTANCE,
-        f"{alias}.value",
-        groups=tuple((f"folded({part})", None) for part in parts) if vr == "PN" else (),
-        words=f"vocabulary({' || 0x3D || '.join(parts)})".replace("0x3D", "'='") if vr == "PN" else "",
-    )
-    wanted = values_of(vr, value, path)
-    each = [[one] for one in wanted] if query.all_values else [wanted]
-    return all_of(_exists(source, matched(vr, column, some, path, query)) for some in each)
-
-
-def _exists(source: str, condition: Condition) -> Condition:
-    return Condition(f"EXISTS (SELECT 1 FROM {source} WHERE {condition.sql})", condition.parameters)
-
-
-def _items(
-    query: Query, path: Path, matches: Sequence[Match], text: str, numbers: Iterator[int]
-) -> tuple[str, str, Condition]:
-    """The items of a sequence as a table, its alias, and the condition that an item matches all its keys.
-
-    path: of the sequence; each match's path begins with it.
-    """
-    alias = f"item{next(numbers)}"
-    source = f"json_each({text}, '$.\"{path[-1]:08X}\".Value') AS {alias}"
-    conditions: list[Condition] = []
-    inner: dict[int, list[Match]] = {}
-    depth = len(path)
-    for match in matches:
-        if len(match.path) == depth + 1:
-            if vr_of(match.path[-1]) == "SQ":
-                raise QueryError(
-                    f"{named(match.path)} is a sequence; the path of one of its attributes wanted"
-                )
-            conditions.append(_in_json(query, match.path, match.value, f"{alias}.value", numbers))
-        else:
-            inner.setdefault(match.path[depth], []).append(match)
-    for tag, deeper in inner.items():
-        _, table, condition = _items(query, (*path, tag), deeper, f"{alias}.value", numbers)
-        conditions.append(_exists(table, condition))
-    return alias, source, all_of(conditions)
-
-
-def _universal(value: str) -> bool:
-    """Whether every row matches, whether or not it has a value (PS3.4 C.2.2.2.3)."""
-    return not value.strip(" *")
+    expression, parameters = matching_items(query, tag, nested, level)
+    return Field(tag, vr, level, expression, json=True, parameters=parameters)

@@ -19,7 +19,13 @@ from dicomwire.dicom.dictionary import vr_of
 from dicomwire.dicom.encoding import EXPLICIT_LITTLE, encoding_of
 from dicomwire.dicom.indexed import SPECIFIC_CHARACTER_SET
 from dicomwire.dicom.values import TEXT_VRS
-from dicomwire.services.find_request import LEVEL_NAMES, QUERY_RETRIEVE_LEVEL, RETRIEVE_AE_TITLE, Asked
+from dicomwire.services.find_request import (
+    LEVEL_NAMES,
+    QUERY_RETRIEVE_LEVEL,
+    RETRIEVE_AE_TITLE,
+    TIMEZONE,
+    Asked,
+)
 
 Elements: TypeAlias = list[tuple[int, bytes]]
 Column: TypeAlias = tuple[int, bytes, Field]
@@ -55,6 +61,8 @@ class Answers:
         for tag in asked.returned:
             fixed.put(tag)
         fixed.put(QUERY_RETRIEVE_LEVEL, LEVEL_NAMES[asked.query.level]).put(RETRIEVE_AE_TITLE, retrieve_from)
+        if asked.query.timezone:
+            fixed.put(TIMEZONE, asked.query.timezone)
         order = sorted(fixed.keys() | {SPECIFIC_CHARACTER_SET})
         self._slots = {tag: slot for slot, tag in enumerate(order)}
         self._fixed = [self._encoder.element(tag, fixed[tag]) if tag in fixed else b"" for tag in order]

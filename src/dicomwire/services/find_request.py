@@ -7,6 +7,7 @@ of the answers, which say so.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -29,6 +30,7 @@ _LEVELS: Final = {"PATIENT": Level.PATIENT, "STUDY": Level.STUDY, "SERIES": Leve
     "IMAGE": Level.INSTANCE
 }
 LEVEL_NAMES: Final = {level: name for name, level in _LEVELS.items()}
+_OFFSET: Final = re.compile(r"[+-](?:0\d|1[0-4])[0-5]\d", re.ASCII)
 _MATCHES_ONE: Final = frozenset("*?\\")  # in a unique key of a level above, they are no single value
 
 
@@ -127,6 +129,8 @@ def read(identifier: DataSet, root: Root, agreement: Agreed) -> Asked:
         combined=agreement.combined,
         timezone=identifier.text(TIMEZONE) if agreement.timezone else "",
     )
+    if query.timezone and not _OFFSET.fullmatch(query.timezone):
+        raise Unfit(TIMEZONE, "TimezoneOffsetFromUTC (0008,0201): +HHMM or -HHMM wanted")
     terms = "\\".join(identifier.texts(SPECIFIC_CHARACTER_SET))
     return Asked(query, tuple(dict.fromkeys((*fields, *unique))), items, tuple(unsupported), terms)
 
