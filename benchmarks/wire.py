@@ -163,8 +163,12 @@ def associate(
     )
     body += _item(0x10, APPLICATION_CONTEXT.encode())
     body += contexts + _item(0x50, user)
-    connected.sendall(struct.pack(">BBI", 1, 0, len(body)) + body)
-    kind, answer = _receive_pdu(connected)
+    try:
+        connected.sendall(struct.pack(">BBI", 1, 0, len(body)) + body)
+        kind, answer = _receive_pdu(connected)
+    except (OSError, PeerError):
+        connected.close()
+        raise
     if kind != 2:
         connected.close()
         raise PeerError(f"association not accepted: PDU type {kind:02X}H {answer[:4].hex(' ')}")

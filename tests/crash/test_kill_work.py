@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from dicomwire.services.procedure_step import MPPS
 from dicomwire.services.storage_commitment import STORAGE_COMMITMENT, ask, receiving
 from dicomwire.work.commitment import Reference
 from tests.archive.test_archive import CT
+from tests.crash.traffic import Traffic, instances, lost
 from tests.interop.conftest import require
 from tests.interop.support import Node
 from tests.services.department import SYNTAXES, listening
@@ -155,3 +157,41 @@ def missing(department: Department, modality: Modality) -> list[str]:
     lost = [uid for uid in modality.begun if "IN PROGRESS" not in steps.get(uid, ())]
     lost += [uid for uid in modality.ended if "COMPLETED" not in steps.get(uid, ())]
     return lost + sorted(modality.asked - department.reports)
+
+
+ROUTES = """
+[jobs]
+first_retry = 0.1
+longest_retry = 0.3
+[[routes]]
+destination = "PACS"
+[[peers]]
+ae_title = "PACS"
+host = "127.0.0.1"
+port = {port}
+"""
+
+
+def test_what_was_acknowledged_goes_on_whenever_the_node_is_killed(tmp_path: Path) -> None:
+    require(Node)
+    pacs = Node(tmp_path / "pacs", flags=("--ae-title", "PACS"))
+    configuration = tmp_path / "node.toml"
+    configuration.write_text(ROUTES.format(port=pacs.dimse_port))
+    node = Node(tmp_path / "node", flags=("--config", str(configuration)))
+    traffic = Traffic(node, instances(6))
+    try:
+        pacs.start()
+        for count in (40, 1):
+            node.start()
+            traffic.start()
+            traffic.wait_for(count)
+            assert node.stop(signal.SIGKILL) == -signal.SIGKILL
+            traffic.join()
+        node.start()
+        deadline = time.monotonic() + SOON
+        while lost(pacs, traffic.acknowledged):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)  # another process forwards
+    finally:
+        node.stop()
+        pacs.stop()
