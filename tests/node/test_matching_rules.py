@@ -285,6 +285,10 @@ class Doors:
         async with opened as association:
             return await _found(association, identifier)
 
+    def survive(self, *identifiers: bytes) -> list[tuple[int, str]]:
+        """Status and comment of the answers to several C-FIND over one association."""
+        return self._run(_survives(self._acceptor.port, list(identifiers)))
+
     def qido(self, rule: Rule) -> list[str]:
         """Study Instance UIDs of the matches of a QIDO-RS."""
         resource = {"STUDY": "studies", "SERIES": "series", "IMAGE": "instances"}[rule.level]
@@ -306,6 +310,18 @@ async def _found(association: Association, identifier: DataSet) -> list[str]:
     return found
 
 
+async def _survives(port: int, identifiers: list[bytes]) -> list[tuple[int, str]]:
+    """Status and comment of the answers to several C-FIND over one association."""
+    contexts = (Context(STUDY_ROOT, (EXPLICIT_VR_LITTLE_ENDIAN,)),)
+    async with connect("127.0.0.1", port, called_ae_title="NODE", contexts=contexts) as association:
+        found = []
+        for data in identifiers:
+            answers = [each async for each in association.requests(1, CFindRq(0, STUDY_ROOT), [data])]
+            last = answers[-1].command
+            found.append((last.status, last.error_comment or ""))
+        return found
+
+
 @pytest.fixture(scope="module")
 def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
     opened = Doors(tmp_path_factory.mktemp("matching") / "data")
@@ -322,3 +338,13 @@ ASK: dict[str, Callable[[Doors, Rule], list[str]]] = {"C-FIND": Doors.c_find, "Q
 )
 def test_rule(doors: Doors, rule: Rule, door: str) -> None:
     assert sorted(ASK[door](doors, rule)) == rule.expected.split()
+
+
+def test_an_association_survives_every_bad_identifier(doors: Doors) -> None:
+    good = encode(DataSet().put("QueryRetrieveLevel", "STUDY"), EXPLICIT_VR_LITTLE_ENDIAN)
+    nested = b"\x40\x00\x75\x02SQ\x00\x00\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff" * 10_000
+    many = "\\".join(f"1.2.{n}" for n in range(100_000)).encode()
+    uids = good + b"\x20\x00\x0d\x00UN\x00\x00" + len(many).to_bytes(4, "little") + many
+    answers = doors.survive(b"\xff" * 1000, good, nested, good, b"x" * (8 << 20), good, uids, b"", good)
+    assert [status for status, _ in answers] == [0xC000, 0, 0xC000, 0, 0xA700, 0, 0xA900, 0xA900, 0]
+    assert all(comment for status, comment in answers if status)

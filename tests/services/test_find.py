@@ -16,6 +16,7 @@ from dicomwire.dimse import status
 from dicomwire.dimse.command import CFindRq, Response
 from dicomwire.services.find import FIND, services
 from dicomwire.services.find_request import agreed, answered
+from dicomwire.services.key_types import KEYS, level_in
 from dicomwire.services.models import Root
 from dicomwire.uids import (
     EXPLICIT_VR_BIG_ENDIAN,
@@ -288,6 +289,30 @@ async def test_a_sequence_returns_its_matching_items_with_the_keys_asked_for(arc
     ]
     two = keys("SERIES", StudyInstanceUID="1.2.2").put("RequestAttributesSequence", item, item)
     assert (await asked(archive, two))[1].status == 0xA900
+
+
+async def test_the_regions_of_a_study_are_those_of_its_series(archive: Archive) -> None:
+    for series, code in (("1", "T-D3000"), ("2", "T-D4000"), ("3", "T-D3000")):
+        data_set, _ = instance(f"8.{series}.1")
+        data_set.put("AnatomicRegionSequence", DataSet().put("CodeValue", code))
+        await store(archive, data_set, "")
+    item = DataSet().put("CodeValue")
+    wanted = keys(StudyInstanceUID="1.2.8").put("AnatomicRegionsInStudyCodeSequence", item)
+    ((study,), last, _) = await asked(archive, wanted)
+    assert last.status == 0
+    regions = study.sequence("AnatomicRegionsInStudyCodeSequence")
+    assert sorted(each.text("CodeValue") for each in regions) == ["T-D3000", "T-D4000"]
+    item.put("CodeValue", "T-D4*")
+    ((study,), _, _) = await asked(archive, keys().put("AnatomicRegionsInStudyCodeSequence", item))
+    (region,) = study.sequence("AnatomicRegionsInStudyCodeSequence")
+    assert region.text("CodeValue") == "T-D4000"
+
+
+def test_every_key_of_the_standard_is_supported() -> None:
+    for root, levels in KEYS.items():
+        for level, of in levels.items():
+            for tag in of:
+                assert level_in(root, tag) is level
 
 
 async def test_keys_that_are_not_supported_are_left_out_and_said_by_ff01(archive: Archive) -> None:

@@ -167,7 +167,18 @@ _TEXTS: Final = {
 }
 """SQL of the DICOM JSON object with the attributes of a level that have no column."""
 
+_REGIONS: Final = TAGS["AnatomicRegionsInStudyCodeSequence"]
+_DERIVED: Final = {  # the different items of all series of the study
+    _REGIONS: f"""(SELECT '{{"{_REGIONS:08X}":' ||
+ json_object('vr', 'SQ', 'Value', json_group_array(json(region.value))) || '}}'
+ FROM (SELECT DISTINCT item.value FROM series AS part,
+ json_each('{{' || part.attributes || '}}', '$."{TAGS["AnatomicRegionSequence"]:08X}".Value') AS item
+ WHERE part.study = study.id AND part.number_of_instances > 0) AS region)"""
+}
+"""SQL of the DICOM JSON object of an attribute that no data set has."""
+
 LEVELS: Final[dict[int, Level]] = {
+    **dict.fromkeys(_DERIVED, Level.STUDY),
     **{TAGS[keyword]: Level.INSTANCE for keyword in (*INSTANCE, *IMAGE)},
     **{TAGS[keyword]: Level.SERIES for keyword in SERIES},
     **{TAGS[keyword]: Level.STUDY for keyword in STUDY},
@@ -182,9 +193,9 @@ def level_of(path: Path) -> Level | None:
     return LEVELS.get(path[0])
 
 
-def text_of(level: Level) -> str:
-    """SQL of the DICOM JSON object with the attributes of a level that have no column."""
-    return _TEXTS[level]
+def text_of(tag: int) -> str:
+    """SQL of the DICOM JSON object that has an attribute without a column."""
+    return _DERIVED.get(tag) or _TEXTS[LEVELS[tag]]
 
 
 def named(path: Path) -> str:

@@ -29,7 +29,7 @@ def conditions_of(query: Query) -> list[tuple[Level, Condition]]:
             found.append((level, _single(query, path, value, level)))
     for tag, matches in sequences.items():
         level = _level((tag,), query)
-        _, source, condition = _items(query, (tag,), matches, text_of(level), count())
+        _, source, condition = _items(query, (tag,), matches, text_of(tag), count())
         found.append((level, _exists(source, condition)))
     return found
 
@@ -38,7 +38,7 @@ def matching_items(
     query: Query, tag: int, matches: Sequence[Match], level: Level
 ) -> tuple[str, tuple[Parameter, ...]]:
     """SQL of a sequence's DICOM JSON object with nothing but the items that match, and its parameters."""
-    alias, source, condition = _items(query, (tag,), matches, text_of(level), count())
+    alias, source, condition = _items(query, (tag,), matches, text_of(tag), count())
     items = f"json_group_array(json({alias}.value))"
     sql = f"(SELECT json_object('vr', 'SQ', 'Value', {items}) FROM {source} WHERE {condition.sql})"
     return sql, condition.parameters
@@ -63,7 +63,7 @@ def _single(query: Query, path: Path, value: str, level: Level) -> Condition:
         return in_range(query, tag, value)
     column = COLUMNS.get(tag)
     if column is None:
-        return _in_json(query, path, value, text_of(level), count())
+        return _in_json(query, path, value, text_of(tag), count())
     if query.empty_values and value == EMPTY:
         return empty(column)
     return matched(vr, column, values_of(vr, value, path), path, query)

@@ -105,9 +105,8 @@ def _column(tag: int) -> Column:
     column = COLUMNS.get(tag)
     if column is not None:
         return column
-    level = _level(tag)
-    sql = f"coalesce(json_extract({text_of(level)}, '$.\"{tag:08X}\".Value[0]'), '')"
-    return Column(level, sql)
+    sql = f"coalesce(json_extract({text_of(tag)}, '$.\"{tag:08X}\".Value[0]'), '')"
+    return Column(_level(tag), sql)
 
 
 def _level(tag: int) -> Level:

@@ -257,7 +257,7 @@ def _field(query: Query, tag: int, level: Level) -> Field:
     nested = [match for match in query.matches if match.path[0] == tag and len(match.path) > 1]
     nested = [match for match in nested if not is_universal(match.value)]
     if not nested:
-        expression = f"json_extract({text_of(level)}, '$.\"{tag:08X}\"')"
+        expression = f"json_extract({text_of(tag)}, '$.\"{tag:08X}\"')"
         return Field(tag, vr, level, expression, json=True)
     expression, parameters = matching_items(query, tag, nested, level)
     return Field(tag, vr, level, expression, json=True, parameters=parameters)
