@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 
 from dicomwire.association.requestor import Context
 from dicomwire.dimse.command import CGetRq
+from dicomwire.services import retrieval
 from dicomwire.services.selection import (
     COMPOSITE_INSTANCE_ROOT_GET,
     PATIENT_ROOT_GET,
@@ -314,3 +315,51 @@ async def test_bulk_data_stays_behind_where_that_is_asked_for(node: Node, stored
     found = decoded(receiver.data_sets[f"{SERIES}.1"], implicit=False)
     assert "PixelData" not in found
     assert (found.SOPInstanceUID, found.Rows) == (f"{SERIES}.1", 8)
+
+
+async def test_compressed_frames_are_decoded_for_who_takes_them_so_only(node: Node) -> None:
+    data_set = multi_frame()
+    data_set.file_meta = FileMetaDataset()
+    data_set.file_meta.TransferSyntaxUID = EXPLICIT_VR_LITTLE_ENDIAN
+    data_set.compress(RLE, generate_instance_uid=False)
+    await keep(node.archive, data_set, RLE, encoded(data_set, implicit=False))
+    receiver = Receiver()
+    async with node.association(
+        COMPOSITE_INSTANCE_ROOT_GET, storage_contexts=[AS_CT], receiver=receiver
+    ) as association:
+        asked = {**FRAMES, "SimpleFrameList": [2, 5]}
+        told = (await answers(association, COMPOSITE_INSTANCE_ROOT_GET, asked, None))[-1]
+    assert (told.status, counters(told)) == (0, (None, 1, 0, 0))
+    ((uid, data),) = receiver.data_sets.items()
+    assert receiver.syntaxes[uid] == EXPLICIT_VR_LITTLE_ENDIAN
+    assert decoded(data, implicit=False).PixelData == b"\2" * 4 + b"\5" * 4
+
+
+async def test_without_bulk_data_any_codec_will_do(node: Node) -> None:
+    await keep(node.archive, image(1), IMPLICIT_VR_LITTLE_ENDIAN)
+    receiver = Receiver()
+    asked = {"QueryRetrieveLevel": "IMAGE", "SOPInstanceUID": f"{SERIES}.1"}
+    async with node.association(
+        WITHOUT_BULK_DATA_GET, storage_contexts=[Context(CT, (JPEG_2000,))], receiver=receiver
+    ) as association:
+        told = (await answers(association, WITHOUT_BULK_DATA_GET, asked, None))[-1]
+    assert (told.status, receiver.syntaxes) == (0, {f"{SERIES}.1": JPEG_2000})
+    found = decoded(receiver.data_sets[f"{SERIES}.1"], implicit=False)
+    assert (found.SOPInstanceUID, "PixelData" in found) == (f"{SERIES}.1", False)
+
+
+async def test_pending_answers_come_by_time_while_the_requestor_takes_long(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrieval, "PENDING_INTERVAL", 0.02)
+    await keep(node.archive, image(1))
+    receiver = Receiver(waiting=asyncio.Event())
+    async with node.association(STUDY_ROOT_GET, storage_contexts=[AS_CT], receiver=receiver) as association:
+        (context,) = association.contexts_for(STUDY_ROOT_GET)
+        invoked = association.requests(
+            context.presentation_context_id, CGetRq(0, STUDY_ROOT_GET), [encoded(WHOLE_STUDY)]
+        )
+        pending = [(await anext(invoked)).command for _ in range(4)]
+        receiver.waiting.set()
+        assert [counters(one) for one in pending] == [(1, 0, 0, 0)] * 4
+        assert [response.status async for response in invoked][-1] == 0

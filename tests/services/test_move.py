@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from dicomwire.association.options import Check, Timeouts
 from dicomwire.association.requestor import RequestorOptions
+from dicomwire.association.tls import client_context
 from dicomwire.dimse.command import CMoveRq, CStoreRq
 from dicomwire.services import retrieval
 from dicomwire.services.selection import (
@@ -195,6 +196,32 @@ async def test_destination_that_never_answers_is_a702_with_the_step(node: Node) 
         node.destinations["RECEIVER"] = destination(server.sockets[0].getsockname()[1], options=options)
         told = (await answers(association, STUDY_ROOT_MOVE, WHOLE_STUDY))[-1]
     assert (told.status, told.error_comment) == (0xA702, "no A-ASSOCIATE-AC or A-ASSOCIATE-RJ within 0.05 s")
+
+
+async def test_destination_that_never_answers_an_instance_fails_all_and_does_not_hang(node: Node) -> None:
+    await filled(node, 3)
+    receiver = Receiver(waiting=asyncio.Event())
+    options = RequestorOptions(timeouts=Timeouts(dimse=0.05))
+    async with listening(receiver.services()) as there, node.association(STUDY_ROOT_MOVE) as association:
+        node.destinations["RECEIVER"] = destination(there.port, options=options)
+        told = (await answers(association, STUDY_ROOT_MOVE, WHOLE_STUDY))[-1]
+    assert (told.status, counters(told)) == (0xA702, (None, 0, 3, 0))
+    assert told.error_comment == "no answer to C-STORE-RQ 1 within 0.05 s"
+    assert len(receiver.associations) == 1
+
+
+async def test_destination_without_the_tls_that_is_configured_is_a702(node: Node) -> None:
+    await filled(node, 1)
+    options = RequestorOptions(tls=client_context(verify=False))
+    async with (
+        listening(Receiver().services()) as there,
+        node.association(STUDY_ROOT_MOVE) as association,
+    ):
+        node.destinations["RECEIVER"] = destination(there.port, options=options)
+        told = (await answers(association, STUDY_ROOT_MOVE, WHOLE_STUDY))[-1]
+    assert told.status == 0xA702
+    assert told.error_comment is not None
+    assert told.error_comment.startswith("TLS handshake failed")
 
 
 async def test_rejection_is_a702_with_its_reason(node: Node) -> None:

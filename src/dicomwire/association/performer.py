@@ -72,7 +72,7 @@ class Request:
 
     def respond(
         self, response: dimse.Response, data: Iterable[Buffer] | None = None, *, final: bool = True
-    ) -> None:
+    ) -> Outgoing | None:
         """Answer. Before the request's data set is whole the answer is kept; after the association's end,
         dropped.
 
@@ -81,9 +81,10 @@ class Request:
                 copied: they must not change afterwards.
             final: no other answer follows.
 
+        Returns: the message on its way; None where it is kept or dropped.
         Raises: LocalProtocolError, when the final answer has been given.
         """
-        self._performer.answer(self, response, data, final=final)
+        return self._performer.answer(self, response, data, final=final)
 
     async def send(
         self, response: dimse.Response, data: Iterable[Buffer] | None = None, *, final: bool = False

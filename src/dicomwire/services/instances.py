@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from mmap import ACCESS_READ, MADV_DONTNEED, MADV_WILLNEED, PAGESIZE, mmap
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from dicomwire.archive.archive import Archive, Stored
 from dicomwire.archive.transcoder import Transcoded, Transcoder
@@ -64,19 +64,36 @@ class DataSet:
         return self._view
 
 
+class Sliced(Protocol):
+    """A data set that is read once from begin to end."""
+
+    def slices(self) -> Iterator[Buffer]:
+        """Its bytes."""
+
+
+class Recoding(Protocol):
+    """How an instance goes out in a transfer syntax for which conversion is not enough."""
+
+    def target(self, accepted: Collection[str]) -> str | None:
+        """The accepted transfer syntax that suits it best; None when it would lose something in any."""
+
+    def open(self, target: str) -> AbstractAsyncContextManager[Sliced]:
+        """The data set in that transfer syntax. Raises: TranscodingError, ArchiveError, WorkersBusy."""
+
+
 @dataclass(frozen=True, slots=True)
-class Recoding:
-    """How an instance of the archive goes out in another transfer syntax, its pixels decoded or encoded."""
+class Transcoding:
+    """The recoding of an instance of the archive: its pixels are decoded or encoded."""
 
     transcoder: Transcoder
     stored: Stored
 
     def target(self, accepted: Collection[str]) -> str | None:
-        """The accepted transfer syntax that suits it best; None when it would lose something in any."""
+        """As `Recoding`."""
         return self.transcoder.target(self.stored, accepted)
 
     def open(self, target: str) -> AbstractAsyncContextManager[Transcoded]:
-        """The data set in that transfer syntax. Raises: TranscodingError, ArchiveError, WorkersBusy."""
+        """As `Recoding`."""
         return self.transcoder.transcode(self.stored, target)
 
 
@@ -201,7 +218,7 @@ def from_archive(archive: Archive, stored: Stored, transcoder: Transcoder | None
         transfer_syntax_uid=stored.transfer_syntax_uid,
         length=stored.length - stored.data_set_offset,
         open=partial(_open_stored, archive, stored),
-        recoding=Recoding(transcoder, stored) if transcoder is not None else None,
+        recoding=Transcoding(transcoder, stored) if transcoder is not None else None,
     )
 
 

@@ -19,6 +19,7 @@ import structlog
 
 from dicomwire.archive.archive import Archive
 from dicomwire.archive.transcoder import Transcoder
+from dicomwire.association.outbox import Outgoing
 from dicomwire.association.performer import Request, Sink
 from dicomwire.association.words import printable
 from dicomwire.dicom.frame_extraction import ExtractionError
@@ -117,7 +118,10 @@ class Retriever:
         if frames is None:
             return [from_archive(archive, stored, self.transcoder) for stored in found]
         uid, now = f"2.25.{uuid4().int}", datetime.now(UTC).strftime("%Y%m%d%H%M%S.%f+0000")
-        return [of_frames(archive, stored, frames, sop_instance_uid=uid, now=now) for stored in found]
+        return [
+            of_frames(archive, stored, frames, sop_instance_uid=uid, now=now, transcoder=self.transcoder)
+            for stored in found
+        ]
 
 
 def levels_are_free(information: bytes) -> bytes:
@@ -171,6 +175,7 @@ class SubOperations:
         self._loop = asyncio.get_running_loop()
         self._began = self._told = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
+        self._pending: Outgoing | None = None  # the last pending answer
 
     @property
     def cancelled(self) -> bool:
@@ -247,12 +252,14 @@ class SubOperations:
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(PENDING_INTERVAL, self._tick)
-        if self._loop.time() - self._told >= PENDING_INTERVAL * 0.9:
+        # In a C-GET an answer may wait behind a long instance; one that waits is enough.
+        waits = self._pending is not None and not self._pending.sent
+        if self._loop.time() - self._told >= PENDING_INTERVAL * 0.9 and not waits:
             self._tell()
 
     def _tell(self) -> None:
         self._told = self._loop.time()
-        self._request.respond(self._counted(status.PENDING), final=False)
+        self._pending = self._request.respond(self._counted(status.PENDING), final=False)
 
     def _counted(self, code: int) -> SubOperationsResponse:
         answer = self._request.response(code)
