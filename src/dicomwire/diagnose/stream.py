@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import Final, NamedTuple, Protocol
 
 from dicomwire.diagnose.finding import Side
-from dicomwire.dimse.command import Command
+from dicomwire.dimse.command import Command, CStoreRq, UnrecognizedRq
 from dicomwire.dimse.message import Assembler, CommandReceived
 from dicomwire.errors import DecodeError, MessageError
 from dicomwire.upper_layer.codec import HEADER, VALUE, decode, value_error
@@ -320,9 +320,13 @@ class PduStream:
             return
         if isinstance(message, CommandReceived):
             context, command, violations = message
+            if isinstance(command, UnrecognizedRq):
+                what = f"Command Field (0000,0100) {command.unrecognized_field:04X}H is no message"
+                place = self._place()
+                self._listener.fault(self.side, "command-field-missing", what, "PS3.7 E.1", place)
             self._listener.command(self.side, context, command, violations, self._place())
             if command.data_set:
-                limit = STORE_HEAD if command.command_field == 0x0001 else HEAD
+                limit = STORE_HEAD if isinstance(command, CStoreRq) else HEAD
                 self._data_set = DataSetHead(context, limit, self._place())
             return
         data_set = self._data_set

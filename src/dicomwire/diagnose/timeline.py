@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -35,7 +36,8 @@ CONVERSATIONS: Final = 20_000  # told of one capture
 DETAILED: Final = 200  # of them with all their events; the others keep a few
 FOREIGN_KEPT: Final = 5_000  # connections of other protocols, in case their port turns out to be DICOM's
 NAMES: Final = 200  # names that could not be resolved
-MOVE_SLACK: Final = 1.0  # seconds around a C-MOVE in which its sub-associations begin and end
+MOVE_SLACK: Final = 0.05  # seconds after a C-MOVE in which a sub-association may begin
+MOST_NAMELESS: Final = 8  # connections of the archive that failed before an AE title was said
 REPORT_DELAY: Final = 86_400.0  # seconds after an N-ACTION in which its report is looked for
 
 STORAGE_COMMITMENT: Final = "1.2.840.10008.1.20.1"
@@ -182,13 +184,23 @@ def _tell_comments(conversations: list[Conversation], comments: list[Comment]) -
 
 
 def join(conversations: list[Conversation]) -> None:
-    """Conversations that belong together: C-MOVE and its sub-associations, a commitment and its report."""
+    """Conversations that belong together: C-MOVE and its sub-associations, a commitment and its report.
+
+    conversations: in the order in which they began.
+    """
+    times = [conversation.connection.opened[0] for conversation in conversations]
     for conversation in conversations:
         for exchange in conversation.exchanges:
             if isinstance(exchange.request, CMoveRq):
-                found = _suboperations(conversation, exchange, exchange.request, conversations)
+                ended = exchange.response_place.time + MOVE_SLACK if exchange.response_place else times[-1]
+                start, stop = bisect_left(times, exchange.began.time), bisect_right(times, ended)
+                found: Iterable[Conversation] = _suboperations(
+                    conversation, exchange, exchange.request, conversations[start:stop]
+                )
             elif isinstance(exchange.request, NActionRq) and exchange.sop_class_uid == STORAGE_COMMITMENT:
-                found = _reports(conversation, exchange, conversations)
+                start = bisect_left(times, exchange.place.time)
+                stop = bisect_right(times, exchange.place.time + REPORT_DELAY)
+                found = _reports(conversation, exchange, conversations[start:stop])
             else:
                 continue
             for other in found:
@@ -199,48 +211,50 @@ def join(conversations: list[Conversation]) -> None:
 
 def _suboperations(
     conversation: Conversation, exchange: Exchange, command: CMoveRq, others: Iterable[Conversation]
-) -> Iterator[Conversation]:
-    """Associations that the archive opened while it moved."""
-    began = exchange.began.time
-    ended = exchange.response_place.time if exchange.done and exchange.response_place else None
+) -> list[Conversation]:
+    """Of the associations that began while an archive moved, those that it opened for that."""
     archive = conversation.connection.server[0]
     title = conversation.request.pdu.called_ae_title if conversation.request else ""
+    found, nameless = [], []
     for other in others:
-        opened = other.connection.opened[0]
-        if other is conversation or opened < began or (ended is not None and opened > ended + MOVE_SLACK):
+        if other is conversation:
             continue
         request = other.association_request
+        from_archive = other.connection.client[0] == archive
         if request is None:
-            if other.connection.client[0] == archive and not other.exchanges.total:
-                yield other
-        elif (
-            _moves(other, exchange)
-            or (request.called_ae_title == command.move_destination and request.calling_ae_title == title)
-            or (request.called_ae_title == command.move_destination and other.connection.client[0] == archive)
+            if from_archive and not other.connection.established:
+                nameless.append(other)
+        elif (request.calling_ae_title == title or from_archive) and (
+            # A destination may be called by another AE title than the C-MOVE's: then its originator tells.
+            request.called_ae_title == command.move_destination or _moves(other, exchange, title)
         ):
-            yield other
+            found.append(other)
+    return found or nameless[:MOST_NAMELESS]
 
 
-def _moves(other: Conversation, exchange: Exchange) -> bool:
-    """A C-STORE names the C-MOVE as its originator (PS3.7 9.3.1.1)."""
-    return any(
-        isinstance(one.request, CStoreRq)
-        and one.request.move_originator_message_id == exchange.request.message_id
-        and one.request.move_originator_application_entity_title
-        for one in other.exchanges
+def _moves(other: Conversation, exchange: Exchange, archive: str) -> bool:
+    """The archive's C-STOREs name the C-MOVE as their originator (PS3.7 9.3.1.1)."""
+    request = other.association_request
+    return (
+        request is not None
+        and request.calling_ae_title == archive
+        and any(
+            isinstance(one.request, CStoreRq)
+            and one.request.move_originator_message_id == exchange.request.message_id
+            and one.request.move_originator_application_entity_title
+            for one in other.exchanges
+        )
     )
 
 
 def _reports(
     conversation: Conversation, exchange: Exchange, others: Iterable[Conversation]
 ) -> Iterator[Conversation]:
-    """Associations on which the result of a storage commitment was, or should have been, reported."""
-    asked = exchange.place.time
+    """Of the associations that began after it, those on which a storage commitment was to be reported."""
     transaction = exchange.data_set.text(TRANSACTION_UID) if exchange.data_set else ""
     title = conversation.request.pdu.calling_ae_title if conversation.request else ""
     for other in others:
-        opened = other.connection.opened[0]
-        if other is conversation or not asked <= opened <= asked + REPORT_DELAY:
+        if other is conversation:
             continue
         if other.connection.client[0] != conversation.connection.server[0]:
             continue

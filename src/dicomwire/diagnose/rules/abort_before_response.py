@@ -14,7 +14,11 @@ def detect(conversation: Conversation) -> Iterator[Hit]:
     if not conversation.aborts:
         return
     sent = conversation.aborts[0]
-    owed = [one for one in conversation.exchanges.outstanding if one.side is not sent.side]
+    owed = [
+        one
+        for one in conversation.exchanges.outstanding
+        if one.side is not sent.side and one.began.time <= sent.place.time
+    ]
     if not owed:
         return
     exchange = owed[0]

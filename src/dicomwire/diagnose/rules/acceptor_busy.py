@@ -8,7 +8,7 @@ from typing import Final
 from dicomwire.diagnose.conversation import Conversation
 from dicomwire.diagnose.finding import Confidence, Fix, Layer, Severity, Side
 from dicomwire.diagnose.rules.rule import Hit, Rule
-from dicomwire.diagnose.rules.signs import PATIENCE, capture_end, given_up, request_evidence, titles
+from dicomwire.diagnose.rules.signs import PATIENCE, answered, capture_end, given_up, request_evidence, titles
 
 LATE: Final = 2.0  # seconds until an answer
 
@@ -17,26 +17,26 @@ def detect(conversation: Conversation) -> Iterator[Hit]:
     request, capture = conversation.request, conversation.capture
     if request is None or capture is None:
         return
-    answer = conversation.answer
+    answer = conversation.answer if answered(conversation) else None
     end = given_up(conversation)
     if answer is None and end is not None and end.side is Side.ACCEPTOR:
         return
     asked = request.place.time
-    answered = answer.place.time if answer else end.time if end else capture_end(conversation)
-    if answered - asked < (LATE if answer else PATIENCE):
+    until = answer.place.time if answer else end.time if end else capture_end(conversation)
+    if until - asked < (LATE if answer else PATIENCE):
         return
     for other in capture.same_acceptor(conversation):
         if other.accepted is None or other.answer is None or other.answer.place.time > asked:
             continue
         ends = [one.time for one in other.connection.ends]
         over = min(ends, default=capture_end(conversation))
-        if over < asked or (over < answered - LATE):
+        if over < asked or (over < until - LATE):
             continue
         yield Hit(
             values={
                 **titles(conversation),
                 "other": str(other.requestor),
-                "seconds": f"{answered - asked:.1f}",
+                "seconds": f"{until - asked:.1f}",
             },
             evidence=(*request_evidence(conversation), *request_evidence(other)),
             severity=Severity.WARNING if answer else None,

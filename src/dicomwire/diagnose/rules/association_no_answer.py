@@ -7,12 +7,19 @@ from collections.abc import Iterator
 from dicomwire.diagnose.conversation import Conversation
 from dicomwire.diagnose.finding import Fix, Layer, Side
 from dicomwire.diagnose.rules.rule import Hit, Rule
-from dicomwire.diagnose.rules.signs import capture_end, given_up, request_evidence, titles, wait_confidence
+from dicomwire.diagnose.rules.signs import (
+    answered,
+    capture_end,
+    given_up,
+    request_evidence,
+    titles,
+    wait_confidence,
+)
 
 
 def detect(conversation: Conversation) -> Iterator[Hit]:
     request = conversation.request
-    if request is None or conversation.answer is not None or request.side is not Side.REQUESTOR:
+    if request is None or answered(conversation) or request.side is not Side.REQUESTOR:
         return
     end = given_up(conversation)
     if end is not None and end.side is Side.ACCEPTOR:

@@ -23,7 +23,8 @@ from dicomwire.diagnose.rules.signs import (
 def detect(conversation: Conversation) -> Iterator[Hit]:
     for exchange in unanswered(conversation):
         end = given_up(conversation)
-        since = (exchange.response_place or exchange.place).time
+        pending = exchange.response_place if exchange.response_place and not exchange.done else None
+        since = (pending or exchange.place).time
         if end is None and conversation.released:
             end = closed(conversation)
         if end is not None:

@@ -65,6 +65,15 @@ def tls_sides(conversation: Conversation) -> tuple[TLSStream, TLSStream] | None:
     return requestor, acceptor
 
 
+def closed_in_tls(conversation: Conversation, side: Side) -> bool:
+    """A side's last record, after data went both ways, was as long as an alert: its close_notify."""
+    sides = tls_sides(conversation)
+    if sides is None or sides[1].hello is None or not all(stream.encrypted > 1 for stream in sides):
+        return False
+    last = sides[0 if side is Side.REQUESTOR else 1].last
+    return last is not None and last.length in ENCRYPTED_ALERT.get(sides[1].hello.versions[0], frozenset())
+
+
 def tls_failed(conversation: Conversation, cause: str) -> Iterator[Hit]:
     """The handshake was broken off, and this is why; "" for any cause."""
     sides = tls_sides(conversation)

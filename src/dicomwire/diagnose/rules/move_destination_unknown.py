@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dicomwire.diagnose.conversation import Conversation
 from dicomwire.diagnose.finding import Fix, Layer, Side
-from dicomwire.diagnose.rules.operations import failures
+from dicomwire.diagnose.rules.operations import failed_moves, failures, suboperations
 from dicomwire.diagnose.rules.rule import Hit, Rule
 from dicomwire.diagnose.rules.signs import status_hits
 from dicomwire.dimse.command import CMoveRq
@@ -14,6 +14,8 @@ from dicomwire.dimse.command import CMoveRq
 
 def detect(conversation: Conversation) -> Iterator[Hit]:
     for hit in status_hits(conversation, (one for one in failures(conversation) if one.status == 0xA801)):
+        if any(suboperations(conversation, exchange) for exchange, _ in failed_moves(conversation)):
+            return  # it knew where to go; pynetdicom answers A801 to whatever goes wrong there
         moves = [one.request for one in conversation.exchanges if isinstance(one.request, CMoveRq)]
         destination = moves[0].move_destination if moves else "?"
         yield Hit(values={**hit.values, "destination": destination}, evidence=hit.evidence)

@@ -26,7 +26,17 @@ def failures(conversation: Conversation) -> list[Exchange]:
 
 def unanswered(conversation: Conversation) -> list[Exchange]:
     """Requests that were sent whole and have no final response."""
-    return [one for one in conversation.exchanges.outstanding if not _unfinished(conversation, one)]
+    waiting = [one for one in conversation.exchanges.outstanding if not _unfinished(conversation, one)]
+    return waiting + [one for one in conversation.exchanges if _too_late(conversation, one)]
+
+
+def _too_late(conversation: Conversation, exchange: Exchange) -> bool:
+    """The response came after who asked had hung up or aborted."""
+    if not exchange.done or exchange.response_place is None:
+        return False
+    gone = [end.time for end in conversation.connection.ends if end.side is exchange.side]
+    gone += [sent.place.time for sent in conversation.aborts if sent.side is exchange.side]
+    return bool(gone) and exchange.response_place.time > min(gone)
 
 
 def _unfinished(conversation: Conversation, exchange: Exchange) -> bool:
@@ -44,7 +54,7 @@ def failed_moves(conversation: Conversation) -> Iterator[tuple[Exchange, CMoveRq
 
 def suboperations(conversation: Conversation, exchange: Exchange) -> list[Conversation]:
     """The associations of a C-MOVE."""
-    ended = exchange.response_place.time + 1 if exchange.response_place else float("inf")
+    ended = exchange.response_place.time + 0.05 if exchange.response_place else float("inf")
     return [
         other for other in conversation.related if exchange.began.time <= other.connection.opened[0] <= ended
     ]

@@ -18,13 +18,18 @@ def detect(conversation: Conversation) -> Iterator[Hit]:
         stream = ear.stream
         if stream is None or not stream.in_step or not stream.within:
             continue
-        if end.side is not ear.side or any(sent.side is not ear.side for sent in conversation.aborts):
+        if end.side is not ear.side or _aborted_before(conversation, ear.side, end.time):
             continue
         yield Hit(
             values={**titles(conversation), "sender": ear.side, "within": stream.within},
             evidence=(end.evidence,),
             side=ear.side,
         )
+
+
+def _aborted_before(conversation: Conversation, side: Side, time: float) -> bool:
+    """The other side had aborted: then nobody waits for the rest."""
+    return any(sent.side is not side and sent.place.time < time for sent in conversation.aborts)
 
 
 RULE = Rule(

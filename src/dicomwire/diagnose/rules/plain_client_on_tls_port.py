@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from dicomwire.diagnose.conversation import Conversation
 from dicomwire.diagnose.finding import Confidence, Fix, Layer, Side
 from dicomwire.diagnose.protocols import Protocol
 from dicomwire.diagnose.rules.foreign import spoken_at
 from dicomwire.diagnose.rules.rule import Hit, Rule
-from dicomwire.diagnose.rules.signs import first_bytes, protocol, request_evidence, titles
+from dicomwire.diagnose.rules.signs import closed, first_bytes, protocol, request_evidence, titles
+
+TLS_PORT: Final = 2762  # registered for DICOM over TLS
 
 
 def detect(conversation: Conversation) -> Iterator[Hit]:
@@ -17,12 +20,17 @@ def detect(conversation: Conversation) -> Iterator[Hit]:
         return
     answered = protocol(conversation, Side.ACCEPTOR)
     certain = answered is Protocol.TLS
-    if not certain and (answered is not None or Protocol.TLS not in spoken_at(conversation)):
+    known = Protocol.TLS in spoken_at(conversation) or conversation.connection.server[1] == TLS_PORT
+    end = closed(conversation)
+    # OpenSSL's servers close at the first bytes that are no TLS, and say nothing.
+    hung_up = end is not None and end.side is Side.ACCEPTOR and conversation.request is not None
+    if not certain and (answered is not None or not (known or hung_up)):
         return
+    confidence = None if certain else Confidence.LIKELY if known else Confidence.POSSIBLE
     yield Hit(
         values=titles(conversation),
         evidence=(*request_evidence(conversation), *first_bytes(conversation, Side.ACCEPTOR)),
-        confidence=None if certain else Confidence.LIKELY,
+        confidence=confidence,
     )
 
 

@@ -51,6 +51,15 @@ def closed(conversation: Conversation) -> GivenUp | None:
     return None
 
 
+def answered(conversation: Conversation) -> bool:
+    """The request was answered before the requestor hung up."""
+    answer = conversation.answer
+    if answer is None:
+        return False
+    hung_up = [end.time for end in conversation.connection.ends if end.side is Side.REQUESTOR]
+    return not hung_up or answer.place.time <= hung_up[0]
+
+
 def capture_end(conversation: Conversation) -> float:
     return conversation.capture.ended if conversation.capture else conversation.connection.last
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from dicomwire.diagnose.conversation import Conversation
 from dicomwire.diagnose.finding import Evidence, Fix, Layer, Side
+from dicomwire.diagnose.rules.foreign import closed_in_tls
 from dicomwire.diagnose.rules.rule import Hit, Rule
 from dicomwire.diagnose.rules.signs import titles
 
@@ -17,7 +18,7 @@ def detect(conversation: Conversation) -> Iterator[Hit]:
     first = connection.ends[0] if connection.ends else None
     if first is None or not first.reset or first.answer:
         return
-    if not any(half.position for half in connection.halves):
+    if not any(half.position for half in connection.halves) or closed_in_tls(conversation, first.side):
         return
     yield Hit(
         values={**titles(conversation), "sender": first.side},
