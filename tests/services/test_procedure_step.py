@@ -53,6 +53,13 @@ async def test_a_step_without_a_uid_gets_one(ris: Department) -> None:
     assert (await ask(ris, NSetRq(0, MPPS, uid), end())).status == 0
 
 
+async def test_a_step_may_name_itself_in_its_attributes(ris: Department) -> None:
+    created = await ask(ris, NCreateRq(0, MPPS), beginning().put("SOPInstanceUID", "1.2.77"))
+    assert created.command.affected_sop_instance_uid == "1.2.77"
+    refused = await ask(ris, NCreateRq(0, MPPS), beginning().put("SOPInstanceUID", "1..2"))
+    assert refused.status == 0x0117
+
+
 REFUSED: dict[str, tuple[object, DataSet | None, int, dict[str, object]]] = {
     "attributes of type 1 are missing": (
         NCreateRq(0, MPPS, "1.2.4"),
@@ -168,7 +175,8 @@ async def test_steps_are_repeated_and_reported_to_those_who_follow(tmp_path: Pat
             "WORKSTATION": destination("WORKSTATION", listener.port),
         }
         await ask(ris, NCreateRq(0, MPPS, UID), beginning())
-        await ask(ris, NSetRq(0, MPPS, UID), DataSet().put("CommentsOnThePerformedProcedureStep", "Ä"))
+        comment = DataSet().put("CommentsOnThePerformedProcedureStep", "Ä")
+        await ask(ris, NSetRq(0, MPPS, UID), comment.put("SpecificCharacterSet", "ISO_IR 100"))
         await ask(ris, NSetRq(0, MPPS, UID), end("DISCONTINUED"))
         async with running(ris.store, procedure_step.kinds(destinations)):
             await until(ris.store, State.DONE, 6)

@@ -42,7 +42,7 @@ async def running(
         await runner.stop(0.1)
 
 
-async def add(store: Store, count: int = 1, to: str = "PACS", **options: str) -> None:
+async def add(store: Store, count: int = 1, to: str = "PACS", **options: str | float) -> None:
     def change(transaction: object) -> None:
         for _ in range(count):
             jobs.add(transaction, "send", to, "{}", now=1000.0, **options)  # type: ignore[arg-type]
@@ -167,3 +167,42 @@ async def test_a_lane_is_run_in_order(store: Store) -> None:
         await add(store, 10, lane="1.2.3")
         await reached(store, State.DONE, 10)
     assert ran == list(range(1, 11))
+
+
+async def test_a_long_job_keeps_its_lease_by_heartbeats(store: Store) -> None:
+    """Without them it would be taken up a second time while it runs."""
+    now = [1000.0]
+    began: list[int] = []
+    go = asyncio.Event()
+
+    async def run(batch: Sequence[Job]) -> Mapping[int, Result]:
+        began.append(batch[0].id)
+        await go.wait()
+        return {batch[0].id: Done()}
+
+    options = RunnerOptions(Retry(first=0, longest=0), lease=60)
+    runner = Runner(store, {"send": Kind(run)}, options, clock=lambda: now[0], chance=lambda: 1.0)
+    await runner.start()
+    await add(store)
+    await reached(store, State.RUNNING, 1)
+    for _ in range(10):
+        now[0] += 25
+        await add(store, due=1e9)  # wakes the runner
+        async with asyncio.timeout(SOON):
+            while store.rows("SELECT lease FROM job WHERE id = 1") != [(now[0] + 60,)]:
+                await store.change(lambda change: None)
+    assert began == [1]
+    go.set()
+    await reached(store, State.DONE, 1)
+    await runner.stop(0.1)
+
+
+async def test_jobs_that_another_process_adds_or_retries_are_seen(store: Store, tmp_path: Path) -> None:
+    async def run(batch: Sequence[Job]) -> Mapping[int, Result]:
+        return {batch[0].id: Done()}
+
+    other = open_store(tmp_path)
+    async with running(store, run, RunnerOptions(look=0.02)):
+        other.apply(lambda change: jobs.add(change, "send", "PACS", "{}", now=1000.0))
+        await reached(store, State.DONE, 1)
+    other.close()

@@ -106,6 +106,26 @@ async def test_a_full_disk_fails_the_batch_and_the_store_lives_on(store: Store) 
     assert names(store) == ["a", "c"]
 
 
+async def test_changes_that_come_while_it_closes_are_made_or_refused_and_none_hangs(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+
+    async def change(number: int) -> bool:
+        try:
+            return await store.change(advance(str(number))) == 1
+        except WorkError:
+            return False
+
+    changes = [asyncio.create_task(change(number)) for number in range(200)]
+    await asyncio.sleep(0)
+    await store.stop()
+    async with asyncio.timeout(5):
+        made = await asyncio.gather(*changes, *(change(number) for number in range(200, 210)))
+    again = open_store(tmp_path)
+    assert len(names(again)) == sum(made)
+    assert not any(made[200:])
+    again.close()
+
+
 def test_without_a_loop_a_change_is_applied_and_its_exception_raised(store: Store) -> None:
     assert store.apply(advance("a")) == 1
     with pytest.raises(DatabaseError):

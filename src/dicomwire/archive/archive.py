@@ -209,12 +209,19 @@ class Archive:
 
         Raises: ArchiveError, when it was removed or damaged.
         """
-        found = self.catalogue.stored(stored.record_id)
-        if found is None:
-            raise ArchiveError("the instance was removed")
-        mapping = self._reader.open(found.segment, found.offset + found.length)
-        told = origin_before(mapping.view, found.offset, found.record_id)
-        return Origin(**told) if told is not None else None
+        words = ""
+        for _ in range(_MOVES):
+            found = self.catalogue.stored(stored.record_id)
+            if found is None:
+                raise ArchiveError("the instance was removed")
+            try:
+                mapping = self._reader.open(found.segment, found.offset + found.length)
+            except OSError as error:  # compaction may have moved it since
+                words = f"segment {found.segment}: {error.strerror}"
+                continue
+            told = origin_before(mapping.view, found.offset, found.record_id)
+            return Origin(**told) if told is not None else None
+        raise ArchiveError(words)
 
     def path_of(self, stored: Stored) -> Path:
         """The segment that an instance's bytes are in, which compaction may unlink at any time."""

@@ -17,6 +17,7 @@ from dicomwire.node.dimse_door import acceptor_options, storage_classes
 from dicomwire.node.settings import Settings, TLSSettings
 from dicomwire.node.web_door import DICOMWEB, web_options
 from dicomwire.services import procedure_step
+from dicomwire.services.instance_availability import INSTANCE_AVAILABILITY
 from dicomwire.services.models import Root
 from dicomwire.services.storage_commitment import STORAGE_COMMITMENT
 from dicomwire.uids import (
@@ -167,7 +168,7 @@ def _asked(settings: Settings) -> Iterator[str]:
     yield from storage_classes(settings.dimse)
     for root in Root:
         yield from (uid for uid in (root.value.find, root.value.move, root.value.get) if uid)
-    yield from (STORAGE_COMMITMENT, *procedure_step.SCP_CLASSES)
+    yield from (STORAGE_COMMITMENT, *procedure_step.SCP_CLASSES, INSTANCE_AVAILABILITY)
 
 
 def _entity(

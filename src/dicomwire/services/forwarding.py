@@ -104,7 +104,8 @@ class Router:
         """An instance as the rules see it."""
         try:
             origin = self._archive.origin(record)
-        except (ArchiveError, OSError):
+        except ArchiveError as error:
+            log.warning("origin of an instance is lost", record=record.record_id, reason=str(error))
             origin = None
         found: dict[str, Sequence[str]] = {}
 
@@ -155,7 +156,7 @@ async def forward(
     instances: list[Instance] = []
     for job in batch:
         stored = archive.catalogue.stored(int(json.loads(job.payload)["record"]))
-        if stored is None or stored not in archive.plan(instance=stored.sop_instance_uid):
+        if stored is None or not _is_current(archive, stored):
             results[job.id] = Done()  # removed or replaced since, or a conflict version
             continue
         same = jobs_of.setdefault(stored.sop_instance_uid, [])
@@ -174,6 +175,11 @@ async def forward(
     if instances and not answered and all(isinstance(each, Failed) for each in results.values()):
         return {job_id: _unreachable(result) for job_id, result in results.items()}
     return results
+
+
+def _is_current(archive: Archive, stored: StoredRecord) -> bool:
+    current = archive.plan(instance=stored.sop_instance_uid)
+    return any(one.record_id == stored.record_id for one in current)
 
 
 def judged(delivery: Delivery) -> Result:

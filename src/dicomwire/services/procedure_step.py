@@ -20,9 +20,11 @@ from dicomwire.dimse.command import NCreateRq, NEventReportRq, NGetRq, NSetRq
 from dicomwire.services.move import Destinations
 from dicomwire.services.normalized import Answer, Operation, invoke, service
 from dicomwire.services.telling import judged, tell
+from dicomwire.uids import is_valid_uid
 from dicomwire.work import procedure_steps
 from dicomwire.work.jobs import Job, Kind, Result
 from dicomwire.work.procedure_steps import FORWARD, NOTIFY, Followers
+from dicomwire.work.refusal import Reason, Refused
 from dicomwire.work.store import Store
 
 MPPS: Final = "1.2.840.10008.3.1.2.3.3"
@@ -55,6 +57,8 @@ def services(store: Store, followers: Followers, uid: Callable[[], str] = new_ui
 
 async def _create(store: Store, followers: Followers, uid: Callable[[], str], operation: Operation) -> Answer:
     named = operation.sop_instance_uid or operation.attributes.text("SOPInstanceUID") or uid()
+    if not is_valid_uid(named):
+        raise Refused(Reason.INVALID_INSTANCE, "SOP Instance UID is no UID")
     step = await store.change(
         lambda change: procedure_steps.create(
             change, named, operation.attributes, followers, now=operation.now
@@ -102,6 +106,8 @@ async def _forward(destinations: Destinations, batch: Sequence[Job]) -> Mapping[
 async def _forward_one(association: Association, job: Job) -> Result:
     message = json.loads(job.payload)
     uid, attributes = str(message["uid"]), from_json(str(message["attributes"]))
+    if message["character_set"]:
+        attributes.put("SpecificCharacterSet", *message["character_set"])
     if message["message"] == "create":
         reply = await invoke(association, NCreateRq(0, MPPS, uid), attributes)
         return judged(reply, settled=(status.DUPLICATE_SOP_INSTANCE,))

@@ -277,12 +277,14 @@ def _follow(
     transaction.notify(TOPIC)
     uid = step.sop_instance_uid
     if followers.forward:
-        payload = json.dumps({"message": message, "uid": uid, "attributes": to_json(sent)})
+        terms = sent.texts("SpecificCharacterSet")
+        content = {"message": message, "uid": uid, "character_set": terms, "attributes": to_json(sent)}
+        payload = json.dumps(content)
         for destination in followers.forward:
             jobs.add(transaction, FORWARD, destination, payload, now=now, lane=uid)
     if followers.notify:
-        content = to_json(_notification(step))
-        payload = json.dumps({"event": event.value, "uid": uid, "attributes": content})
+        told = to_json(_notification(step))
+        payload = json.dumps({"event": event.value, "uid": uid, "attributes": told})
         for destination in followers.notify:
             jobs.add(transaction, NOTIFY, destination, payload, now=now, lane=uid)
 

@@ -120,6 +120,7 @@ class Store:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._room = asyncio.Semaphore(_WAITING)
         self._queue: SimpleQueue[_Change[object] | None] = SimpleQueue()
+        self._entrance = threading.Lock()  # nothing enters the queue behind the end
         self._listeners: dict[str, list[Callable[[], None]]] = {}
         self._local = threading.local()
         try:
@@ -142,10 +143,11 @@ class Store:
 
     def close(self) -> None:
         """Commit what waits and close; blocking."""
-        if self._closed:
-            return
-        self._closed = True
-        self._queue.put(None)
+        with self._entrance:
+            if self._closed:
+                return
+            self._closed = True
+            self._queue.put(None)
         self._thread.join()
         self._pool.shutdown()
         with suppress(DatabaseError):
@@ -161,26 +163,28 @@ class Store:
         Returns: what it returned. Raises: what it raised, nothing of it done; WorkError, when it could not be
             made durable.
         """
-        if self._closed:
-            raise WorkError("the store of work is closed")
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
         async with self._room:
             future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-            self._queue.put(_Change(run, future))  # type: ignore[arg-type]
+            self._submit(_Change(run, future))
             return await future
 
     def apply(self, run: Callable[[Transaction], Result]) -> Result:
         """`change` for callers without a loop; blocking."""
-        if self._closed:
-            raise WorkError("the store of work is closed")
         change: _Change[Result] = _Change(run, None)
-        self._queue.put(change)  # type: ignore[arg-type]
+        self._submit(change)
         assert change.finished is not None
         change.finished.wait()
         if change.error is not None:
             raise change.error
         return change.result  # type: ignore[return-value]
+
+    def _submit(self, change: _Change[Result]) -> None:
+        with self._entrance:
+            if self._closed:
+                raise WorkError("the store of work is closed")
+            self._queue.put(change)  # type: ignore[arg-type]
 
     def listen(self, topic: str, called: Callable[[], None]) -> None:
         """Have something called in the loop after each commit in which a change notified a topic."""
@@ -237,7 +241,7 @@ class Store:
             for change in batch:
                 topics |= self._perform(change)
             self._writer.execute("COMMIT")
-        except DatabaseError as error:
+        except Exception as error:  # the boundary of the thread: whoever waits is told
             log.error("work.commit_failed", error=str(error), changes=len(batch))
             if self._writer.in_transaction:
                 with suppress(DatabaseError):
