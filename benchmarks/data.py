@@ -23,7 +23,7 @@ from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittle
 ROOT = "2.25.7219042853"  # under which all UIDs of the benchmark lie
 BLOCK = 1 << 20  # bytes of noise that large pixel data repeats
 INDEX = "lengths.json"  # beside the files: the lengths of each file's meta and header
-IDENTITY = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID"]
+IDENTITY = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"]
 VERSION = "1"  # of what this module makes: older folders are made again
 
 
@@ -65,6 +65,7 @@ class Instance:
     sop_class_uid: str
     sop_instance_uid: str
     study_instance_uid: str
+    series_instance_uid: str
     file_meta: bytes
     header: bytes
     block: bytes
@@ -119,6 +120,7 @@ def _read(path: Path, meta_length: int, header_length: int) -> Instance:
         sop_class_uid=data.SOPClassUID,
         sop_instance_uid=data.SOPInstanceUID,
         study_instance_uid=data.StudyInstanceUID,
+        series_instance_uid=data.SeriesInstanceUID,
         file_meta=start[:meta_length],
         header=start[meta_length:],
         block=block,
@@ -142,6 +144,7 @@ def make(name: str, index: int) -> Instance:
         sop_class_uid=data.SOPClassUID,
         sop_instance_uid=data.SOPInstanceUID,
         study_instance_uid=data.StudyInstanceUID,
+        series_instance_uid=data.SeriesInstanceUID,
         file_meta=preamble_and_meta,
         header=header,
         block=block,

@@ -276,7 +276,7 @@ def _instance(study: int, number: int) -> data.Instance:
         (0x0020, 0x0013, "IS"): str(number),
     }
     header = b"".join(_element(*key, value) for key, value in elements.items())
-    return data.Instance(sop_class, sop_instance, uid, b"", header, b"", len(header))
+    return data.Instance(sop_class, sop_instance, uid, f"{uid}.1", b"", header, b"", len(header))
 
 
 def markdown(found: Sequence[Searched]) -> str:

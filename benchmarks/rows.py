@@ -17,6 +17,8 @@ class Client(StrEnum):
     DEFAULT_STORESCU = "default storescu"  # Nagle's algorithm on, as it ships
     STOW = "STOW-RS"
     WADO = "WADO-RS"
+    FRAMES = "WADO-RS frames"
+    RENDERED = "WADO-RS rendered"
     MOVE = "C-MOVE"
     GET = "C-GET"
     ECHO = "association, C-ECHO, release"
@@ -93,6 +95,24 @@ ROWS = {
             Client.WADO,
             ("dicomwire", "orthanc"),
             targets={"orthanc": 2.0},
+        ),
+        Row(
+            "frames",
+            "WADO-RS of single frames of 500 CT, 8 connections",
+            "ct",
+            Client.FRAMES,
+            ("dicomwire", "orthanc"),
+            associations=8,
+            targets={"orthanc": 4.0},
+        ),
+        Row(
+            "rendered",
+            "rendered JPEG of 500 CT, 8 connections",
+            "ct",
+            Client.RENDERED,
+            ("dicomwire", "orthanc"),
+            associations=8,
+            targets={"orthanc": 1.2},
         ),
         Row(
             "move",

@@ -19,6 +19,11 @@ from benchmarks.receivers import RECEIVERS, Receiver, ReceiverError, Sink
 from benchmarks.rows import Client, Row
 
 RETRIEVALS = 3  # of the same study in one run; their median counts
+WARMING = 20  # images fetched before the clock starts
+FETCHED = {
+    Client.FRAMES: ('multipart/related; type="application/octet-stream"', "/frames/1"),
+    Client.RENDERED: ("image/jpeg", "/rendered"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +125,13 @@ def _loaded(row: Row, receiver: Receiver, turn: int, name: str, folder: Path) ->
         instances = [data.make("huge", 0)]
     else:
         instances = data.load(row.data_set, folder / "data", count)
-    if row.client is Client.WADO or row.retrieval:
+    if row.client in (Client.WADO, Client.FRAMES, Client.RENDERED) or row.retrieval:
         with load.send_raw(receiver.dimse_port, receiver.ae_title, instances, associations=1):
             pass
         if row.retrieval:
             return _transferred(row, receiver, turn, name, instances)
+        if row.client is not Client.WADO:
+            return _fetched(row, receiver, turn, name, instances)
         return _retrieved(row, receiver, turn, name, instances)
     os.sync()
     peaks: list[int] = []
@@ -193,6 +200,26 @@ def _retrieved(
     spent = (after.cpu_seconds - before.cpu_seconds) / RETRIEVALS
     after = processes.Usage(before.cpu_seconds + spent, after.peak_bytes)
     return _measurement(row, receiver, turn, name, median, before, after)
+
+
+def _fetched(
+    row: Row, receiver: Receiver, turn: int, name: str, instances: list[data.Instance]
+) -> Measurement:
+    """Each image once, after a few others that start what has to be started."""
+    accept, suffix = FETCHED[row.client]
+    urls = [
+        receiver.url(
+            f"/studies/{each.study_instance_uid}/series/{each.series_instance_uid}"
+            f"/instances/{each.sop_instance_uid}{suffix}"
+        )
+        for each in instances
+    ]
+    webload.fetch(urls[:WARMING], accept, row.associations)
+    os.sync()
+    before = processes.usage(receiver.pid)
+    processes.forget_peak(receiver.pid)
+    done = webload.fetch(urls[WARMING:], accept, row.associations)
+    return _measurement(row, receiver, turn, name, done, before, processes.usage(receiver.pid))
 
 
 def _transferred(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+import selectors
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 from benchmarks.data import Instance
@@ -58,6 +60,80 @@ def retrieve(url: str) -> Load:
     if _status(first) != 200:
         raise LoadError(f"WADO-RS was answered with {_status(first)}: {first[:300]!r}")
     return Load(seconds, 0, total)
+
+
+def fetch(urls: Sequence[str], accept: str, connections: int) -> Load:
+    """Get each of `urls` once over so many connections that are kept open, keeping nothing."""
+    waiting = iter(urls)
+    with ExitStack() as stack:
+        selector = stack.enter_context(selectors.DefaultSelector())
+        for _ in range(connections):
+            fetching = _Fetching(stack.enter_context(_connect(urls[0])), accept)
+            selector.register(fetching.socket, selectors.EVENT_READ, fetching)
+        started = time.perf_counter()
+        busy = sum(key.data.ask(next(waiting, None)) for key in list(selector.get_map().values()))
+        latencies: list[float] = []
+        total = 0
+        while busy:
+            ready = selector.select(TIMEOUT)
+            if not ready:
+                raise LoadError(f"no byte within {TIMEOUT} s")
+            for key, _ in ready:
+                length = key.data.receive()
+                if length is None:
+                    continue
+                total += length
+                latencies.append(time.perf_counter() - key.data.asked)
+                busy -= not key.data.ask(next(waiting, None))
+        seconds = time.perf_counter() - started
+    return Load(seconds, len(urls), total, sorted(latencies))
+
+
+class _Fetching:
+    """One connection and the answer that comes over it."""
+
+    def __init__(self, connected: socket.socket, accept: str) -> None:
+        self.socket = connected
+        self.asked = 0.0
+        self._accept = accept
+        self._buffer = memoryview(bytearray(RECEIVE))
+        self._head = b""
+        self._missing: int | None = None  # bytes of the body; None before the head is whole
+        self._length = 0
+        self._tail = b""
+
+    def ask(self, url: str | None) -> bool:
+        """Whether there was something to ask for."""
+        if url is None:
+            return False
+        parts = urlsplit(url)
+        self._head, self._missing, self._length, self._tail = b"", None, 0, b""
+        self.asked = time.perf_counter()
+        request = f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept: {self._accept}\r\n\r\n"
+        self.socket.sendall(request.encode())
+        return True
+
+    def receive(self) -> int | None:
+        """Take what has come; the body's length when it is whole."""
+        count = self.socket.recv_into(self._buffer)
+        if not count:
+            raise LoadError(f"the connection was closed within an answer: {self._head[:300]!r}")
+        body = count
+        if self._missing is None:
+            self._head += bytes(self._buffer[:count])
+            end = self._head.find(b"\r\n\r\n") + 4
+            if end < 4:
+                return None
+            if _status(self._head) != 200:
+                raise LoadError(f"answered with {_status(self._head)}: {self._head[:300]!r}")
+            said = re.search(rb"(?i)content-length: *([0-9]+)", self._head[:end])
+            self._missing = int(said[1]) if said is not None else -1
+            body = len(self._head) - end
+        self._length += body
+        if self._missing < 0:  # chunked: it ends with an empty chunk
+            self._tail = (self._tail + bytes(self._buffer[max(0, count - 5) : count]))[-5:]
+            return self._length if self._tail == b"0\r\n\r\n" else None
+        return self._length if self._length >= self._missing else None
 
 
 def retrieved(url: str, instances: Sequence[Instance]) -> int:

@@ -43,6 +43,8 @@ _STORED: Final = (
     " samples_per_pixel, coalesce(number_of_frames, 1), pixel_data_offset, pixel_data_length, crc"
     " FROM instance JOIN series ON series.id = instance.series JOIN study ON study.id = series.study"
 )
+# The same beginning with the instance: left to itself SQLite reads the whole series to find one
+_STORED_BY_UID: Final = _STORED.replace(" JOIN ", " CROSS JOIN ")
 _ORDER: Final = " ORDER BY study.id, series_number, series.id, instance_number, instance.id"
 
 Row: TypeAlias = tuple[object, ...]
@@ -175,6 +177,7 @@ class Catalogue:
             conditions.append(f"{column} = ?" if one else f"{column} IN (SELECT value FROM json_each(?))")
         parameters = [values[0] if len(values) == 1 else json.dumps(values) for values in wanted.values()]
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        stored = _STORED_BY_UID if "sop_instance_uid" in wanted else _STORED
         limited = f" LIMIT {limit:d}" if limit is not None else ""
         shared: dict[object, object] = {}
 
@@ -183,7 +186,7 @@ class Catalogue:
 
         return [
             Stored(row[0], share(row[1]), share(row[2]), row[3], share(row[4]), share(row[5]), *row[6:])  # type: ignore[arg-type]
-            for row in self.rows(f"{_STORED}{where}{_ORDER}{limited}", parameters)
+            for row in self.rows(f"{stored}{where}{_ORDER}{limited}", parameters)
         ]
 
     def page(self, after: int, limit: int) -> list[Stored]:

@@ -1,13 +1,21 @@
 """What a worker process is asked to do with the pixels of one instance.
 
-Values only: a job is made in the node, which loads no codec, and done in the worker.
+Values only, and how they are framed on the socket: a job is made in the node, which loads no codec, and done
+in the worker, which loads no event loop.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from struct import Struct
+from typing import Final
 
 from dicomwire.dicom.rendering import Rendering
+
+REQUEST: Final = Struct("<I")  # bytes of the pickled job
+ANSWER: Final = Struct("<BQ")  # what came of it, bytes that follow
+OK, PROGRESS, FAILED, GONE, MISSING = range(5)
+"""What came of a job: done, still at it, words why not, the file is gone, the codecs are not installed."""
 
 
 @dataclass(frozen=True, slots=True)

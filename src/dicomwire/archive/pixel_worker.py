@@ -21,8 +21,20 @@ from mmap import ACCESS_READ, ALLOCATIONGRANULARITY, mmap
 from struct import pack
 from typing import Final, NoReturn
 
-from dicomwire.archive.jobs import FramesJob, Job, RenderJob, Source, TranscodeJob
-from dicomwire.archive.workers import ANSWER, FAILED, GONE, MISSING, OK, PROGRESS, REQUEST
+from dicomwire.archive.jobs import (
+    ANSWER,
+    FAILED,
+    GONE,
+    MISSING,
+    OK,
+    PROGRESS,
+    REQUEST,
+    FramesJob,
+    Job,
+    RenderJob,
+    Source,
+    TranscodeJob,
+)
 from dicomwire.dicom.attributes import Attributes, read_attributes
 from dicomwire.dicom.codecs import NATIVE
 from dicomwire.dicom.convert import to_transfer_syntax

@@ -16,20 +16,14 @@ import sys
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from struct import Struct
 from typing import Final
 
 import structlog
 
-from dicomwire.archive.jobs import Job
+from dicomwire.archive.jobs import ANSWER, GONE, MISSING, OK, PROGRESS, REQUEST, Job
 from dicomwire.errors import CodecsMissing, TranscodingError, WorkersBusy
 
 log = structlog.get_logger()
-
-REQUEST: Final = Struct("<I")  # bytes of the pickled job
-ANSWER: Final = Struct("<BQ")  # what came of it, bytes that follow
-OK, PROGRESS, FAILED, GONE, MISSING = range(5)
-"""What came of a job: done, still at it, words why not, the file is gone, the codecs are not installed."""
 
 _COMMAND: Final = "import sys; from dicomwire.archive.pixel_worker import main; main(*map(int, sys.argv[1:]))"
 _END: Final = 2.0  # seconds for a worker to end by itself
