@@ -229,6 +229,30 @@ async def test_a_loop_that_is_left_is_cancelled_before_the_release(peer: Peer) -
     assert not isinstance(association.association.ended, Aborted)
 
 
+async def test_a_query_within_a_query_is_answered(client: Client, peer: Peer) -> None:
+    # More answers than an association holds while nobody takes them.
+    peer.finder.answers = [answer(PatientID=str(number)) for number in range(200)]
+    count = 0
+    async for _ in client.find():
+        async for _ in client.find(limit=1):
+            count += 1
+        await client.echo()
+    assert count == 200
+    assert len(peer.acceptor.associations) == 2
+
+
+async def test_too_many_queries_within_each_other_are_refused(client: Client, peer: Peer) -> None:
+    peer.finder.answers, peer.finder.endless = [answer(PatientID="1")], True
+    loops = [client.find() for _ in range(17)]
+    for each in loops[:-1]:
+        await anext(each)
+    with pytest.raises(LocalProtocolError, match="16 operations are under way"):
+        await anext(loops[-1])
+    for each in loops:
+        await each.aclose()
+    await client.echo()
+
+
 async def test_a_worklist_query_has_its_step(client: Client, peer: Peer) -> None:
     assert [_ async for _ in client.worklist(Modality="CT", PatientName="DOE*")] == []
     (asked,) = peer.finder.asked
@@ -332,14 +356,17 @@ async def test_an_empty_retrieval_is_complete(client: Client, tmp_path: Path) ->
     assert not list((tmp_path / "out").iterdir())
 
 
-async def test_a_second_get_has_to_wait(client: Client, peer: Peer, tmp_path: Path) -> None:
-    await keep(peer.archive, image(1))
+async def test_a_second_get_goes_over_an_association_of_its_own(
+    client: Client, peer: Peer, tmp_path: Path
+) -> None:
+    for number in range(12):
+        await keep(peer.archive, image(number))
     first = client.get(StudyInstanceUID=STUDY)
-    second = client.get_files(tmp_path / "out", StudyInstanceUID=STUDY)
     await anext(first)
-    with pytest.raises(LocalProtocolError, match="one at a time"):
-        await second
-    await first.aclose()
+    done = await client.get_files(tmp_path / "out", StudyInstanceUID=STUDY)
+    assert done.completed == 12
+    assert len([_ async for _ in first]) == 11
+    assert len(peer.acceptor.associations) == 2
 
 
 async def test_what_nobody_asked_for_is_not_taken(peer: Peer) -> None:

@@ -4,8 +4,9 @@
         async for study in association.find(PatientName="DOE*"):
             ...
 
-One association for all of it; `store` opens further ones where that has no context for an instance. What a
-peer answers with a failure is raised as `OperationFailed`, with its words.
+One association for all of it; another one is opened for what is asked in the middle of a loop over answers,
+and to `store` what the first has no context for. What a peer answers with a failure is raised as
+`OperationFailed`, with its words.
 """
 
 from __future__ import annotations
@@ -19,18 +20,12 @@ from collections.abc import (
     Iterable,
     Sequence,
 )
-from contextlib import AbstractAsyncContextManager, aclosing, suppress
-from dataclasses import dataclass
+from contextlib import aclosing, suppress
 from pathlib import Path
 
 import pydicom
 
-from dicomwire.association import requestor
-from dicomwire.association.address import Address
 from dicomwire.association.association import Association
-from dicomwire.association.options import RequestorOptions
-from dicomwire.association.performer import Services
-from dicomwire.association.requestor import Context
 from dicomwire.dicom import identifier
 from dicomwire.dicom.identifier import Key
 from dicomwire.dimse import status
@@ -54,52 +49,14 @@ from dicomwire.services import (
 from dicomwire.services.data_sets import ReceivedInstance, Storable
 from dicomwire.services.folder import Folder, Written
 from dicomwire.services.keys import Query, Value, in_step, keys_of
+from dicomwire.services.lines import Call, Lines
 from dicomwire.services.models import Level, Root
 from dicomwire.services.normalized import Reply, invoke
 from dicomwire.services.querying import Match, judge
-from dicomwire.services.receiving import Mailbox, NotTaken, Receiver
+from dicomwire.services.receiving import Mailbox, Receiver
 from dicomwire.services.retrieving import Progress
 from dicomwire.services.sending import Delivery, Outcome
 from dicomwire.services.verification import verify
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """How associations with a peer are requested."""
-
-    address: Address
-    calling_ae_title: str
-    options: RequestorOptions
-
-    def open(
-        self, contexts: Sequence[Context], services: Services | None = None
-    ) -> AbstractAsyncContextManager[Association]:
-        """An association with these contexts, for the length of an `async with`."""
-        return requestor.connect(
-            self.address.host,
-            self.address.port,
-            called_ae_title=self.address.ae_title,
-            calling_ae_title=self.calling_ae_title,
-            contexts=contexts,
-            services=services,
-            options=self.options,
-        )
-
-
-@dataclass(slots=True)
-class Reception:
-    """Who takes the instances that a peer sends back, while a C-GET is under way."""
-
-    receiver: Receiver | None = None
-
-    def current(self) -> Receiver:
-        """The receiver.
-
-        Raises: NotTaken, when nobody has asked for instances.
-        """
-        if self.receiver is None:
-            raise NotTaken("No C-GET is under way", status.OUT_OF_RESOURCES)
-        return self.receiver
 
 
 class Retrieval:
@@ -125,22 +82,22 @@ class Retrieval:
 
 
 class Client:
-    """An association with a peer, and what it can be asked.
+    """An association with a peer, and what it can be asked."""
 
-    Attributes:
-        association: what lies below; for whoever needs messages.
-    """
-
-    def __init__(self, association: Association, call: Call, reception: Reception) -> None:
+    def __init__(self, lines: Lines, call: Call) -> None:
         """Prepare; made by `connect`.
 
         Args:
-            call: to open further associations.
-            reception: that the services of this association ask for a receiver.
+            lines: the association, and others for what is asked while that is busy.
+            call: to open associations for instances to send.
         """
-        self.association = association
+        self._lines = lines
         self._call = call
-        self._reception = reception
+
+    @property
+    def association(self) -> Association:
+        """What lies below; for whoever needs messages."""
+        return self._lines.first
 
     # C-ECHO
 
@@ -150,7 +107,8 @@ class Client:
         Raises: NoAcceptedContext; OperationFailed; AssociationError, when the association ends before the
             answer. So do all other methods.
         """
-        judge(await verify(self.association), status.ECHO)
+        async with self._lines.use() as association:
+            judge(await verify(association), status.ECHO)
 
     # C-FIND
 
@@ -198,16 +156,14 @@ class Client:
         given = keys_of(query, keys)
         wanted = _level(level)
         model = _root(root) or models.root_for(given, wanted)
-        answers = querying.find(
-            self.association,
-            model.value.find,
-            models.query(given, model, wanted),
-            limit=limit,
-            character_set=character_set,
-        )
-        async with aclosing(answers):
-            async for match in answers:
-                yield match
+        identifier = models.query(given, model, wanted)
+        async with self._lines.use() as association:
+            answers = querying.find(
+                association, model.value.find, identifier, limit=limit, character_set=character_set
+            )
+            async with aclosing(answers):
+                async for match in answers:
+                    yield match
 
     def worklist(
         self, query: Query = None, *, limit: int | None = None, **keys: Value
@@ -237,7 +193,16 @@ class Client:
         Returns: to be awaited, or iterated over for progress.
         """
         model, wanted = _retrieval(keys_of(query, keys), level, root)
-        return Retrieval(retrieving.move(self.association, model.value.move, wanted, destination))
+        return Retrieval(self._move(model, wanted, destination))
+
+    async def _move(
+        self, model: Root, wanted: Sequence[Key], destination: str
+    ) -> AsyncGenerator[Progress, None]:
+        async with self._lines.use() as association:
+            moving = retrieving.move(association, model.value.move, wanted, destination)
+            async with aclosing(moving) as steps:
+                async for step in steps:
+                    yield step
 
     async def get(
         self,
@@ -301,15 +266,12 @@ class Client:
     async def _get(
         self, model: Root, wanted: Sequence[Key], receiver: Receiver
     ) -> AsyncGenerator[Progress, None]:
-        if self._reception.receiver is not None:
-            raise LocalProtocolError("a C-GET is under way: an association has one at a time")
-        self._reception.receiver = receiver
-        try:
-            async with aclosing(retrieving.get(self.association, model.value.get, wanted)) as steps:
-                async for step in steps:
-                    yield step
-        finally:
-            self._reception.receiver = None
+        async with (
+            self._lines.use(receiver) as association,
+            aclosing(retrieving.get(association, model.value.get, wanted)) as steps,
+        ):
+            async for step in steps:
+                yield step
 
     # C-STORE
 
@@ -330,7 +292,8 @@ class Client:
             for each in self.association.contexts_for(instance.sop_class_uid)
         )
         if fits:
-            delivery = await sending.store(self.association, instance)
+            async with self._lines.use() as association:
+                delivery = await sending.store(association, instance)
         else:
             (delivery,) = await self.store_all([instance])
         if delivery.outcome in (Outcome.STORED, Outcome.WARNING):
@@ -408,7 +371,8 @@ class Client:
 
     async def _invoke(self, command: Request, data: pydicom.Dataset | None = None) -> Reply:
         attributes = data_sets.from_pydicom(data) if data is not None else None
-        reply = await invoke(self.association, command, attributes)
+        async with self._lines.use() as association:
+            reply = await invoke(association, command, attributes)
         if not reply.performed:
             raise OperationFailed(
                 f"{command.name}: {reply.words}",
@@ -422,11 +386,11 @@ class Client:
 
     async def release(self) -> None:
         """End the association in order, before the `async with` does."""
-        await self.association.release()
+        await self._lines.release()
 
     def abort(self) -> None:
         """End the association at once."""
-        self.association.abort(why="the application wants it")
+        self._lines.abort("the application wants it")
 
 
 def _level(level: Level | str | None) -> Level | None:

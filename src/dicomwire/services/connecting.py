@@ -13,8 +13,9 @@ from dicomwire.association.options import RequestorOptions
 from dicomwire.association.performer import Services
 from dicomwire.association.requestor import Context
 from dicomwire.errors import LocalProtocolError
-from dicomwire.services import proposals, receiving
-from dicomwire.services.client import Call, Client, Reception
+from dicomwire.services import proposals
+from dicomwire.services.client import Client
+from dicomwire.services.lines import Call, Lines
 from dicomwire.services.proposals import COMMON_STORAGE, EVERYTHING, QueryOptions, Use
 from dicomwire.services.quiet import keep_quiet
 from dicomwire.uids import UNCOMPRESSED_TRANSFER_SYNTAXES
@@ -58,18 +59,22 @@ async def connect(
     wanted = _uses(uses)
     others = [each if isinstance(each, Context) else _context(each) for each in contexts]
     proposal = proposals.propose(wanted, storage=storage, others=others)
-    reception = Reception()
     opened = replace(
         options,
         roles=(*options.roles, *proposal.roles),
         extended=(*options.extended, *query_options.items(wanted)),
     )
-    performed = {**receiving.services(reception.current), **(services or {})}
-    call = Call(where, calling_ae_title, opened)
-    async with call.open(proposal.contexts, performed) as association:
-        yield Client(association, Call(where, calling_ae_title, options), reception)
-        for _ in range(LEFT):
-            await asyncio.sleep(0)
+    lines = Lines(Call(where, calling_ae_title, opened), proposal.contexts, services)
+    await lines.open()
+    try:
+        yield Client(lines, Call(where, calling_ae_title, options))
+    except BaseException as error:
+        lines.abort(f"{type(error).__name__} in the application")
+        await lines.wait_closed()
+        raise
+    for _ in range(LEFT):
+        await asyncio.sleep(0)
+    await lines.release()
 
 
 def _uses(uses: Iterable[Use | str]) -> frozenset[Use]:
