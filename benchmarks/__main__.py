@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import data, queries, report
+from benchmarks import data, queries, report, requests
 from benchmarks.receivers import RECEIVERS
 from benchmarks.rows import ROWS
 from benchmarks.run import Report, measure
@@ -40,7 +40,15 @@ def main(arguments: list[str] | None = None) -> int:
     searched.add_argument("--receivers", default=",".join(RECEIVERS))
     searched.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "dicomwire-benchmarks")
     searched.add_argument("--document", action="store_true", help=f"also write it into {DOCUMENT.name}")
+    asked = commands.add_parser("requests", help="measure DICOMweb transactions and print the tables")
+    asked.add_argument("--kinds", default=",".join(each.name for each in requests.KINDS))
+    asked.add_argument("--receivers", default=f"{requests.OURS},{requests.THEIRS}")
+    asked.add_argument("--rounds", type=int, default=3, help="interleaved runs of each (default: 3)")
+    asked.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "dicomwire-benchmarks")
+    asked.add_argument("--document", action="store_true", help=f"also write them into {DOCUMENT.name}")
     chosen = parser.parse_args(arguments)
+    if chosen.command == "requests":
+        return _requests(chosen)
     if chosen.command == "queries":
         return _queries(chosen)
     if chosen.command == "data":
@@ -84,6 +92,21 @@ def _queries(chosen: argparse.Namespace) -> int:
     print(table)
     if chosen.document:
         report.insert(table, DOCUMENT, report.SEARCHES)
+    return 0
+
+
+def _requests(chosen: argparse.Namespace) -> int:
+    found = requests.measure(
+        chosen.kinds.split(","),
+        chosen.receivers.split(","),
+        chosen.rounds,
+        chosen.folder,
+        lambda words: print(words, file=sys.stderr, flush=True),
+    )
+    tables = requests.markdown(found)
+    print(tables)
+    if chosen.document:
+        report.insert(tables, DOCUMENT, report.REQUESTS)
     return 0
 
 

@@ -23,6 +23,7 @@ from dicomwire.dicom.dictionary import vr_of
 from dicomwire.dicom.elements import Kind, elements
 from dicomwire.dicom.encoding import EXPLICIT_LITTLE, encoding_of
 from dicomwire.dicom.indexed import INDEXED
+from dicomwire.dicom.json_memo import JsonMemo
 from dicomwire.dicom.json_model import encode
 from dicomwire.dicom.part10 import FileMeta, read_file_meta
 from dicomwire.dicom.scan import scan
@@ -216,6 +217,15 @@ def test_cut_files_say_which_element_is_cut(name: str) -> None:
     meta, data = read(path)
     with pytest.raises(DataSetError, match=r"\([0-9A-F]{4},[0-9A-F]{4}\).*remain"):
         scan(data, meta.transfer_syntax_uid)
+
+
+def test_memory_of_all_files_changes_no_json() -> None:
+    memo = JsonMemo()
+    for path in FILES * 2:
+        meta, data = read(path)
+        syntax = meta.transfer_syntax_uid
+        expected = encode(data, syntax, bulk_data_uri=lambda value: str(value))
+        assert memo.encode(data, syntax, bulk_data_uri=lambda value: str(value)) == expected, path.name
 
 
 @pytest.mark.parametrize("path", FILES, ids=IDS)

@@ -55,13 +55,21 @@ class Element(NamedTuple):
     encoding: Encoding
 
 
-def elements(data: Buffer, encoding: Encoding, *, depth_limit: int = DEPTH_LIMIT) -> Iterator[Element]:
+def elements(
+    data: Buffer,
+    encoding: Encoding,
+    *,
+    depth_limit: int = DEPTH_LIMIT,
+    start: int = 0,
+    end: int | None = None,
+) -> Iterator[Element]:
     """Every element of a data set in the order of the data; nothing is copied.
 
-    data: the data set, inflated.
+    data: the data set, inflated. start, end: bytes between which whole elements lie, if not all are wanted.
     Raises: DataSetError, when it is cut, nested too deep, or cannot be read.
     """
-    return _Reader(data, depth_limit).elements(0, len(data), encoding, level=0, open_item=False)
+    last = len(data) if end is None else end
+    return _Reader(data, depth_limit).elements(start, last, encoding, level=0, open_item=False)
 
 
 def items(data: Buffer, tag: int, encoding: Encoding, *, depth_limit: int = DEPTH_LIMIT) -> Iterator[Element]:

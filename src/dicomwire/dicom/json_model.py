@@ -36,7 +36,7 @@ _PLAIN_VRS: Final = STRING_VRS | NUMBER_FORMATS.keys() | {"AT"}
 _SPECIAL: Final = PIXEL_DATA | DECIDING | {SPECIFIC_CHARACTER_SET}
 _JSON_NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?", re.ASCII)
 _DECIMAL: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[Ee][+-]?\d+)?", re.ASCII)
-_UTF_8: Final = '{"vr":"CS","Value":["ISO_IR 192"]}'
+UTF_8: Final = '{"vr":"CS","Value":["ISO_IR 192"]}'
 
 
 def encode(
@@ -62,13 +62,13 @@ def encode(
     if encoding.deflated:
         data, encoding = inflate(data, inflate_limit), EXPLICIT_LITTLE
     root = 0 if encoding.explicit else scan(data, transfer_syntax_uid).integer(PIXEL_REPRESENTATION) or 0
-    writer = _Writer(data, bulk_data_uri, inline_limit)
+    writer = Writer(data, bulk_data_uri, inline_limit)
     members = writer.members(elements(data, encoding), Decoder(encoding=encoding), Context(root), ())
     if extra:
         members.update(extra)
     text = _object(members)
     if SPECIFIC_CHARACTER_SET not in members and not text.isascii():
-        members[SPECIFIC_CHARACTER_SET] = _UTF_8
+        members[SPECIFIC_CHARACTER_SET] = UTF_8
         text = _object(members)
     return text.encode()
 
@@ -84,11 +84,11 @@ def element(tag: int, vr: str, value: bytes, decoder: Decoder) -> str:
     if vr in ("", "UN"):
         vr = Context().vr(tag)
     if vr == "SQ":
-        writer = _Writer(value, None, len(value))
+        writer = Writer(value, None, len(value))
         steps = items(value, tag, decoder.encoding)
         return writer.sequence(steps, decoder, Context(), (tag,))
     if tag == SPECIFIC_CHARACTER_SET:
-        return _UTF_8
+        return UTF_8
     return _value(vr, value, decoder)
 
 
@@ -107,9 +107,12 @@ def attribute(vr: str, values: Iterable[str | int | float | None] = ()) -> str:
     return f'{{"vr":"{vr}","Value":[{",".join(texts)}]}}' if texts else f'{{"vr":"{vr}"}}'
 
 
-class _Writer:
+class Writer:
     """Turns the steps through a data set into members of JSON objects; recursive, as deep as its
     sequences.
+
+    Attributes:
+        bulks: values that were given a URI so far.
     """
 
     def __init__(
@@ -118,6 +121,7 @@ class _Writer:
         self.data = data
         self.bulk_data_uri = bulk_data_uri
         self.inline_limit = inline_limit
+        self.bulks = 0
 
     def members(
         self, steps: Iterator[Element], decoder: Decoder, context: Context, path: Path
@@ -142,7 +146,7 @@ class _Writer:
             if tag == SPECIFIC_CHARACTER_SET:
                 value = bytes(data[start:end])
                 decoder = Decoder(character_set(value), decoder.encoding)
-                members[tag] = _UTF_8
+                members[tag] = UTF_8
                 continue
             if not vr or vr == "UN":
                 vr = context.vr(tag)
@@ -197,6 +201,7 @@ class _Writer:
         if start == end:
             members[path[-1]] = f'{{"vr":"{vr}"}}'
         elif self.bulk_data_uri is not None:
+            self.bulks += 1
             uri = self.bulk_data_uri(
                 BulkData(path, vr, start, end - start, encapsulated, decoder.encoding.little_endian)
             )

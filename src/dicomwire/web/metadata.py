@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from dicomwire.archive.archive import Archive, Stored
 from dicomwire.dicom import xml_model
-from dicomwire.dicom.json_model import encode
+from dicomwire.dicom.json_memo import JsonMemo
 from dicomwire.web.bulkdata import bulk_data_url
 from dicomwire.web.conditional import entity_tag, not_modified
 from dicomwire.web.media_types import DICOM_XML, METADATA_TYPES, accept_of, metadata_type, not_acceptable
@@ -29,6 +29,7 @@ class Metadata:
     def __init__(self, archive: Archive, options: WebOptions) -> None:
         self._archive = archive
         self._options = options
+        self._memo = JsonMemo()
 
     async def __call__(self, request: Request) -> Response:
         accept = accept_of(request)
@@ -62,7 +63,7 @@ class Metadata:
     def _object(self, stored: Stored, base: str) -> bytes:
         url = instance_url_of(base, stored)
         with self._archive.open_stored(stored) as opened:
-            return encode(
+            return self._memo.encode(
                 opened.view[stored.data_set_offset :],
                 stored.transfer_syntax_uid,
                 bulk_data_uri=partial(bulk_data_url, url),
