@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,8 +11,9 @@ from types import SimpleNamespace
 import pytest
 
 from dicomwire.archive.archive import Archive, ArchiveOptions, Origin, Verdict
+from dicomwire.archive.attributes import LEVELS
 from dicomwire.dicom.data_set import DataSet, decode, encode
-from dicomwire.dicom.dictionary import TAGS
+from dicomwire.dicom.dictionary import TAGS, keyword_of
 from dicomwire.dimse import status
 from dicomwire.dimse.command import CFindRq, Response
 from dicomwire.services.find import FIND, services
@@ -313,6 +315,11 @@ def test_every_key_of_the_standard_is_supported() -> None:
         for level, of in levels.items():
             for tag in of:
                 assert level_in(root, tag) is level
+
+
+def test_every_attribute_that_can_be_asked_for_is_documented() -> None:
+    words = set(re.findall(r"\w+", (Path(__file__).parents[2] / "docs/queries.md").read_text()))
+    assert {keyword_of(tag) for tag in LEVELS} - words == {"SpecificCharacterSet"}
 
 
 async def test_keys_that_are_not_supported_are_left_out_and_said_by_ff01(archive: Archive) -> None:
