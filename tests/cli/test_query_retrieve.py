@@ -20,6 +20,10 @@ from tests.services.peer import Peer, peering
 from tests.services.retrieving import MR, SERIES, STUDY, destination, image, keep
 
 COUNT = 5
+UNCOMMON = (
+    "1.2.840.10008.5.1.4.1.1.78.6",  # Spectacle Prescription Report Storage
+    "1.2.840.10008.5.1.4.1.1.5",  # Nuclear Medicine Image Storage, retired
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +36,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
         for number in range(COUNT):
             await keep(there.archive, image(number, size=5_000))
         await keep(there.archive, image(1, sop_class=MR, study="1.2.9", series="1.2.9.1"))
+        for number, uid in enumerate((MR, *UNCOMMON)):
+            await keep(there.archive, image(number, sop_class=uid, study="1.2.10", series="1.2.10.1"))
 
     elsewhere.run(fill())
     try:
@@ -209,6 +215,13 @@ def test_get_names_what_could_not_be_sent(run: Run, peer: Peer) -> None:
     assert got.status == 1
     assert "1.2.9.1.1: not sent" in got.err
     assert "1 failed" in got.out
+
+
+def test_get_comes_again_for_what_is_not_common(run: Run, peer: Peer) -> None:
+    got = run("get", peer.address, "StudyInstanceUID=1.2.10", "-o", "out", "--json")
+    facts = json.loads(got.out)
+    assert (got.status, facts["completed"], facts["failed"], facts["failures"]) == (0, 3, 0, []), got.err
+    assert {each["sop_class_uid"] for each in facts["files"]} == {MR, *UNCOMMON}
 
 
 def test_get_where_nothing_can_be_written(run: Run, peer: Peer, tmp_path: Path) -> None:

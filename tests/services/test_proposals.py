@@ -12,10 +12,17 @@ from dicomwire.services.proposals import (
     UNCOMPRESSED,
     QueryOptions,
     Use,
+    other_storage,
     propose,
     storage_contexts,
 )
-from dicomwire.uids import SOP_CLASSES, TRANSFER_SYNTAXES, VERIFICATION, storage_sop_classes
+from dicomwire.uids import (
+    PRIVATE_STORAGE_SOP_CLASSES,
+    SOP_CLASSES,
+    TRANSFER_SYNTAXES,
+    VERIFICATION,
+    storage_sop_classes,
+)
 from dicomwire.upper_layer.items import RoleSelection
 
 CT, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
@@ -69,6 +76,16 @@ def test_one_class_has_a_context_for_each_transfer_syntax() -> None:
 def test_what_does_not_fit_is_left_out() -> None:
     assert len(storage_contexts(storage_sop_classes(), 100)) == 100
     assert storage_contexts([CT], 0) == storage_contexts([CT], -5) == storage_contexts([], 10) == []
+
+
+def test_every_storage_class_is_offered_at_some_time() -> None:
+    groups = [COMMON_STORAGE, *other_storage()]
+    offered = [uid for group in groups for uid in group]
+    assert len(offered) == len(set(offered))
+    assert {*storage_sop_classes(), *PRIVATE_STORAGE_SOP_CLASSES} - set(offered) == {"1.2.840.10008.1.3.10"}
+    for group in groups:
+        proposed = propose([Use.FIND, Use.GET], roots=[Root.STUDY], storage=group).contexts
+        assert set(group) <= {context.abstract_syntax for context in proposed}
 
 
 def test_extended_negotiation_is_for_the_models_that_are_used() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,12 +13,16 @@ import typer
 
 from dicomwire.cli import query
 from dicomwire.cli.connection import Asked, Flags, Peer, accepted
-from dicomwire.cli.output import Json, Stop, Verbose, log_to_stderr, say
+from dicomwire.cli.output import Json, Stop, Verbose, log_to_stderr
 from dicomwire.cli.query import Keys, LevelName, Question, Relational, RootName
-from dicomwire.cli.retrieval import Retrieved, progress_bar
+from dicomwire.cli.retrieval import Ending, Retrieved, progress_bar
 from dicomwire.errors import OperationFailed, QueryError
 
 if TYPE_CHECKING:
+    from dicomwire.association.association import Association
+    from dicomwire.dicom.identifier import Key
+    from dicomwire.services.folder import Folder
+    from dicomwire.services.proposals import QueryOptions, Use
     from dicomwire.services.retrieving import Progress
 
 Output = Annotated[
@@ -54,8 +60,6 @@ def get(
     log_to_stderr(verbose=verbose)
     asked = query.question(keys, level, root, retrieve=True)
     query.check_retrieval(asked)
-    from dicomwire.services.proposals import COMMON_STORAGE
-
     classes = _sop_classes(sop_class)
     target = flags.peer(peer)
     try:
@@ -65,8 +69,6 @@ def get(
     except OSError as error:
         raise Stop(f"{output}: {error.strerror or error}", 1) from error
     result.close()
-    if result.failed and sop_class is None:
-        say(f"dicomwire: {len(COMMON_STORAGE)} SOP classes were offered; --sop-class names others")
     if as_json:
         result.show_json()
     else:
@@ -83,26 +85,61 @@ async def _get(
     result: Retrieved,
     shown: Callable[[Progress], None],
 ) -> None:
-    from dicomwire.services import proposals, querying, receiving, retrieving
+    from dicomwire.services import proposals, querying
     from dicomwire.services.folder import Folder
     from dicomwire.services.proposals import COMMON_STORAGE, QueryOptions, Use
 
     assert result.folder is not None
     folder = Folder(result.folder, result.written.append)
+    getting = Getting(peer, asked, QueryOptions(relational=relational), folder, shown)
     uses = query.uses_of(asked, Use.GET)
-    proposal = proposals.propose(uses, roots=[asked.root], storage=classes or COMMON_STORAGE)
-    options = QueryOptions(relational=relational)
-    services = receiving.services(lambda: folder)
-    model = asked.root.value
+    groups = [classes] if classes else [COMMON_STORAGE, *proposals.other_storage()]
     try:
-        async with query.associated(peer, proposal, options, services) as association:
-            for names in await querying.named(association, asked.keys, asked.root, asked.level):
-                result.asked += 1
-                await query.follow(retrieving.get(association, model.get, names), result, shown)
+        async with getting.associated(uses, groups[0]) as association:
+            names = await querying.named(association, asked.keys, asked.root, asked.level)
+            endings = [await getting.get(association, each) for each in names]
+        for group in groups[1:]:
+            if not any(ending.failed for ending in endings):
+                break
+            async with getting.associated([Use.GET], group) as association:
+                for index, ending in enumerate(endings):
+                    if ending.failed:
+                        endings[index] = ending.then(await getting.get(association, names[index]))
     except (OperationFailed, QueryError) as error:
         raise Stop(f"{peer.address}: {error}", 1) from error
     finally:
         folder.close()
+    result.asked = len(names)
+    for ending in endings:
+        result.take(ending)
+
+
+@dataclass(frozen=True, slots=True)
+class Getting:
+    """What all tries have in common: an association has no room for every SOP class at once."""
+
+    peer: Peer
+    asked: Question
+    options: QueryOptions
+    folder: Folder
+    shown: Callable[[Progress], None]
+
+    def associated(
+        self, uses: Sequence[Use], storage: Sequence[str]
+    ) -> AbstractAsyncContextManager[Association]:
+        """An association for some storage SOP classes."""
+        from dicomwire.services import proposals, receiving
+
+        proposal = proposals.propose(uses, roots=[self.asked.root], storage=storage)
+        services = receiving.services(lambda: self.folder)
+        return query.associated(self.peer, proposal, self.options, services)
+
+    async def get(self, association: Association, names: Sequence[Key]) -> Ending:
+        """Retrieve what is named, as far as the association goes."""
+        from dicomwire.services import retrieving
+
+        steps = retrieving.get(association, self.asked.root.value.get, names)
+        return await query.follow(steps, self.shown)
 
 
 def _sop_classes(names: list[str] | None) -> list[str]:

@@ -136,7 +136,7 @@ async def _move(
                 for names in await querying.named(association, asked.keys, asked.root, asked.level):
                     result.asked += 1
                     steps = retrieving.move(association, model.move, names, destination)
-                    await query.follow(steps, result, shown)
+                    result.take(await query.follow(steps, shown))
         except (OperationFailed, QueryError) as error:
             raise Stop(f"{peer.address}: {error}", 1) from error
 

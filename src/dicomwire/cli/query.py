@@ -11,7 +11,7 @@ import typer
 
 from dicomwire.cli.connection import Peer
 from dicomwire.cli.output import Stop
-from dicomwire.cli.retrieval import Retrieved
+from dicomwire.cli.retrieval import Ending
 from dicomwire.errors import Aborted, ConnectionLost, NoAcceptedContext, OperationFailed, QueryError
 
 if TYPE_CHECKING:
@@ -109,22 +109,18 @@ def uses_of(asked: Question, retrieve: Use) -> list[Use]:
     return [retrieve] if models.names_all(asked.keys, asked.root) else [Use.FIND, retrieve]
 
 
-async def follow(
-    steps: AsyncGenerator[Progress, None], result: Retrieved, shown: Callable[[Progress], None]
-) -> None:
-    """Take the answers of one retrieval; a failure is told in the result, for others may follow."""
-    last: Progress | None = None
+async def follow(steps: AsyncGenerator[Progress, None], shown: Callable[[Progress], None]) -> Ending:
+    """Take the answers of one retrieval to its end, which may be a failure: others may follow."""
+    ending = Ending()
     try:
         async with aclosing(steps):
             async for step in steps:
-                last = step
                 shown(step)
                 if step.final:
-                    result.take(step)
-        if last is not None:
-            result.say(last)
+                    ending = Ending.of(step)
     except OperationFailed as error:
-        result.failures[str(error)] = None
+        return replace(ending, words=str(error))
+    return ending
 
 
 @asynccontextmanager

@@ -17,6 +17,44 @@ if TYPE_CHECKING:
     from dicomwire.services.retrieving import Progress
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How one retrieval ended.
+
+    Attributes:
+        completed, failed, warning: sub-operations.
+        failed_sop_instance_uids: what the peer could not send, where it says so.
+        words: why not all went well; "" where it did.
+    """
+
+    completed: int = 0
+    failed: int = 0
+    warning: int = 0
+    failed_sop_instance_uids: tuple[str, ...] = ()
+    words: str = ""
+
+    @classmethod
+    def of(cls, progress: Progress) -> Ending:
+        """What the final answer says."""
+        words = ": ".join(filter(None, (progress.words, progress.comment))) if progress.status else ""
+        counts = (progress.completed or 0, progress.failed or 0, progress.warning or 0)
+        return cls(*counts, progress.failed_sop_instance_uids, words)
+
+    def then(self, again: Ending) -> Ending:
+        """This and another try for what failed, with contexts for other SOP classes."""
+        failed = max(self.failed - again.completed - again.warning, 0)
+        missing = self.failed_sop_instance_uids
+        if again.failed_sop_instance_uids:
+            missing = tuple(uid for uid in missing if uid in again.failed_sop_instance_uids)
+        return Ending(
+            self.completed + again.completed,
+            failed,
+            self.warning + again.warning,
+            missing if failed else (),
+            self.words if failed else "",
+        )
+
+
 @dataclass(slots=True)
 class Retrieved:
     """All retrievals of one command.
@@ -48,17 +86,14 @@ class Retrieved:
         """Everything that was asked for has come."""
         return not (self.failures or self.failed)
 
-    def take(self, progress: Progress) -> None:
-        """Add the final answer of one retrieval."""
-        self.completed += progress.completed or 0
-        self.failed += progress.failed or 0
-        self.warning += progress.warning or 0
-        self.failed_sop_instance_uids += progress.failed_sop_instance_uids
-
-    def say(self, progress: Progress) -> None:
-        """Note why a retrieval did not end well, though the peer does not call it a failure."""
-        if progress.status:
-            self.failures[": ".join(filter(None, (progress.words, progress.comment)))] = None
+    def take(self, ending: Ending) -> None:
+        """Add how one retrieval ended."""
+        self.completed += ending.completed
+        self.failed += ending.failed
+        self.warning += ending.warning
+        self.failed_sop_instance_uids += ending.failed_sop_instance_uids
+        if ending.words:
+            self.failures[ending.words] = None
 
     def close(self) -> None:
         """No other follows."""

@@ -12,12 +12,15 @@ from enum import Enum
 from typing import Final
 
 from dicomwire.association.requestor import MOST_CONTEXTS, Context
+from dicomwire.services.instances import MEDIA_STORAGE_DIRECTORY
 from dicomwire.services.models import Root
 from dicomwire.uids import (
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
+    PRIVATE_STORAGE_SOP_CLASSES,
     SOP_CLASSES,
     VERIFICATION,
+    storage_sop_classes,
 )
 from dicomwire.upper_layer.items import RoleSelection, SOPClassExtendedNegotiation
 
@@ -76,7 +79,20 @@ _BY_KEYWORD: Final = {row.keyword: uid for uid, row in SOP_CLASSES.items()}
 COMMON_STORAGE: Final = tuple(_BY_KEYWORD[keyword] for keyword in _COMMON_KEYWORDS.split())
 """Storage SOP classes of most of what archives hold, the commonest first: two contexts each fit."""
 
+OTHERS_AT_ONCE: Final = 60
+"""Storage SOP classes beside the common ones that are offered at once, with two contexts each."""
+
 _ROOTS: Final = (Root.STUDY, Root.PATIENT)
+
+
+def other_storage() -> list[tuple[str, ...]]:
+    """All further storage SOP classes, retired and well-known private ones last, in groups."""
+    there = {*COMMON_STORAGE, MEDIA_STORAGE_DIRECTORY}
+    others = [uid for uid in storage_sop_classes() if uid not in there]
+    others.sort(key=lambda uid: SOP_CLASSES[uid].retired)
+    others += PRIVATE_STORAGE_SOP_CLASSES
+    starts = range(0, len(others), OTHERS_AT_ONCE)
+    return [tuple(others[start : start + OTHERS_AT_ONCE]) for start in starts]
 
 
 @dataclass(frozen=True, slots=True)
