@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,22 +11,24 @@ from pathlib import Path
 import pytest
 
 from dicomwire.archive.archive import Archive, ArchiveOptions
+from dicomwire.association.performer import Services
 from dicomwire.dicom.data_set import DataSet, tag_of
 from dicomwire.dimse.command import NCreateRq
-from dicomwire.services import forwarding, instance_availability, storage
+from dicomwire.services import forwarding, instance_availability, storage, storage_commitment
 from dicomwire.services.forwarding import Router
 from dicomwire.services.instance_availability import INSTANCE_AVAILABILITY
 from dicomwire.services.instances import Instance
 from dicomwire.services.move import Destinations
 from dicomwire.services.normalized import invoke
 from dicomwire.services.sending import Delivery, Outcome
-from dicomwire.work import availability, jobs, procedure_steps
+from dicomwire.services.storage_commitment import STORAGE_COMMITMENT, Committer
+from dicomwire.work import availability, commitment, jobs, procedure_steps
 from dicomwire.work.jobs import Done, Failed, Selection, State
 from dicomwire.work.procedure_steps import Followers
 from dicomwire.work.routes import Notices, Route
 from dicomwire.work.store import Store
 from tests.archive.test_archive import CT, ORIGIN, data_set, offer
-from tests.services.department import Department, department, destination, listening, running, until
+from tests.services.department import SOON, Department, department, destination, listening, running, until
 from tests.work.steps import STUDY, beginning
 
 
@@ -78,6 +81,53 @@ async def test_instances_that_come_in_go_on_to_where_rules_say(tmp_path: Path) -
             await offer(here, data_set("1.2.99", patient="P2"), "1.2.99")
             await until(one.store, State.DONE, 10)
         assert {stored.sop_instance_uid for stored in there.plan()} == {f"1.2.{n}" for n in range(2, 12)}
+
+
+async def test_a_peer_is_asked_to_commit_itself_to_what_it_has_taken(tmp_path: Path) -> None:
+    """Its report comes over an association of its own, and settles the transaction."""
+    (tmp_path / "pacs").mkdir()
+    async with (
+        opened(tmp_path / "here") as here,
+        opened(tmp_path / "there") as there,
+        department(
+            tmp_path,
+            lambda store: storage_commitment.receiving(lambda result, now: None, durably=store),
+            scp_roles=[STORAGE_COMMITMENT],
+        ) as one,
+    ):
+        home = {"RIS": destination("RIS", one.acceptor.port)}
+        committers: list[Committer] = []
+
+        def services(store: Store) -> Services:
+            committers.append(Committer(store, there, home, same_association=False))
+            stored = {(CT, message): each for (_, message), each in storage.services(there).items()}
+            return {**stored, **committers[0].services()}
+
+        async with department(tmp_path / "pacs", services) as pacs:
+            peers = {"PACS": destination("PACS", pacs.acceptor.port)}
+            kinds = {
+                **forwarding.kinds(here, None, peers),
+                **Committer(one.store, here, peers).kinds(),
+            }
+            settled = asyncio.Event()
+            one.store.listen(commitment.TOPIC, settled.set)
+            async with (
+                running(pacs.store, committers[0].kinds()),
+                running(one.store, kinds),
+                routing(one.store, here, [Route("PACS", commit=True)]),
+            ):
+                for number in range(1, 4):
+                    await offer(here, data_set(f"1.2.{number}"), f"1.2.{number}")
+                async with asyncio.timeout(SOON):
+                    while await uncommitted(one.store):
+                        await settled.wait()
+                        settled.clear()
+
+
+async def uncommitted(store: Store) -> int:
+    """How many of three instances no report has committed yet."""
+    rows = await store.read("SELECT content FROM commitment WHERE role = 'scu' AND state = 'committed'")
+    return 3 - sum(len(json.loads(str(content))) for (content,) in rows)
 
 
 async def test_what_was_stored_while_nobody_routed_is_routed_afterwards(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from dicomwire.services.move import Destinations
 from dicomwire.services.normalized import Reply, invoke
 from dicomwire.services.storage_commitment import INSTANCE, STORAGE_COMMITMENT, Committer, receiving
 from dicomwire.work import commitment
-from dicomwire.work.commitment import FailureReason, Reference, Result
+from dicomwire.work.commitment import FailureReason, Reference, Result, Sent
 from dicomwire.work.jobs import State
 from dicomwire.work.store import Store
 from tests.archive.test_archive import CT, data_set, offer
@@ -27,6 +28,8 @@ from tests.services.department import SOON, Department, department, destination,
 MR = "1.2.840.10008.5.1.4.1.1.4"
 VERIFICATION = "1.2.840.10008.1.1"
 HELD, OTHER = Reference(CT, "1.2.3"), Reference(CT, "1.2.4")
+
+SENT = (Sent(*HELD, 7, 2), Sent(*OTHER, 8, 1))
 
 
 class Reports:
@@ -280,7 +283,7 @@ REPORTS: dict[str, tuple[int, DataSet | None, int]] = {
 async def test_a_report_that_cannot_be_is_refused_and_changes_nothing(tmp_path: Path, case: str) -> None:
     event, attributes, code = REPORTS[case]
     async with pacs(tmp_path, {}) as one:
-        await one.store.change(lambda change: commitment.expect(change, "1.2.9", "PACS", [HELD], now=0))
+        await one.store.change(lambda change: commitment.expect(change, "1.2.9", "PACS", SENT[:1], now=0))
         async with one.department.connect(STORAGE_COMMITMENT) as association:
             command = NEventReportRq(0, STORAGE_COMMITMENT, INSTANCE, event)
             reply = await invoke(association, command, attributes)
@@ -290,20 +293,19 @@ async def test_a_report_that_cannot_be_is_refused_and_changes_nothing(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("result", "state"),
+    ("result", "state", "again"),
     [
-        (Result("1.2.9", (HELD, OTHER), ()), "committed"),
-        (Result("1.2.9", (HELD,), ((OTHER, 0x0112),)), "failed"),
-        (Result("1.2.9", (HELD,), ()), "failed"),  # one instance is not in it at all
+        (Result("1.2.9", (HELD, OTHER), ()), "committed", []),
+        (Result("1.2.9", (HELD,), ((OTHER, 0x0112),)), "failed", []),  # asked for often enough
+        (Result("1.2.9", (HELD,), ()), "failed", []),  # one instance is not in it at all
+        (Result("1.2.9", (OTHER,), ((HELD, 0x0112),)), "failed", [{"record": 7, "rounds": 1}]),
     ],
 )
-async def test_a_report_on_a_transaction_of_ours_settles_it(
-    tmp_path: Path, result: Result, state: str
+async def test_a_report_on_a_transaction_of_ours_settles_it_once(
+    tmp_path: Path, result: Result, state: str, again: list[object]
 ) -> None:
     async with pacs(tmp_path, {}) as one:
-        await one.store.change(
-            lambda change: commitment.expect(change, "1.2.9", "PACS", [HELD, OTHER], now=0)
-        )
+        await one.store.change(lambda change: commitment.expect(change, "1.2.9", "PACS", SENT, now=0))
         async with one.department.connect(STORAGE_COMMITMENT) as association:
             event = 1 if result.complete else 2
             command = NEventReportRq(0, STORAGE_COMMITMENT, INSTANCE, event)
@@ -311,6 +313,8 @@ async def test_a_report_on_a_transaction_of_ours_settles_it(
                 reply = await invoke(association, command, commitment.report(result))
                 assert (reply.status, reply.command.event_type_id) == (0, event)  # type: ignore[attr-defined]
         assert one.store.rows("SELECT state FROM commitment") == [(state,)]
+        sent = one.store.rows("SELECT payload FROM job WHERE kind = 'forward' AND destination = 'PACS'")
+        assert [json.loads(str(payload)) for (payload,) in sent] == again
 
 
 async def test_a_request_whose_association_breaks_is_reported_all_the_same(tmp_path: Path) -> None:

@@ -47,7 +47,8 @@ def test_every_condition(route: Route, taken: bool) -> None:
 
 def test_a_destination_gets_an_instance_once_however_many_routes_lead_there() -> None:
     rules = [Route("PACS"), Route("PACS", calling=("CT1",)), Route("AI")]
-    assert routes.destinations_of(rules, stored()) == ("PACS", "AI")
+    assert routes.destinations_of(rules, stored()) == {"PACS": False, "AI": False}
+    assert routes.destinations_of([*rules, Route("PACS", commit=True)], stored())["PACS"] is True
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def test_jobs_and_progress_are_written_together(store: Store) -> None:
-    decided = [(stored(7), ("PACS", "AI")), (stored(8, study="1.3"), ())]
+    decided = [(stored(7), {"PACS": True, "AI": False}), (stored(8, study="1.3"), {})]
     notices = Notices(("RIS",), quiet=60)
     store.apply(lambda change: routes.advance(change, 8, decided, notices, now=100.0))
     assert store.apply(routes.position) == 8
@@ -67,8 +68,8 @@ def test_jobs_and_progress_are_written_together(store: Store) -> None:
     assert told == [
         ("availability", "RIS", 160.0, '{"study": "1.2"}'),
         ("availability", "RIS", 160.0, '{"study": "1.3"}'),
-        ("forward", "AI", 100.0, '{"record": 7}'),
-        ("forward", "PACS", 100.0, '{"record": 7}'),
+        ("forward", "AI", 100.0, '{"record": 7, "rounds": 0}'),
+        ("forward", "PACS", 100.0, '{"record": 7, "rounds": 3}'),
     ]
 
 
@@ -76,7 +77,7 @@ def test_a_study_that_goes_on_growing_is_told_of_later(store: Store) -> None:
     for now in (100.0, 130.0):
         store.apply(
             lambda change, now=now: routes.advance(  # type: ignore[misc]
-                change, 8, [(stored(), ())], Notices(("RIS",), quiet=60), now=now
+                change, 8, [(stored(), {})], Notices(("RIS",), quiet=60), now=now
             )
         )
     assert store.rows("SELECT due FROM job") == [(190.0,)]

@@ -306,6 +306,10 @@ class RouteSettings(Section):
     when: dict[str, str] = Field(
         {}, description='Patterns with * and ? by keyword, as in {Modality = "CT", StationName = "CT*"}.'
     )
+    commit: bool = Field(
+        False,
+        description="Ask the peer to commit itself to what it has taken; what it does not is sent again.",
+    )
 
     @model_validator(mode="after")
     def _known(self) -> RouteSettings:

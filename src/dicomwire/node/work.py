@@ -118,7 +118,14 @@ def runner_options(settings: Settings) -> RunnerOptions:
 
 
 def _route(chosen: RouteSettings) -> Route:
-    return Route(chosen.destination, chosen.calling, chosen.called, chosen.sop_classes, chosen.when)
+    return Route(
+        chosen.destination,
+        chosen.calling,
+        chosen.called,
+        chosen.sop_classes,
+        chosen.when,
+        commit=chosen.commit,
+    )
 
 
 def _opened(settings: Settings) -> Store:

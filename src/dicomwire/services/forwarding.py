@@ -23,9 +23,11 @@ from dicomwire.dicom.scan import scan
 from dicomwire.errors import ArchiveError, DataSetError, WorkError
 from dicomwire.services.instances import Instance, from_archive
 from dicomwire.services.move import Destinations
+from dicomwire.services.procedure_step import new_uid
 from dicomwire.services.sending import Delivery, Outcome, deliver
 from dicomwire.services.telling import PASSING, destination
-from dicomwire.work import routes
+from dicomwire.work import jobs, routes
+from dicomwire.work.commitment import ASK, Sent
 from dicomwire.work.jobs import Done, Failed, Job, Kind, Result
 from dicomwire.work.routes import FORWARD, Notices, Route, Stored
 from dicomwire.work.store import DatabaseError, Store
@@ -92,9 +94,9 @@ class Router:
             reached = last
         return reached
 
-    def _page(self, after: int) -> list[tuple[Stored, tuple[str, ...]]]:
+    def _page(self, after: int) -> list[tuple[Stored, Mapping[str, bool]]]:
         """The next instances and where they go; blocking."""
-        page = []
+        page: list[tuple[Stored, Mapping[str, bool]]] = []
         for record in self._archive.catalogue.page(after, _PAGE):
             stored = self._seen(record)
             page.append((stored, routes.destinations_of(self._rules, stored)))
@@ -152,10 +154,12 @@ async def forward(
     if isinstance(target, Failed):
         return dict.fromkeys((job.id for job in batch), target)
     results: dict[int, Result] = {}
+    sent: dict[int, Sent] = {}  # to which a commitment is wanted
     jobs_of: dict[str, list[Job]] = {}
     instances: list[Instance] = []
     for job in batch:
-        stored = archive.catalogue.stored(int(json.loads(job.payload)["record"]))
+        wanted = json.loads(job.payload)
+        stored = archive.catalogue.stored(int(wanted["record"]))
         if stored is None or not _is_current(archive, stored):
             results[job.id] = Done()  # removed or replaced since, or a conflict version
             continue
@@ -163,6 +167,8 @@ async def forward(
         if not same:
             instances.append(from_archive(archive, stored, transcoder))
         same.append(job)
+        if rounds := int(wanted["rounds"]):
+            sent[job.id] = Sent(stored.sop_class_uid, stored.sop_instance_uid, stored.record_id, rounds)
     answered = False
 
     def report(delivery: Delivery) -> None:
@@ -172,9 +178,18 @@ async def forward(
             results[job.id] = judged(delivery)
 
     await deliver(instances, target.open, report, syntaxes=target.transfer_syntaxes)
+    taken = [job for job in batch if job.id in sent and isinstance(results[job.id], Done)]
+    if taken:
+        results[taken[-1].id] = _and_ask(taken[-1].destination, [sent[job.id] for job in taken])
     if instances and not answered and all(isinstance(each, Failed) for each in results.values()):
         return {job_id: _unreachable(result) for job_id, result in results.items()}
     return results
+
+
+def _and_ask(destination: str, sent: Sequence[Sent]) -> Done:
+    """Done, and with it the job that asks the peer to commit itself to what it has taken."""
+    payload = json.dumps({"transaction": new_uid(), "sent": sent})
+    return Done(lambda change: jobs.add(change, ASK, destination, payload, now=time()))
 
 
 def _is_current(archive: Archive, stored: StoredRecord) -> bool:

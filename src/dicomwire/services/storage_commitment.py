@@ -24,7 +24,7 @@ from dicomwire.services.move import Destinations
 from dicomwire.services.normalized import Answer, Operation, Reply, invoke, is_long, service
 from dicomwire.services.telling import judged, tell
 from dicomwire.work import commitment
-from dicomwire.work.commitment import REPORT, Asked, Reference
+from dicomwire.work.commitment import ASK, REPORT, Asked, Reference, Sent
 from dicomwire.work.commitment import Result as Commitment
 from dicomwire.work.jobs import Done, Job, Kind, Result
 from dicomwire.work.refusal import Reason, Refused
@@ -58,8 +58,8 @@ class Committer:
         return {(STORAGE_COMMITMENT, NActionRq): service(self._requested)}
 
     def kinds(self) -> Mapping[str, Kind]:
-        """The jobs that report."""
-        return {REPORT: Kind(self._report)}
+        """The jobs that report, and those that ask for us."""
+        return {REPORT: Kind(self._report), ASK: Kind(self._ask)}
 
     async def _requested(self, operation: Operation) -> Answer:
         command, association = operation.command, operation.association
@@ -112,6 +112,21 @@ class Committer:
         event = SUCCESSFUL if result.complete else FAILURES_EXIST
         command = NEventReportRq(0, STORAGE_COMMITMENT, INSTANCE, event)
         return await invoke(association, command, commitment.report(result, called))
+
+    async def _ask(self, batch: Sequence[Job]) -> Mapping[int, Result]:
+        """Ask a peer for a commitment (SCU); the transaction is known here before a report can come."""
+        (job,) = batch
+        message = json.loads(job.payload)
+        uid, sent = str(message["transaction"]), [Sent(*item) for item in message["sent"]]
+        await self._store.change(
+            lambda change: commitment.expect(change, uid, job.destination, sent, now=time())
+        )
+
+        async def one(association: Association, job: Job) -> Result:
+            return judged(await ask(association, uid, [Reference(*each[:2]) for each in sent]))
+
+        services = receiving(lambda result, now: None, durably=self._store)
+        return await tell(self._destinations, batch, [STORAGE_COMMITMENT], one, services=services)
 
 
 def _done(result: Commitment) -> Done:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from dicomwire.association.association import Association
+from dicomwire.association.performer import Services
 from dicomwire.association.requestor import Context
 from dicomwire.dimse import status
 from dicomwire.errors import AssociationError, DecodeError, NoAcceptedContext
@@ -48,10 +49,12 @@ async def tell(
     one: Callable[[Association, Job], Awaitable[Result]],
     *,
     as_scp: bool = False,
+    services: Services | None = None,
 ) -> Mapping[int, Result]:
     """Run jobs of one destination one after the other over one association.
 
     as_scp: we are the SCP of the SOP classes, which a requestor has to negotiate (PS3.7 D.3.3.4).
+    services: for what the peer invokes meanwhile.
     """
     target = destination(destinations, batch[0].destination)
     if isinstance(target, Failed):
@@ -61,7 +64,7 @@ async def tell(
     results: dict[int, Result] = {}
     failed = Failed("the association ended before it was tried")
     try:
-        async with target.open(contexts, roles=roles) as association:
+        async with target.open(contexts, roles=roles, services=services) as association:
             for job in batch:
                 results[job.id] = await one(association, job)
     except NoAcceptedContext as error:

@@ -17,7 +17,7 @@ from dicomwire.archive.archive import Archive
 from dicomwire.dicom.data_set import DataSet, tag_of
 from dicomwire.errors import ArchiveError
 from dicomwire.uids import SOP_CLASSES, is_valid_uid
-from dicomwire.work import jobs
+from dicomwire.work import jobs, routes
 from dicomwire.work.attributes import Rule, checked
 from dicomwire.work.refusal import Reason, Refused
 from dicomwire.work.store import Transaction
@@ -25,8 +25,13 @@ from dicomwire.work.store import Transaction
 TOPIC: Final = "commitment"
 """Notified when a transaction has changed."""
 
+ASK: Final = "commitment-request"
+"""Kind of the jobs that ask a peer to commit itself to what it was sent."""
+
 REPORT: Final = "commitment-report"
 """Kind of the jobs that report the result of a transaction."""
+
+AGAIN: Final = 60.0  # seconds until what a peer is not committed to is sent again
 
 TRANSACTION_UID: Final = tag_of("TransactionUID")
 _REFERENCE: Final = (Rule("ReferencedSOPClassUID", "1"), Rule("ReferencedSOPInstanceUID", "1"))
@@ -241,32 +246,57 @@ def _failure(archive: Archive, reference: Reference) -> FailureReason | None:
 # Asked for by us
 
 
-def expect(
-    transaction: Transaction, uid: str, ae_title: str, references: Sequence[Reference], *, now: float
-) -> None:
+class Sent(NamedTuple):
+    """An instance that a peer has taken, and is to commit itself to.
+
+    Attributes:
+        record_id: in the archive.
+        rounds: how often it may still be asked for.
+    """
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    record_id: int
+    rounds: int
+
+
+def expect(transaction: Transaction, uid: str, ae_title: str, sent: Sequence[Sent], *, now: float) -> None:
     """Keep a transaction that we are about to ask a peer for; once more is the same."""
     transaction.rows(
         "INSERT OR IGNORE INTO commitment VALUES ('scu', ?, ?, ?, 'asked', '', ?, ?)",
-        (uid, ae_title, json.dumps(references), now, now),
+        (uid, ae_title, json.dumps(sent), now, now),
     )
 
 
 def settle(transaction: Transaction, result: Result, *, now: float) -> None:
-    """Take a report on a transaction of ours; once more is the same.
+    """Take a report on a transaction of ours; once more is the same. What is not committed is sent again.
 
     Raises: Refused, INVALID_ARGUMENT, for a transaction that we know nothing of.
     """
     uid = result.transaction_uid
-    row = transaction.row("SELECT content FROM commitment WHERE role = 'scu' AND transaction_uid = ?", (uid,))
+    row = transaction.row(
+        "SELECT ae_title, content, state FROM commitment WHERE role = 'scu' AND transaction_uid = ?", (uid,)
+    )
     if row is None:
         raise Refused(Reason.INVALID_ARGUMENT, "Unknown Transaction UID", (TRANSACTION_UID,))
-    wanted = {Reference(*pair) for pair in json.loads(str(row[0]))}
-    lacking = wanted - set(result.committed) - {reference for reference, _ in result.failed}
-    failed = [*result.failed, *((reference, FailureReason.PROCESSING_FAILURE) for reference in lacking)]
+    if row[2] != "asked":
+        return
+    sent = [Sent(*item) for item in json.loads(str(row[1]))]
+    committed = {reference.sop_instance_uid for reference in result.committed}
+    reasons = {reference.sop_instance_uid: reason for reference, reason in result.failed}
+    failed = [each for each in sent if each.sop_instance_uid not in committed]
+    told = [
+        (each.sop_instance_uid, reasons.get(each.sop_instance_uid, FailureReason.PROCESSING_FAILURE))
+        for each in failed
+    ]
     transaction.count(
         "UPDATE commitment SET state = ?, result = ?, changed = ? WHERE role = 'scu' AND transaction_uid = ?",
-        ("failed" if failed else "committed", json.dumps(failed), now, uid),
+        ("failed" if failed else "committed", json.dumps(told), now, uid),
     )
+    for each in failed:
+        if each.rounds > 1:
+            destination, rounds = str(row[0]), each.rounds - 1
+            routes.send(transaction, each.record_id, destination, now=now, due=now + AGAIN, rounds=rounds)
     transaction.notify(TOPIC)
 
 

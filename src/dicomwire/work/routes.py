@@ -21,6 +21,9 @@ FORWARD: Final = "forward"
 AVAILABLE: Final = "availability"
 """Kind of the jobs that tell of a study that is complete."""
 
+ROUNDS: Final = 3
+"""How often an instance is sent and a commitment to it asked for before that has failed."""
+
 PROGRESS: Final = "routes"  # the name of our row in `progress`
 
 
@@ -41,6 +44,7 @@ class Route:
     called: tuple[str, ...] = ()
     sop_classes: tuple[str, ...] = ()
     when: Mapping[str, str] = field(default_factory=dict)
+    commit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +88,13 @@ def applies(route: Route, stored: Stored) -> bool:
     )
 
 
-def destinations_of(routes: Sequence[Route], stored: Stored) -> tuple[str, ...]:
-    """Where an instance goes, each destination once."""
-    return tuple(dict.fromkeys(route.destination for route in routes if applies(route, stored)))
+def destinations_of(routes: Sequence[Route], stored: Stored) -> dict[str, bool]:
+    """Where an instance goes, each destination once, and whether a commitment to it is wanted there."""
+    found: dict[str, bool] = {}
+    for route in routes:
+        if applies(route, stored):
+            found[route.destination] = found.get(route.destination, False) or route.commit
+    return found
 
 
 def position(transaction: Transaction) -> int | None:
@@ -98,17 +106,15 @@ def position(transaction: Transaction) -> int | None:
 def advance(
     transaction: Transaction,
     reached: int,
-    decided: Sequence[tuple[Stored, tuple[str, ...]]],
+    decided: Sequence[tuple[Stored, Mapping[str, bool]]],
     notices: Notices,
     *,
     now: float,
 ) -> None:
     """Write the jobs of instances, and that the rules have been applied up to a record id."""
     for stored, destinations in decided:
-        for destination in destinations:
-            payload = json.dumps({"record": stored.record_id})
-            name = f"{FORWARD} {stored.record_id} {destination}"
-            jobs.add(transaction, FORWARD, destination, payload, now=now, name=name)
+        for destination, commit in destinations.items():
+            send(transaction, stored.record_id, destination, now=now, rounds=ROUNDS if commit else 0)
     for study in dict.fromkeys(stored.study_instance_uid for stored, _ in decided):
         for destination in notices.notify:
             name = f"{AVAILABLE} {study} {destination}"
@@ -116,6 +122,24 @@ def advance(
             due = now + notices.quiet
             jobs.add(transaction, AVAILABLE, destination, payload, now=now, due=due, name=name)
     transaction.rows("INSERT OR REPLACE INTO progress VALUES (?, ?)", (PROGRESS, reached))
+
+
+def send(
+    transaction: Transaction,
+    record_id: int,
+    destination: str,
+    *,
+    now: float,
+    due: float | None = None,
+    rounds: int = 0,
+) -> None:
+    """Write the job that sends an instance on.
+
+    rounds: how often a commitment to it may be asked for, and it be sent again where that fails; 0 for never.
+    """
+    payload = json.dumps({"record": record_id, "rounds": rounds})
+    name = f"{FORWARD} {record_id} {destination}"
+    jobs.add(transaction, FORWARD, destination, payload, now=now, due=due, name=name)
 
 
 def forget(transaction: Transaction) -> None:
