@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dicomwire.archive import search
-from dicomwire.archive.catalogue import Catalogue, Interrupted
+from dicomwire.archive.catalogue import Catalogue, Interrupted, Read
 from dicomwire.archive.query import Level, Match, Query
 from dicomwire.archive.search import Found, Pages, Searches
 from dicomwire.archive.statement import Plan, plan
@@ -67,6 +68,24 @@ async def test_what_takes_too_long_at_all_is_given_up(
 async def test_a_cancelled_page_is_empty(searches: Searches, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "_QUICK", -1.0)
     assert await searches.pages(STUDIES, lambda: True).next() == []
+
+
+async def test_a_search_ends_when_the_archive_closes(
+    searches: Searches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "_QUICK", -1.0)
+    endless = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
+    begun = threading.Event()
+
+    def work(read: Read) -> object:
+        begun.set()
+        return read(endless, ())
+
+    reading = asyncio.create_task(searches.beside(work))
+    await asyncio.get_running_loop().run_in_executor(None, begun.wait, 10)
+    await asyncio.get_running_loop().run_in_executor(None, searches.close)
+    with pytest.raises(SearchError, match="closed"):
+        await reading
 
 
 def test_a_long_statement_is_interrupted_in_its_middle(catalogue: Catalogue) -> None:

@@ -42,7 +42,7 @@ STUDIES = (
     ("1.2", "P2", "Müller^Jörg^^Dr.", "20240215", "1016", "A_2"),
     ("1.3", "p1", "Yamada^Tarou=山田^太郎=やまだ^たろう", "20231231", "235959.5", "A[3]"),
     ("1.4", "P%", "", "", "", ""),
-    ("1.5", "P-5", "Ødegård^Åse", "19990704", "000000", 'A"5"'),
+    ("1.5", " P-5 ", "Ødegård^Åse", "19990704", "000000", 'A"5"'),
     ("1.6", "P?6", "O'Brien-Smith^Seán", "20240101", "235900", "a1"),
 )
 
@@ -80,6 +80,7 @@ RULES = (
     Rule("single value: to the letter", {"PatientID": "P1"}, "1.1"),
     Rule("single value: case matters but in names", {"AccessionNumber": "a1"}, "1.6"),
     Rule("single value: padding does not", {"PatientID": " P1 "}, "1.1"),
+    Rule("single value: padding of what is stored does not", {"PatientID": "P-5"}, "1.5"),
     Rule("single value: the SQL wild card is literal", {"PatientID": "P%"}, "1.4"),
     Rule("single value: underscore is literal", {"AccessionNumber": "A_2"}, "1.2"),
     Rule("single value: a hyphen makes no range of text", {"PatientID": "P-5"}, "1.5"),

@@ -66,9 +66,7 @@ class Entry:
 
     def study_row(self) -> dict[str, object]:
         found = self.scan
-        row: dict[str, object] = {
-            column: found.text(TAGS[keyword]) for column, keyword in _STUDY_COLUMNS.items()
-        }
+        row = _texts(found, _STUDY_COLUMNS)
         row |= _compared("patient_name", str(row["patient_name"]))
         row |= _compared("referring_physician_name", str(row["referring_physician_name"]))
         row["modalities"] = found.text(TAGS["Modality"])
@@ -77,9 +75,7 @@ class Entry:
 
     def series_row(self) -> dict[str, object]:
         found = self.scan
-        row: dict[str, object] = {
-            column: found.text(TAGS[keyword]) for column, keyword in _SERIES_COLUMNS.items()
-        }
+        row = _texts(found, _SERIES_COLUMNS)
         row["series_number"] = _bounded(found.integer(TAGS["SeriesNumber"]))
         row["attributes"] = _attributes(found, _SERIES_TAGS)
         return row
@@ -156,7 +152,8 @@ def instance_attributes(data_set: Buffer, transfer_syntax_uid: str, options: Arc
 
 
 def _texts(found: Scan, columns: Mapping[str, str]) -> dict[str, object]:
-    return {column: found.text(TAGS[keyword]) for column, keyword in columns.items()}
+    """Text by column, without the blanks around it, which mean nothing (PS3.5 6.2)."""
+    return {column: found.text(TAGS[keyword]).strip(" ") for column, keyword in columns.items()}
 
 
 def _bounded(value: int | None) -> int | None:

@@ -44,9 +44,11 @@ class Searches:
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
         self._pool = ThreadPoolExecutor(_READERS, "search")
+        self._closed = False
 
     def close(self) -> None:
-        """Wait for what is being read; blocking."""
+        """Give up what is being read, and wait for that; blocking."""
+        self._closed = True
         self._pool.shutdown()
 
     def pages(
@@ -85,15 +87,14 @@ class Searches:
         """What is found in a thread of its own. Raises: SearchError, when that takes more than a minute."""
 
         def run() -> Result:
-            with self._catalogue.reading(_LONG, stop) as read:
+            with self._catalogue.reading(_LONG, lambda: self._closed or stop()) as read:
                 return work(read)
 
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, run)
         except Interrupted:
-            raise SearchError(
-                f"the search takes more than {_LONG:.0f} s; more or other keys wanted"
-            ) from None
+            why = f"the search takes more than {_LONG:.0f} s; more or other keys wanted"
+            raise SearchError("the archive is closed" if self._closed else why) from None
 
 
 class Pages:
