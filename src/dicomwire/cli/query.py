@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Keys = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[KEY=VALUE]...",
+        metavar="KEY=VALUE",
         help="What to match: a keyword, a tag (0010,0010), or Sequence.Keyword; without = what to show.",
     ),
 ]

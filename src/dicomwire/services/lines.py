@@ -6,6 +6,7 @@ loop over answers asks it over another association, opened like the first and ke
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -150,9 +151,7 @@ class Lines:
 
     async def release(self) -> None:
         """End all in order; how a peer takes that is for the log."""
-        for line in reversed(self._lines):
-            with suppress(AssociationError):
-                await line.association.release()
+        await asyncio.gather(*(_release(line.association) for line in self._lines))
 
     def abort(self, why: str) -> None:
         """End all at once."""
@@ -163,3 +162,8 @@ class Lines:
         """Wait until all transports are closed."""
         for line in self._lines:
             await line.association.wait_closed()
+
+
+async def _release(association: Association) -> None:
+    with suppress(AssociationError):
+        await association.release()
