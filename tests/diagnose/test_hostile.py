@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import gzip
+import json
 import random
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dicomwire.diagnose.decode import decode
 from dicomwire.diagnose.packets import CaptureInfo, packets
 from dicomwire.errors import CaptureError
 from tests.diagnose.scenarios import BESIDE, SCENARIOS
@@ -46,6 +49,9 @@ def test_bytes_changed_at_random_do_no_harm(code: str) -> None:
         for _ in range(chance.randrange(1, 6)):
             wrong[chance.randrange(24, len(wrong))] = chance.randrange(256)
         assert told(bytes(wrong)).stories
+        with suppress(CaptureError):
+            for record in decode([bytes(wrong)]):
+                json.dumps(record)
 
 
 def test_an_error_names_the_byte_and_what_is_there() -> None:

@@ -5,8 +5,10 @@ Needs atheris. The corpus begins with the captures of the rules' scenarios; furt
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import atheris
@@ -14,9 +16,11 @@ import atheris
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 with atheris.instrument_imports(include=["dicomwire"]):
+    from dicomwire.diagnose.decode import decode
     from dicomwire.diagnose.explain import explain
     from dicomwire.diagnose.html import page
     from dicomwire.diagnose.text import explanation_lines
+    from dicomwire.errors import CaptureError
 
 from tests.diagnose.scenarios import BESIDE, SCENARIOS
 
@@ -29,6 +33,9 @@ def one_input(data: bytes) -> None:
     page([explanation])
     for line in explanation_lines(explanation, everything=True):
         line.text.encode()
+    with suppress(CaptureError):
+        for record in decode([data]):
+            json.dumps(record)
 
 
 def main() -> None:

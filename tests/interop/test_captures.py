@@ -21,7 +21,12 @@ from dicomwire.diagnose.explain import Explanation, explain
 from dicomwire.diagnose.finding import Outcome, Severity, Story
 from tests.interop.scenes import ALONE, CLEAN, LOOPBACK, SCENES, free_port
 
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
+    pytest.mark.filterwarnings(
+        "ignore::pytest.PytestUnraisableExceptionWarning"
+    ),  # pynetdicom leaves sockets
+]
 
 
 @dataclass

@@ -17,6 +17,7 @@ from dicomwire.cli import (
     commit,
     config,
     conformance,
+    decode,
     echo,
     explain,
     find,
@@ -50,6 +51,7 @@ app.command()(get.get)
 app.command()(commit.commit)
 app.command()(mpps.mpps)
 app.command()(explain.explain)
+app.command()(decode.decode)
 app.command()(uids.uids)
 app.command()(conformance.conformance)
 app.add_typer(archive.app, name="archive")
