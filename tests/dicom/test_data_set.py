@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from enum import IntEnum
 from io import BytesIO
 
 import pydicom
@@ -191,3 +192,11 @@ def test_pydicom_s_bytes_are_read() -> None:
     write_dataset(buffer, theirs)
     found = decode(buffer.getvalue(), IMPLICIT_VR_LITTLE_ENDIAN)
     assert found.text("PatientName") == "Doe^Jane=ドウ^ジェーン"
+
+
+def test_a_member_of_an_enumeration_is_its_number() -> None:
+    class Reason(IntEnum):
+        UNKNOWN = 0x0112
+
+    data_set = DataSet().put("FailureReason", Reason.UNKNOWN)
+    assert json.loads(to_json(data_set)) == {"00081197": {"vr": "US", "Value": [0x0112]}}

@@ -52,7 +52,8 @@ class DataSet(dict[int, Attribute]):
     def put(self, tag: Tag, *values: Value, vr: str = "") -> DataSet:
         """Set an attribute, empty without values; its VR is the dictionary's unless given."""
         number = tag_of(tag)
-        self[number] = Attribute(vr or vr_of(number)[:2], values)
+        plain = tuple(int(value) if isinstance(value, int) else value for value in values)  # no enumerations
+        self[number] = Attribute(vr or vr_of(number)[:2], plain)
         return self
 
     def values_of(self, tag: Tag) -> tuple[Value, ...]:
