@@ -11,7 +11,7 @@ from struct import unpack_from
 from typing import NamedTuple
 
 from dicomwire.dicom.byte_order import UNIT_SIZES, swapped
-from dicomwire.dicom.charset import CharacterSet, character_set
+from dicomwire.dicom.charset import DEFAULT, CharacterSet, character_set
 from dicomwire.dicom.dictionary import TAGS, vr_of
 from dicomwire.dicom.elements import Kind, elements
 from dicomwire.dicom.encoding import Buffer, Encoding
@@ -30,12 +30,13 @@ class _Value(NamedTuple):
 class Attributes:
     """One data set or item; each method takes a keyword of PS3.6, or a tag."""
 
-    __slots__ = ("_items", "_parent", "_values")
+    __slots__ = ("_inherited", "_items", "_values")
 
-    def __init__(self, parent: Attributes | None = None) -> None:
+    def __init__(self, inherited: CharacterSet = DEFAULT) -> None:
+        """inherited: character set of what this is an item of, which names its own first of all."""
         self._values: dict[int, _Value] = {}
         self._items: dict[int, list[Attributes]] = {}
-        self._parent = parent
+        self._inherited = inherited
 
     def items(self, tag: int | str) -> list[Attributes]:
         """The items of a sequence."""
@@ -44,7 +45,7 @@ class Attributes:
     def item(self, tag: int | str) -> Attributes:
         """The first item of a sequence; an empty one where there is none."""
         found = self.items(tag)
-        return found[0] if found else Attributes(self)
+        return found[0] if found else Attributes()
 
     def text(self, tag: int | str) -> str:
         """The first value as text, "" where there is none."""
@@ -107,9 +108,7 @@ class Attributes:
 
     def _character_set(self) -> CharacterSet:
         own = self._values.get(SPECIFIC_CHARACTER_SET)
-        if own is None and self._parent is not None:
-            return self._parent._character_set()
-        return character_set(bytes(own.data) if own is not None else b"")
+        return character_set(bytes(own.data)) if own is not None else self._inherited
 
 
 def read_attributes(data: Buffer, encoding: Encoding) -> Attributes:
@@ -129,7 +128,7 @@ def read_attributes(data: Buffer, encoding: Encoding) -> Attributes:
         elif step.kind is Kind.SEQUENCE:
             path[-1]._items[step.tag] = []
         elif step.kind is Kind.ITEM:
-            item = Attributes(path[-1])
+            item = Attributes(path[-1]._character_set())
             path[-1]._items[step.tag].append(item)
             path.append(item)
         elif step.kind is Kind.ITEM_END:

@@ -14,7 +14,6 @@ import structlog
 
 from dicomwire import __version__
 from dicomwire.access.identity import Verifier
-from dicomwire.archive.transcoder import Transcoder
 from dicomwire.association.acceptor import Acceptor
 from dicomwire.association.association import Association
 from dicomwire.association.performer import Services
@@ -56,7 +55,7 @@ class Node:
             self._web_sockets = _bind("web", settings.web, opened)
             self._archive = store.open_archive(settings)
             opened.callback(self._archive.close)
-            self._transcoder = Transcoder(self._archive)
+            self._transcoder = store.open_transcoder(settings, self._archive)
             self._work = Work(settings, self._archive, self._transcoder, self._destinations)
             opened.pop_all()
         self._dimse = _door(self._dimse_sockets, "dimse+tls" if settings.dimse.tls.enabled else "dimse")

@@ -258,6 +258,18 @@ class ArchiveSettings(Section):
     )
 
 
+class PixelSettings(Section):
+    """The worker processes that decode, encode and render images."""
+
+    workers: int = Field(
+        0, ge=0, le=64, description="Processes at most, started when needed; 0: by the processors."
+    )
+    memory: Size = Field(2 << 30, ge=256 << 20, description="Bytes that one of them may allocate.")
+    processor_time: int = Field(60, ge=1, le=3600, description="Seconds of processor time for one frame.")
+    timeout: Seconds = Field(120.0, description="Without an answer or a sign of progress.")
+    waiting: int = Field(1_000, ge=1, description="Images that may wait for a worker; beyond it 503.")
+
+
 class JobSettings(Section):
     """What is sent, reported and forwarded until it is done (`dicomwire jobs`)."""
 
@@ -453,6 +465,7 @@ class Settings(BaseSettings):
     dimse: DimseSettings = DimseSettings()
     web: WebSettings = WebSettings()
     archive: ArchiveSettings = ArchiveSettings()
+    pixels: PixelSettings = PixelSettings()
     identity: IdentitySettings = IdentitySettings()
     jobs: JobSettings = JobSettings()
     mpps: MPPSSettings = MPPSSettings()

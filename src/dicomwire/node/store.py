@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dicomwire.archive.archive import Archive, ArchiveOptions
+from dicomwire.archive.transcoder import Transcoder, WorkerOptions
 from dicomwire.errors import ArchiveError, ConfigurationError
 from dicomwire.node.facts import ArchiveFacts
 from dicomwire.node.settings import Settings
@@ -22,6 +25,18 @@ def open_archive(settings: Settings) -> Archive:
     except (ArchiveError, OSError) as error:
         words = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise ConfigurationError(f"node.data {data}: {words}") from None
+
+
+def open_transcoder(settings: Settings, archive: Archive) -> Transcoder:
+    """What transcodes and renders the archive's instances, as configured."""
+    chosen = settings.pixels
+    limits = WorkerOptions(
+        memory=chosen.memory,
+        processor_time=chosen.processor_time,
+        timeout=chosen.timeout,
+        waiting=chosen.waiting,
+    )
+    return Transcoder(archive, replace(limits, processes=chosen.workers) if chosen.workers else limits)
 
 
 def held(archive: Archive) -> ArchiveFacts:
