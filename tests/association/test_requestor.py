@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from dicomwire.association import identity
+from dicomwire.association.invoker import Prepared
 from dicomwire.association.options import Limits, RequestorOptions, Timeouts
 from dicomwire.association.performer import Request
 from dicomwire.association.requestor import Context, connect, plan, request_association
@@ -296,6 +297,52 @@ async def test_requests_wait_for_one_another_without_a_window_and_not_with_one()
                 assert len({request.command.message_id for request in waiting}) == len(waiting) <= at_once
                 echo(waiting.pop())
             assert [response.status for response in await asyncio.gather(*echoes)] == [0] * 5
+
+
+async def test_a_request_given_up_or_unwanted_in_its_turn_is_not_sent_and_the_next_goes_out() -> None:
+    came: asyncio.Queue[Request] = asyncio.Queue()
+
+    def unwanted() -> Prepared:
+        raise LocalProtocolError("not wanted any more")
+
+    async with (
+        listening({("*", CEchoRq): came.put_nowait}) as acceptor,
+        calling(acceptor.port, replace(QUICK, timeouts=Timeouts())) as association,
+    ):
+        ready = association.prepare(ECHO_ID, CEchoRq(9, VERIFICATION))
+        first, given_up = (
+            asyncio.create_task(association.request(ECHO_ID, CEchoRq(number, VERIFICATION)))
+            for number in (7, 8)
+        )
+        refused = asyncio.create_task(association.invoke(unwanted))
+        last = asyncio.create_task(association.invoke(lambda: ready))
+        async with asyncio.timeout(SOON):
+            one = await came.get()
+            given_up.cancel()
+            echo(one)
+            with pytest.raises(LocalProtocolError, match="not wanted"):
+                await refused
+            other = await came.get()
+            echo(other)
+            assert [(await task).status for task in (first, last)] == [0, 0]
+        assert [request.command.message_id for request in (one, other)] == [7, 9]
+        assert given_up.cancelled()
+        assert association.invoked == {"C-ECHO": 2}
+
+
+async def test_requests_that_wait_for_their_turn_end_with_the_association() -> None:
+    waiting: list[Request] = []
+    async with (
+        listening({("*", CEchoRq): waiting.append}) as acceptor,
+        calling(acceptor.port) as association,
+    ):
+        tasks = [
+            asyncio.create_task(association.request(ECHO_ID, CEchoRq(0, VERIFICATION))) for _ in range(3)
+        ]
+        await asyncio.sleep(0)
+        association.abort(why="the test")
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(error) for error in ended] == [Aborted] * 3
 
 
 async def test_message_id_in_use_is_our_own_fault() -> None:

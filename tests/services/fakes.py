@@ -43,6 +43,7 @@ class FakeAssociation:
         self.paused = 0
         self.sent: list[tuple[int, Command, bytes]] = []
         self.under_way = self.most_under_way = 0
+        self._room = asyncio.Semaphore(window or 1000)
         self._answer = answer or (lambda command, data: Response(CStoreRsp(command.message_id, 0)))
 
     def pause(self) -> None:
@@ -59,8 +60,11 @@ class FakeAssociation:
     ) -> tuple[int, CStoreRq, Iterable[Buffer] | None]:
         return context_id, command, data
 
-    async def invoke(self, prepared: tuple[int, CStoreRq, Iterable[Buffer] | None]) -> Response:
-        return await self.request(*prepared)
+    async def invoke(self, made: Callable[[], tuple[int, CStoreRq, Iterable[Buffer] | None]]) -> Response:
+        async with self._room:
+            if self.ended is not None:
+                raise self.ended
+            return await self.request(*made())
 
     async def request(
         self, context_id: int, command: CStoreRq, data: Iterable[Buffer] | None = None

@@ -339,15 +339,17 @@ async def test_what_was_made_ready_in_vain_is_put_back_and_closed() -> None:
     def watched(number: int) -> Instance:
         @contextmanager
         def noted() -> Iterator[DataSet]:
-            yield DataSet(memoryview(EXPLICIT), lambda: iter([EXPLICIT]))
-            closed.append(f"1.2.{number}")
+            try:
+                yield DataSet(memoryview(EXPLICIT), lambda: iter([EXPLICIT]))
+            finally:
+                closed.append(f"1.2.{number}")
 
         return Instance(f"{number}", CT, f"1.2.{number}", EXPLICIT_VR_LITTLE_ENDIAN, len(EXPLICIT), noted)
 
     deliveries: list[Delivery] = []
     instances = deque(watched(number) for number in (1, 2, 3))
     association = FakeAssociation([context()])
-    await send(association, instances, deliveries.append, stopped=lambda: bool(association.sent))
+    await send(association, instances, deliveries.append, stopped=lambda: bool(deliveries))
     assert [one.instance.name for one in deliveries] == ["1"]
     assert [one.name for one in instances] == ["2", "3"]
     assert closed == ["1.2.1", "1.2.2"]

@@ -282,10 +282,14 @@ class Association:
         self._require_context(context_id)
         return self._invoker.prepare(context_id, command, data)
 
-    async def invoke(self, prepared: Prepared) -> Response:
-        """Invoke a prepared request and wait for its final answer; exceptions are those of `request`."""
+    async def invoke(self, made: Callable[[], Prepared]) -> Response:
+        """Invoke a prepared request and wait for its final answer; exceptions are those of `request`.
+
+        Args:
+            made: gives it when the window has room for it; what it raises is raised here.
+        """
         self._require_open()
-        return await self._invoker.invoke(lambda: prepared)
+        return await self._invoker.invoke(made)
 
     def requests(
         self, context_id: int, command: dimse.Request, data: Iterable[Buffer] | None = None

@@ -118,7 +118,8 @@ class Invoker:
         self.outstanding: dict[int, Outstanding] = {}
         self._outbox = outbox
         self._reading = reading
-        self._slots = asyncio.Semaphore(window)
+        self._free = window
+        self._turns: deque[tuple[Callable[[], Prepared], asyncio.Future[Outstanding]]] = deque()
         self._response_limit = response_limit
         self._abort = abort
         self._last_message_id = 0
@@ -146,7 +147,11 @@ class Invoker:
         return await self.invoke(lambda: self._prepared(context_id, command, data))
 
     async def invoke(self, made: Callable[[], Prepared]) -> Response:
-        """The same with what `made` gives once it may go out."""
+        """The same with what `made` gives when its turn comes.
+
+        Behind an answer that makes room it is called, and what it gives goes out, before anything else
+        happens.
+        """
         outstanding = await self._invoke(made)
         try:
             while True:
@@ -231,27 +236,13 @@ class Invoker:
         return Prepared(context_id, command, self._outbox.message(context_id, command, data))
 
     async def _invoke(self, made: Callable[[], Prepared]) -> Outstanding:
-        await self._slots.acquire()
+        outstanding = await self._turn(made)
+        message = outstanding.message
+        assert message is not None
         try:
-            if self._over is not None:
-                raise self._over
-            context_id, command, message = made()
-            if command.message_id in self.outstanding:
-                raise LocalProtocolError(f"message ID {command.message_id} is in use (PS3.7 9.1.1.1.1)")
-        except BaseException:
-            self._slots.release()
-            raise
-        outstanding = Outstanding(context_id, command)
-        self.outstanding[command.message_id] = outstanding
-        self.invoked[command.name.removesuffix("-RQ")] += 1
-        outstanding.message = self._outbox.send(message)
-        try:
-            await outstanding.message.wait()
+            await message.wait()
         except asyncio.CancelledError:
-            if self._outbox.withdraw(outstanding.message):
-                self._conclude(outstanding)
-            else:
-                self._abort(f"{command.name} was given up in the middle of its data set")
+            self._give_up(outstanding, message)
             raise
         except BaseException:
             self._conclude(outstanding)
@@ -259,6 +250,61 @@ class Invoker:
         if outstanding.since == inf:
             outstanding.since = asyncio.get_running_loop().time()
         return outstanding
+
+    async def _turn(self, made: Callable[[], Prepared]) -> Outstanding:
+        """Wait for room in the window and begin."""
+        if self._free:
+            self._free -= 1
+            try:
+                return self._begin(made)
+            except BaseException:
+                self._next()
+                raise
+        begun: asyncio.Future[Outstanding] = asyncio.get_running_loop().create_future()
+        self._turns.append((made, begun))
+        try:
+            return await begun
+        except asyncio.CancelledError:
+            if begun.done() and not begun.cancelled() and begun.exception() is None:
+                outstanding = begun.result()
+                assert outstanding.message is not None
+                self._give_up(outstanding, outstanding.message)
+            raise
+
+    def _begin(self, made: Callable[[], Prepared]) -> Outstanding:
+        if self._over is not None:
+            raise self._over
+        context_id, command, message = made()
+        if command.message_id in self.outstanding:
+            raise LocalProtocolError(f"message ID {command.message_id} is in use (PS3.7 9.1.1.1.1)")
+        outstanding = Outstanding(context_id, command)
+        self.outstanding[command.message_id] = outstanding
+        self.invoked[command.name.removesuffix("-RQ")] += 1
+        outstanding.message = self._outbox.send(message)
+        return outstanding
+
+    def _next(self) -> None:
+        """There is room for one more."""
+        while self._turns:
+            made, begun = self._turns.popleft()
+            if begun.done():
+                continue  # nobody waits for it any more
+            try:
+                begun.set_result(self._begin(made))
+            except Exception as error:  # noqa: BLE001: whoever waits gets it
+                begun.set_exception(error)
+            else:
+                return
+        self._free += 1
+
+    def _give_up(self, outstanding: Outstanding, message: Outgoing) -> None:
+        """Whoever asked does not wait any more."""
+        if message.sent:
+            self._leave(outstanding)
+        elif self._outbox.withdraw(message):
+            self._conclude(outstanding)
+        else:
+            self._abort(f"{outstanding.command.name} was given up in the middle of its data set")
 
     def _deliver(self, outstanding: Outstanding, response: Response) -> None:
         if not response.pending:
@@ -275,7 +321,7 @@ class Invoker:
         if not outstanding.concluded:
             outstanding.concluded = True
             del self.outstanding[outstanding.command.message_id]
-            self._slots.release()
+            self._next()
 
     def _leave(self, outstanding: Outstanding) -> None:
         """Nobody takes further answers."""

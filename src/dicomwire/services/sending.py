@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Itera
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
-from functools import partial
 from itertools import chain
 from typing import Final, TypeAlias
 
@@ -198,27 +197,28 @@ async def send(
     Returns: how many instances were answered.
     """
     answered = 0
-    window = min(association.agreement.invoke or WINDOW, WINDOW, len(instances))
-    shelf = Shelf(Routes(association), instances, priority, move_originator)
+    routes = Routes(association)
 
     def goes_on() -> bool:
         return association.ended is None and not stopped()
 
     async def work() -> None:
         nonlocal answered
-        while goes_on() and (parcel := await shelf.take()) is not None:
-            if window == 1 and goes_on():  # in a larger one the others are made ready meanwhile
-                shelf.look_ahead()
-            delivery = await parcel.deliver(association)
+        while instances and goes_on():
+            instance = instances.popleft()
+            parcel = await pack(routes, instance, priority, move_originator)
+            delivery = await parcel.deliver(association, goes_on)
+            if delivery is None:
+                instances.appendleft(instance)
+                return
             answered += delivery.status is not None
             report(delivery)
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(window):
-                group.create_task(work())
-    finally:
-        await shelf.clear()
+    # One more than the window: it is made ready while the peer is busy, and goes out behind the next answer.
+    window = min(association.agreement.invoke or WINDOW, WINDOW) + 1
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(window, len(instances))):
+            group.create_task(work())
     return answered
 
 
@@ -229,8 +229,13 @@ async def store(
     move_originator: MoveOriginator | None = None,
 ) -> Delivery:
     """Send one instance and wait for its answer; never raises for what is wrong with either side."""
-    parcel = await pack(Routes(association), instance, priority=priority, move_originator=move_originator)
-    return await parcel.deliver(association)
+    parcel = await pack(Routes(association), instance, priority, move_originator)
+    delivery = await parcel.deliver(association)
+    return delivery or Delivery(instance, Outcome.FAILED, str(association.ended), error=association.ended)
+
+
+class NotBegun(DicomwireError):
+    """An instance's turn came, and it was not to be sent any more."""
 
 
 class Parcel:
@@ -256,28 +261,41 @@ class Parcel:
         self._prepared = prepared
         self._failure = failure
 
-    async def deliver(self, association: Association) -> Delivery:
-        """Send it and wait for its answer."""
-        if self._prepared is None:
-            return self._failure or Delivery(self.instance, Outcome.FAILED)
+    async def deliver(
+        self, association: Association, goes_on: Callable[[], bool] = lambda: True
+    ) -> Delivery | None:
+        """Send it and wait for its answer.
+
+        Args:
+            goes_on: asked when its turn comes.
+
+        Returns: None where nothing of it was sent, for it was not to be any more or the association over.
+        """
+        prepared, begun = self._prepared, False
+        if prepared is None:
+            return self._failure
+
+        def begin() -> Prepared:
+            nonlocal begun
+            if not goes_on():
+                raise NotBegun("not sent any more")
+            begun = True
+            return prepared
+
         try:
             async with self._content:
-                response = await association.invoke(self._prepared)
+                response = await association.invoke(begin)
         except (DicomwireError, OSError) as error:
-            return _failed(self.instance, self._target, error)
+            return _failed(self.instance, self._target, error) if begun else None
         code = response.status
         outcome = _OUTCOMES.get(status.status_class(status.STORE, code), Outcome.REFUSED)
         words = (status.words(status.STORE, code), response.command.error_comment)
         reason = "" if outcome is Outcome.STORED else ": ".join(word for word in words if word)
         return Delivery(self.instance, outcome, reason, code, self._target)
 
-    async def close(self) -> None:
-        """It is not sent."""
-        await self._content.aclose()
-
 
 async def pack(
-    routes: Routes, instance: Instance, *, priority: int, move_originator: MoveOriginator | None
+    routes: Routes, instance: Instance, priority: int, move_originator: MoveOriginator | None
 ) -> Parcel:
     """Make an instance ready for one association: transcoded where it has to be, its first bytes at hand."""
     content = AsyncExitStack()
@@ -308,45 +326,6 @@ async def pack(
 
 def _failed(instance: Instance, target: str, error: DicomwireError | OSError) -> Delivery:
     return Delivery(instance, Outcome.FAILED, str(error), transfer_syntax_uid=target, error=error)
-
-
-class Shelf:
-    """The next instance, made ready while the peer is busy with the one before."""
-
-    def __init__(
-        self,
-        routes: Routes,
-        instances: deque[Instance],
-        priority: int,
-        move_originator: MoveOriginator | None,
-    ) -> None:
-        self._instances = instances
-        self._pack = partial(pack, routes, priority=priority, move_originator=move_originator)
-        self._ahead: tuple[Instance, asyncio.Task[Parcel]] | None = None
-
-    async def take(self) -> Parcel | None:
-        """The next instance, ready to be sent; None when there is none."""
-        if self._ahead is not None:
-            (_, packing), self._ahead = self._ahead, None
-            return await packing
-        return await self._pack(self._instances.popleft()) if self._instances else None
-
-    def look_ahead(self) -> None:
-        """Begin to make the next one ready; it is done when this task waits."""
-        if self._ahead is None and self._instances:
-            instance = self._instances.popleft()
-            self._ahead = instance, asyncio.get_running_loop().create_task(self._pack(instance))
-
-    async def clear(self) -> None:
-        """Put back what was made ready in vain."""
-        if self._ahead is None:
-            return
-        (instance, packing), self._ahead = self._ahead, None
-        self._instances.appendleft(instance)
-        packing.cancel()
-        await asyncio.wait((packing,))
-        if not packing.cancelled() and packing.exception() is None:
-            await packing.result().close()
 
 
 @asynccontextmanager
