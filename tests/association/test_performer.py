@@ -316,6 +316,40 @@ async def test_cancel_is_seen_while_the_operation_is_busy() -> None:
                     break
 
 
+class FindAll:
+    """A C-FIND that gives all its answers at once."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+
+    def write(self, data: memoryview) -> None:
+        pass
+
+    async def finish(self) -> None:
+        pending = CFindRsp(7, 0xFF00, data_set=True)
+        await self.request.send_all([(pending, [bytes([number]) * 2]) for number in range(3)])
+        await self.request.send_all([(pending, [b"\3\3"])], CFindRsp(7, 0x0000))
+        assert self.request.answered
+
+    def abort(self, reason: str) -> None:
+        pass
+
+
+async def test_several_answers_at_once_come_in_their_order() -> None:
+    async with listening({(FIND, CFindRq): FindAll}) as acceptor, raw(acceptor.port) as peer:
+        await peer.associate()
+        peer.send(message(FIND_ID, CFindRq(7, FIND), b"identifier"))
+        values = []
+        async with asyncio.timeout(SOON):
+            while len(values) < 9:
+                pdu = await peer.receive()
+                assert isinstance(pdu, PData)
+                values += [bytes(value.data) for value in pdu.values]
+        assert values[1:8:2] == [b"\0\0", b"\1\1", b"\2\2", b"\3\3"]
+        assert len(set(values[0:7:2])) == 1
+        assert b"\x00\x09\x02\x00\x00\x00\x00\x00" in values[8]
+
+
 async def test_cancel_is_seen_while_reading_is_paused() -> None:
     gate = Gate()
     async with (

@@ -118,3 +118,46 @@ def test_text_equals_pydicoms(text: str, specific: str) -> None:
         except (UserWarning, UnicodeError):  # text that this character set cannot hold
             return
     assert character_set(specific.encode()).decode(encoded, name=True) == theirs
+
+
+@pytest.mark.parametrize(("specific", "encoded", "name"), VECTORS)
+def test_the_standards_own_examples_are_written(specific: str, encoded: str, name: str) -> None:
+    assert character_set(specific.encode()).encode(name, name=True) == bytes.fromhex(encoded)
+
+
+@pytest.mark.parametrize(("specific", "name"), NAMES, ids=[specific or "default" for specific, _ in NAMES])
+def test_what_is_written_is_read_back_by_us_and_pydicom(specific: str, name: str) -> None:
+    encoded = character_set(specific.encode()).encode(name, name=True)
+    assert character_set(specific.encode()).decode(encoded, name=True) == name
+    assert decode_bytes(encoded, convert_encodings(specific.split("\\")), PN_DELIMS) == name
+
+
+@pytest.mark.parametrize(
+    ("specific", "text", "encoded"),
+    [
+        ("ISO_IR 100", "Łuk", b"?uk"),
+        ("", "山", b"?"),
+        ("ISO 2022 IR 100\\ISO 2022 IR 144", "é Лé", b"\xe9 \x1b-L\xbb\x1b-A\xe9"),
+        ("\\ISO 2022 IR 87", "山a山", b"\x1b$B;3\x1b(Ba\x1b$B;3\x1b(B"),
+        ("\\ISO 2022 IR 87", "山\\Ł", b"\x1b$B;3\x1b(B\\?"),
+        ("\\ISO 2022 IR 87\\ISO 2022 IR 159", "山丂", b"\x1b$B;3\x1b$(D0!\x1b(B"),
+        ("ISO_IR 192\\ISO 2022 IR 87", "山", "山".encode()),
+        ("GB18030", "王€", "王€".encode("gb18030")),
+    ],
+)
+def test_what_a_character_set_lacks_becomes_a_question_mark(specific: str, text: str, encoded: bytes) -> None:
+    assert character_set(specific.encode()).encode(text) == encoded
+
+
+@given(
+    st.sampled_from([specific for specific, _ in NAMES]),
+    st.text(st.characters(blacklist_categories=("Cs", "Cc")), max_size=20),
+    st.booleans(),
+)
+def test_any_text_is_written_and_read_back_but_for_what_is_lacking(
+    specific: str, text: str, name: bool
+) -> None:
+    characters = character_set(specific.encode())
+    back = characters.decode(characters.encode(text, name=name), name=name)
+    assert len(back) == len(text)
+    assert all(here in (there, "?") for here, there in zip(back, text, strict=True))

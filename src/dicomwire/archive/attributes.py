@@ -39,12 +39,14 @@ class Index:
         rank: how few rows a value of it finds; the lowest of a query is taken.
         then: expressions that rows with one value of the column are ordered by.
         descending: the order in which a range of it is read.
+        partial: it holds no empty values.
     """
 
     name: str
     rank: int
     then: tuple[str, ...] = ()
     descending: bool = False
+    partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +82,8 @@ def _name(level: Level, keyword: str, column: str) -> dict[int, Column]:
     table = level.table
     groups = (
         (f"{table}.{column}_key", Index(f"{table}_{column}", 7)),
-        (f"{table}.{column}_ideographic", Index(f"{table}_{column}_ideographic", 7)),
-        (f"{table}.{column}_phonetic", Index(f"{table}_{column}_phonetic", 7)),
+        (f"{table}.{column}_ideographic", Index(f"{table}_{column}_ideographic", 7, partial=True)),
+        (f"{table}.{column}_phonetic", Index(f"{table}_{column}_phonetic", 7, partial=True)),
     )
     return {TAGS[keyword]: Column(level, f"{table}.{column}", groups=groups, words=f"{table}.{column}_words")}
 

@@ -240,17 +240,17 @@ def _name(column: Column, pattern: str) -> Condition:
 
 def _group(expression: str, index: Index | None, pattern: str) -> Condition:
     found = _text(expression, index, pattern)
-    if index is None or not index.name.endswith(("_ideographic", "_phonetic")):
+    if index is None or not index.partial:
         return found
-    # these indexes hold no empty values, and are taken only where that is said
-    return replace(found, seeks=tuple(_never_empty(seek) for seek in found.seeks))
-
-
-def _never_empty(seek: Seek) -> Seek:
-    sql = f"{seek.column} <> ''"
-    if seek.fixed is None:
-        return replace(seek, fixed=(sql, ()))
-    return replace(seek, fixed=(f"{seek.fixed[0]} AND {sql}", seek.fixed[1]))
+    # the index holds no empty values, and is taken only where that is said
+    rest = f"{expression} <> ''"
+    seeks = tuple(
+        replace(
+            seek, fixed=(rest, ()) if seek.fixed is None else (f"{seek.fixed[0]} AND {rest}", seek.fixed[1])
+        )
+        for seek in found.seeks
+    )
+    return replace(found, seeks=seeks)
 
 
 def _fuzzy(column: Column, pattern: str) -> Condition:

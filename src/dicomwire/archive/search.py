@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from dicomwire.archive.catalogue import Catalogue, Interrupted, Read, Row
 from dicomwire.archive.matching import Parameter
@@ -29,8 +28,7 @@ _NOTHING: Final[Row] = ()
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """One match: the values of the plan's fields, by table; () for tables below its level."""
 
     study: Row

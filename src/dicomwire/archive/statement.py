@@ -168,9 +168,9 @@ def plan(query: Query) -> Plan:
     """
     if len(query.matches) > MATCH_LIMIT:
         raise QueryError(f"query has {len(query.matches)} keys; at most {MATCH_LIMIT} wanted")
-    if query.limit is not None:
-        query = replace(query, limit=min(query.limit, _LARGEST))
-    query = replace(query, offset=min(query.offset, _LARGEST))
+    if query.offset > _LARGEST or (query.limit or 0) > _LARGEST:
+        limit = None if query.limit is None else min(query.limit, _LARGEST)
+        query = replace(query, limit=limit, offset=min(query.offset, _LARGEST))
     tables = _TABLES[: max(1, query.level - 1)]
     own = tables[-1]
     fields = _fields(query, tables)
