@@ -332,6 +332,23 @@ async def test_what_could_not_be_sent_is_raised_behind_the_rest(peer: Peer) -> N
             await anext(getting)
 
 
+async def test_what_is_not_common_comes_over_further_associations(
+    client: Client, peer: Peer, tmp_path: Path
+) -> None:
+    spectacles, retired = "1.2.840.10008.5.1.4.1.1.78.6", "1.2.840.10008.5.1.4.1.1.5"
+    for number, uid in enumerate((CT, spectacles, retired)):
+        await keep(peer.archive, image(number, sop_class=uid))
+    found = {each.sop_class_uid async for each in client.get(StudyInstanceUID=STUDY)}
+    assert found == {CT, spectacles, retired}
+    done = await client.get_files(tmp_path / "out", StudyInstanceUID=STUDY)
+    assert done.complete
+    assert (done.completed, done.failed, done.failed_sop_instance_uids) == (3, 0, ())
+    assert len(list((tmp_path / "out").rglob("*.dcm"))) == 3
+    only = f"{SERIES}.1"
+    names = {"StudyInstanceUID": STUDY, "SeriesInstanceUID": SERIES, "SOPInstanceUID": only}
+    assert [each.sop_instance_uid async for each in client.get(names)] == [only]
+
+
 async def test_get_needs_names_of_what_it_gets(client: Client) -> None:
     with pytest.raises(QueryError, match="find it first"):
         _ = [_ async for _ in client.get(PatientName="DOE*")]

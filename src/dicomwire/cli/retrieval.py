@@ -22,37 +22,32 @@ class Ending:
     """How one retrieval ended.
 
     Attributes:
-        completed, failed, warning: sub-operations.
-        failed_sop_instance_uids: what the peer could not send, where it says so.
+        progress: the final answer, if there was one.
         words: why not all went well; "" where it did.
     """
 
-    completed: int = 0
-    failed: int = 0
-    warning: int = 0
-    failed_sop_instance_uids: tuple[str, ...] = ()
+    progress: Progress | None = None
     words: str = ""
 
     @classmethod
     def of(cls, progress: Progress) -> Ending:
         """What the final answer says."""
         words = ": ".join(filter(None, (progress.words, progress.comment))) if progress.status else ""
-        counts = (progress.completed or 0, progress.failed or 0, progress.warning or 0)
-        return cls(*counts, progress.failed_sop_instance_uids, words)
+        return cls(progress, words)
+
+    @property
+    def failed(self) -> int:
+        """Instances that were not sent."""
+        return (self.progress.failed or 0) if self.progress is not None else 0
 
     def then(self, again: Ending) -> Ending:
         """This and another try for what failed, with contexts for other SOP classes."""
-        failed = max(self.failed - again.completed - again.warning, 0)
-        missing = self.failed_sop_instance_uids
-        if again.failed_sop_instance_uids:
-            missing = tuple(uid for uid in missing if uid in again.failed_sop_instance_uids)
-        return Ending(
-            self.completed + again.completed,
-            failed,
-            self.warning + again.warning,
-            missing if failed else (),
-            self.words if failed else "",
-        )
+        from dicomwire.services.retrieving import together
+
+        if self.progress is None or again.progress is None:
+            return self
+        progress = together(self.progress, again.progress)
+        return Ending(progress, self.words if progress.failed else "")
 
 
 @dataclass(slots=True)
@@ -88,10 +83,12 @@ class Retrieved:
 
     def take(self, ending: Ending) -> None:
         """Add how one retrieval ended."""
-        self.completed += ending.completed
-        self.failed += ending.failed
-        self.warning += ending.warning
-        self.failed_sop_instance_uids += ending.failed_sop_instance_uids
+        progress = ending.progress
+        if progress is not None:
+            self.completed += progress.completed or 0
+            self.failed += progress.failed or 0
+            self.warning += progress.warning or 0
+            self.failed_sop_instance_uids += progress.failed_sop_instance_uids
         if ending.words:
             self.failures[ending.words] = None
 

@@ -21,7 +21,9 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import pydicom
 
@@ -42,7 +44,9 @@ from dicomwire.errors import AssociationError, DicomwireError, LocalProtocolErro
 from dicomwire.services import (
     data_sets,
     models,
+    proposals,
     querying,
+    receiving,
     retrieving,
     sending,
 )
@@ -52,11 +56,24 @@ from dicomwire.services.keys import Query, Value, in_step, keys_of
 from dicomwire.services.lines import Call, Lines
 from dicomwire.services.models import Level, Root
 from dicomwire.services.normalized import Reply, invoke
+from dicomwire.services.proposals import Use
 from dicomwire.services.querying import Match, judge
 from dicomwire.services.receiving import Mailbox, Receiver
 from dicomwire.services.retrieving import Progress
 from dicomwire.services.sending import Delivery, Outcome
 from dicomwire.services.verification import verify
+
+NOTHING: Final = Progress(
+    status.SUCCESS,
+    final=True,
+    remaining=None,
+    completed=0,
+    failed=None,
+    warning=0,
+    comment="",
+    failed_sop_instance_uids=(),
+    words="",
+)
 
 
 class Retrieval:
@@ -84,15 +101,17 @@ class Retrieval:
 class Client:
     """An association with a peer, and what it can be asked."""
 
-    def __init__(self, lines: Lines, call: Call) -> None:
+    def __init__(self, lines: Lines, call: Call, others: Sequence[Sequence[str]] = ()) -> None:
         """Prepare; made by `connect`.
 
         Args:
             lines: the association, and others for what is asked while that is busy.
-            call: to open associations for instances to send.
+            call: to open associations for instances to send, and to get.
+            others: storage SOP classes that the association has no room for, in groups.
         """
         self._lines = lines
         self._call = call
+        self._others = others
 
     @property
     def association(self) -> Association:
@@ -266,12 +285,43 @@ class Client:
     async def _get(
         self, model: Root, wanted: Sequence[Key], receiver: Receiver
     ) -> AsyncGenerator[Progress, None]:
+        last: Progress | None = None
+        failure: OperationFailed | None = None
         async with (
             self._lines.use(receiver) as association,
             aclosing(retrieving.get(association, model.value.get, wanted)) as steps,
         ):
-            async for step in steps:
-                yield step
+            try:
+                async for last in steps:
+                    if not last.final:
+                        yield last
+            except OperationFailed as error:
+                failure = error
+        for storage in self._others:
+            if last is None or not last.failed:
+                break
+            last = retrieving.together(last, await self._get_others(model, wanted, receiver, storage))
+        if last is not None:
+            yield last
+        if failure is not None and (last is None or not last.complete):
+            raise failure
+
+    async def _get_others(
+        self, model: Root, wanted: Sequence[Key], receiver: Receiver, storage: Sequence[str]
+    ) -> Progress:
+        """Try again for instances of other SOP classes; how that ended, even where it failed."""
+        proposal = proposals.propose([Use.GET], roots=[model], storage=storage)
+        options = self._call.options
+        call = replace(self._call, options=replace(options, roles=(*options.roles, *proposal.roles)))
+        end = NOTHING
+        with suppress(OperationFailed, AssociationError):
+            async with (
+                call.open(proposal.contexts, receiving.services(lambda: receiver)) as association,
+                aclosing(retrieving.get(association, model.value.get, wanted)) as steps,
+            ):
+                async for step in steps:
+                    end = step
+        return end
 
     # C-STORE
 

@@ -45,7 +45,8 @@ async def connect(
         peer: `AE@HOST:PORT`; or a host, with `port` and `called_ae_title`.
         uses: what the association is for, such as `{"echo", "find"}`: only what that needs is proposed.
         storage: SOP classes to get and to store, the most important first. The fewer, the more compressed
-            transfer syntaxes can come as they are stored.
+            transfer syntaxes can come as they are stored. Without it, those that are not common are got over
+            further associations, where something could not be sent.
         contexts: further presentation contexts, or UIDs of SOP classes, for the DIMSE-N services.
         query_options: what extended negotiation asks for.
         services: for what else the peer may invoke, such as N-EVENT-REPORT.
@@ -66,8 +67,9 @@ async def connect(
     )
     lines = Lines(Call(where, calling_ae_title, opened), proposal.contexts, services)
     await lines.open()
+    uncommon = proposals.other_storage() if storage is COMMON_STORAGE and Use.GET in wanted else ()
     try:
-        yield Client(lines, Call(where, calling_ae_title, options))
+        yield Client(lines, Call(where, calling_ae_title, options), uncommon)
     except BaseException as error:
         lines.abort(f"{type(error).__name__} in the application")
         await lines.wait_closed()

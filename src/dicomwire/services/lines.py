@@ -35,7 +35,9 @@ class Call:
     calling_ae_title: str
     options: RequestorOptions
 
-    def open(self, contexts: Sequence[Context]) -> AbstractAsyncContextManager[Association]:
+    def open(
+        self, contexts: Sequence[Context], services: Services | None = None
+    ) -> AbstractAsyncContextManager[Association]:
         """An association with these contexts, for the length of an `async with`."""
         return requestor.connect(
             self.address.host,
@@ -43,6 +45,7 @@ class Call:
             called_ae_title=self.address.ae_title,
             calling_ae_title=self.calling_ae_title,
             contexts=contexts,
+            services=services,
             options=self.options,
         )
 

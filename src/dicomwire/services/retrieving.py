@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dicomwire.association.association import Association
 from dicomwire.association.invoker import Response
@@ -55,6 +55,26 @@ class Progress:
     def cancelled(self) -> bool:
         """It ended because we asked for that."""
         return self.status == status.CANCEL
+
+
+def together(first: Progress, again: Progress) -> Progress:
+    """The end of a retrieval, and that of another try for what failed of it with other SOP classes."""
+    completed = (first.completed or 0) + (again.completed or 0)
+    warning = (first.warning or 0) + (again.warning or 0)
+    failed = max((first.failed or 0) - (again.completed or 0) - (again.warning or 0), 0)
+    missing = first.failed_sop_instance_uids
+    if again.failed_sop_instance_uids:
+        missing = tuple(uid for uid in missing if uid in again.failed_sop_instance_uids)
+    counted = replace(
+        first,
+        completed=completed,
+        failed=failed,
+        warning=warning,
+        failed_sop_instance_uids=missing if failed else (),
+    )
+    if failed:
+        return counted
+    return replace(counted, status=status.SUCCESS, words=status.words(status.GET, status.SUCCESS), comment="")
 
 
 async def move(
