@@ -48,7 +48,8 @@ def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     elsewhere = Elsewhere()
     node = elsewhere.run(begin())
     try:
-        yield {"11112": str(node.facts().dimse.port), "11113": str(here)}
+        facts = node.facts()
+        yield {"11112": str(facts.dimse.port), "11113": str(here), "8080": str(facts.web.port)}
     finally:
         elsewhere.run(node.stop())
         elsewhere.close()
@@ -65,7 +66,7 @@ def test_an_example_runs_as_it_stands(
         assert isinstance(bundled, str)
         for each in copies:
             shutil.copy(bundled, each)
-    assert any(place in example for place in ("11112", "acceptor.port", "10.0.0.5"))
+    assert any(place in example for place in ("11112", "8080", "acceptor.port", "10.0.0.5"))
     lines = reduce(lambda text, pair: text.replace(*pair), ports.items(), example)
     exec(compile(f"import dicomwire\n{lines}", "example", "exec"), {"__name__": "example"})
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dicomwire.services.proposals import QueryOptions
     from dicomwire.services.receiving import NotTaken
     from dicomwire.upper_layer.protocol import UpperLayer
+    from dicomwire.web.client import WebClient
 
 __version__ = "0.1.0"
 
@@ -39,6 +40,7 @@ __all__ = [
     "RequestorOptions",
     "Timeouts",
     "UpperLayer",
+    "WebClient",
     "__version__",
     "connect",
     "connect_blocking",
@@ -62,6 +64,7 @@ _HOME = {
     "RequestorOptions": "dicomwire.association.requestor",
     "Timeouts": "dicomwire.association.options",
     "UpperLayer": "dicomwire.upper_layer.protocol",
+    "WebClient": "dicomwire.web.client",
     "connect": "dicomwire.services.connecting",
     "connect_blocking": "dicomwire.services.blocking",
     "listen": "dicomwire.services.listening",

@@ -160,6 +160,18 @@ class SearchError(DicomwireError):
     """A search that was given up: it would have to look at too much."""
 
 
+class WebServiceError(DicomwireError):
+    """A DICOMweb service that is not there, refuses, or answers what is none of the standard's answers.
+
+    Attributes:
+        status: HTTP status; None where there was no answer.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class ConfigurationError(DicomwireError):
     """A setting that is unknown or cannot be."""
 

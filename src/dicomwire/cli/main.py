@@ -29,6 +29,7 @@ from dicomwire.cli import (
     serve,
     uids,
     version,
+    web,
 )
 from dicomwire.cli.address import AddressError
 from dicomwire.cli.output import Stop, escaped, say
@@ -55,6 +56,7 @@ app.command()(decode.decode)
 app.command()(uids.uids)
 app.command()(conformance.conformance)
 app.add_typer(archive.app, name="archive")
+app.add_typer(web.app, name="web")
 app.add_typer(jobs.app, name="jobs")
 app.command("export", hidden=True)(archive.export_files)
 app.command("import", hidden=True)(archive.import_files)

@@ -65,27 +65,11 @@ def send(
     Exit status 0: all are stored; 1: some are not. What is no DICOM file is passed over in folders.
     """
     target = destination if is_url(destination) else flags.peer(destination)
-    if missing := [path for path in paths if not path.exists()]:
-        raise Stop("\n".join(f"{path}: no such file or folder" for path in missing), 2)
     if commit and is_url(destination):
         raise Stop("--commit is for DIMSE peers, not for a URL", 2)
     where = endpoint(listen)
     log_to_stderr(verbose=verbose)
-    from dicomwire.cli import summary
-
-    instances, refused, foreign = summary.read(paths)
-    result = summary.Summary(destination, refused, foreign)
-    length = sum(instance.length for instance in instances)
-    deliver = _deliverer(target, flags.access, flags.timeout)
-    began = perf_counter()
-    with summary.progress(len(instances), length, quiet=as_json) as moved:
-
-        def report(delivery: Delivery) -> None:
-            result.deliveries.append(delivery)
-            moved(delivery)
-
-        asyncio.run(_all(instances, deliver, report, associations))
-    result.seconds = perf_counter() - began if instances else 0.0
+    result = delivered(destination, target, paths, associations, flags, quiet=as_json)
     promise = _promise(target, result, wait, where) if commit and isinstance(target, Peer) else None
     if as_json:
         result.show_json({"commitment": promise.facts()} if promise is not None else {})
@@ -95,6 +79,33 @@ def send(
             promise.show(destination)
     if not result.complete or (promise is not None and not promise.complete):
         raise typer.Exit(1)
+
+
+def delivered(
+    destination: str, target: str | Peer, paths: Sequence[Path], lanes: int, flags: Flags, *, quiet: bool
+) -> Summary:
+    """Send what is in files and folders, with a bar of progress, and tell what became of it.
+
+    destination: as it was written. target: the same as a peer, or a URL.
+    """
+    if missing := [path for path in paths if not path.exists()]:
+        raise Stop("\n".join(f"{path}: no such file or folder" for path in missing), 2)
+    from dicomwire.cli import summary
+
+    deliver = _deliverer(target, flags.access, flags.timeout)
+    instances, refused, foreign = summary.read(paths)
+    result = summary.Summary(destination, refused, foreign)
+    length = sum(instance.length for instance in instances)
+    began = perf_counter()
+    with summary.progress(len(instances), length, quiet=quiet) as moved:
+
+        def report(delivery: Delivery) -> None:
+            result.deliveries.append(delivery)
+            moved(delivery)
+
+        asyncio.run(_all(instances, deliver, report, lanes))
+    result.seconds = perf_counter() - began if instances else 0.0
+    return result
 
 
 def _promise(peer: Peer, result: Summary, wait: float, listen: tuple[str, int] | None) -> Promise:

@@ -7,26 +7,22 @@ answer tells them apart by nothing else. Files go out as they are; a bare data s
 from __future__ import annotations
 
 import json
-import os
-import secrets
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from http.client import responses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dicomwire.cli.connection import Access
 from dicomwire.dicom.part10 import write_file_meta
 from dicomwire.dimse import status
+from dicomwire.errors import WebServiceError
 from dicomwire.services.instances import Instance
 from dicomwire.services.sending import Delivery, Outcome, Report
 
 if TYPE_CHECKING:
-    import httpx
+    from dicomwire.web.client import Upload, WebClient
 
 MOST_INSTANCES = 100  # of one request
 MOST_BYTES = 64 << 20  # of one request, unless one instance alone is larger
-PIECE = 1 << 20  # bytes read at once
-SECONDS = 60.0  # for each step of a request
 
 REFERENCED_SOP_SEQUENCE = "00081199"
 FAILED_SOP_SEQUENCE = "00081198"
@@ -43,26 +39,27 @@ async def deliver(
     """Send instances to a DICOMweb service.
 
     Args:
-        url: base of the service; `/studies` is added where it is missing.
+        url: base of the service; `/studies` may stand behind it.
         seconds: to wait for each step of a request.
     """
-    import httpx
+    async with service(url.rstrip("/").removesuffix("/studies"), access, seconds) as client:
+        for share in requests(instances):
+            for delivery in await _send(client, share):
+                report(delivery)
 
-    target = url.rstrip("/")
-    target += "" if target.endswith("/studies") else "/studies"
-    token, user = access.token(), access.user
-    headers = {"Accept": "application/dicom+json"}
-    if token is not None:
-        headers["Authorization"] = f"Bearer {token}"
-    async with httpx.AsyncClient(
-        auth=(user, access.secret() or "") if user is not None else None,
+
+def service(url: str, access: Access, seconds: float | None) -> WebClient:
+    """A DICOMweb service with the login of the command line."""
+    from dicomwire.web.client import SECONDS, WebClient
+
+    user = (access.user, access.secret() or "") if access.user is not None else None
+    return WebClient(
+        url,
+        token=access.token(),
+        user=user,
         verify=access.context() or True,
         timeout=seconds or SECONDS,
-        headers=headers,
-    ) as client:
-        for share in requests(instances):
-            for delivery in await _send(client, target, share):
-                report(delivery)
+    )
 
 
 def requests(instances: Sequence[Instance]) -> Iterator[list[Instance]]:
@@ -82,66 +79,24 @@ def requests(instances: Sequence[Instance]) -> Iterator[list[Instance]]:
         yield share
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One file of a request.
-
-    Attributes:
-        head: what stands before the file: the boundary, the part's headers, file meta if the file has none.
-        size: bytes of the file.
-    """
-
-    head: bytes
-    path: str
-    size: int
-
-
-async def _send(client: httpx.AsyncClient, url: str, instances: Sequence[Instance]) -> list[Delivery]:
+async def _send(client: WebClient, instances: Sequence[Instance]) -> list[Delivery]:
     """One request; what became of each instance."""
-    import httpx
-
-    boundary = secrets.token_hex(16)
     try:
-        parts = [_part(instance, boundary) for instance in instances]
-        end = f"\r\n--{boundary}--\r\n".encode()
-        headers = {
-            "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
-            "Content-Length": str(sum(len(part.head) + part.size for part in parts) + len(end)),
-        }
-        answer = await client.post(url, content=_body(parts, end), headers=headers)
-    except (httpx.HTTPError, OSError) as error:
-        words = str(error) or type(error).__name__
-        return [Delivery(instance, Outcome.FAILED, words) for instance in instances]
-    return judge(instances, answer.status_code, answer.content)
+        answer = await client.store([_upload(instance) for instance in instances])
+    except (WebServiceError, OSError) as error:
+        return [Delivery(instance, Outcome.FAILED, str(error)) for instance in instances]
+    return judge(instances, answer.status, answer.body)
 
 
-def _part(instance: Instance, boundary: str) -> Part:
-    size = os.stat(instance.name).st_size
-    head = f"\r\n--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
-    if size == instance.length:  # a bare data set
-        head += write_file_meta(
-            instance.sop_class_uid, instance.sop_instance_uid, instance.transfer_syntax_uid
-        )
-    return Part(head, instance.name, size)
+def _upload(instance: Instance) -> Upload:
+    from dicomwire.web.client import Upload
 
-
-async def _body(parts: Sequence[Part], end: bytes) -> AsyncIterator[bytes]:
-    for part in parts:
-        yield part.head
-        for piece in _pieces(part.path, part.size):
-            yield piece
-    yield end
-
-
-def _pieces(path: str, size: int) -> Iterator[bytes]:
-    """Raises: OSError, when the file has become shorter since it was looked at."""
-    with open(path, "rb", buffering=0) as file:
-        while size:
-            piece = file.read(min(size, PIECE))
-            if not piece:
-                raise OSError(f"{path} has changed since it was looked at")
-            size -= len(piece)
-            yield piece
+    path = Path(instance.name)
+    size = path.stat().st_size
+    if size != instance.length:
+        return Upload(path, size)
+    head = write_file_meta(instance.sop_class_uid, instance.sop_instance_uid, instance.transfer_syntax_uid)
+    return Upload(path, size, head)  # a bare data set
 
 
 def judge(instances: Sequence[Instance], code: int, body: bytes) -> list[Delivery]:
@@ -153,6 +108,8 @@ def judge(instances: Sequence[Instance], code: int, body: bytes) -> list[Deliver
 
     Source: PS3.18 10.5.3, Table I.2-1.
     """
+    from dicomwire.web.client import refusal
+
     row = _row(body)
     failed = _reasons(row, FAILED_SOP_SEQUENCE, FAILURE_REASON)
     stored = _reasons(row, REFERENCED_SOP_SEQUENCE, WARNING_REASON)
@@ -168,7 +125,7 @@ def judge(instances: Sequence[Instance], code: int, body: bytes) -> list[Deliver
         elif uid in stored or (code in (200, 204) and not failed):
             delivery = Delivery(instance, Outcome.STORED, "", 0, syntax)
         else:
-            delivery = Delivery(instance, Outcome.REFUSED, _refusal(code, body), None, syntax)
+            delivery = Delivery(instance, Outcome.REFUSED, refusal(code, body), None, syntax)
         deliveries.append(delivery)
     return deliveries
 
@@ -198,10 +155,3 @@ def _values(row: Row, tag: str) -> Sequence[object]:
     element = row.get(tag)
     values = element.get("Value") if isinstance(element, dict) else None
     return values if isinstance(values, list) else []
-
-
-def _refusal(code: int, body: bytes) -> str:
-    """An HTTP status in words, with the detail of problem details (RFC 9457) where there is one."""
-    words = f"HTTP {code} {responses.get(code, '')}".strip()
-    detail = _row(body).get("detail")
-    return f"{words}: {detail}" if isinstance(detail, str) else words

@@ -1,0 +1,246 @@
+"""`dicomwire web`: a DICOMweb service from the command line (PS3.18 10)."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dicomwire.cli import send
+from dicomwire.cli.connection import Flags, accepted
+from dicomwire.cli.output import Json, Stop, Verbose, escaped, log_to_stderr, say, show_json, show_table, size
+from dicomwire.errors import DataSetError, InvalidAttribute, WebServiceError
+
+if TYPE_CHECKING:
+    from dicomwire.dicom.data_set import DataSet
+    from dicomwire.web.client import JsonObject, WebClient
+
+app = typer.Typer(no_args_is_help=True, help="Search, retrieve, store and render at a DICOMweb service.")
+
+Service = Annotated[str, typer.Argument(metavar="URL", help="Base of the service, or a resource below it.")]
+Keys = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="What to match; a keyword without = is shown too."),
+]
+Level = Annotated[str, typer.Option("--level", "-l", metavar="L", help="studies, series or instances.")]
+Limit = Annotated[int | None, typer.Option("--limit", "-n", metavar="N", min=1, help="Most matches.")]
+Fuzzy = Annotated[bool, typer.Option("--fuzzy", help="Match names by words and sounds, if it can.")]
+Csv = Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")]
+Output = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for what comes.")]
+File = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="File for the picture.")]
+TransferSyntax = Annotated[
+    str, typer.Option(metavar="UID", help="Transfer syntax to ask for; * for as it is stored.")
+]
+MediaType = Annotated[str | None, typer.Option(metavar="T", help="Media type; else the file's name tells.")]
+Viewport = Annotated[str | None, typer.Option(metavar="W,H[,X,Y,W,H]", help="Size, and part of the image.")]
+Window = Annotated[str | None, typer.Option(metavar="C,W[,F]", help="Window centre, width and function.")]
+Quality = Annotated[int | None, typer.Option(metavar="N", min=1, max=100, help="Quality of a JPEG.")]
+Annotation = Annotated[
+    str | None, typer.Option(metavar="A", help="patient, technique, or both with a comma.")
+]
+
+_SHOWN = {
+    "studies": "StudyInstanceUID PatientID PatientName StudyDate ModalitiesInStudy StudyDescription",
+    "series": "SeriesInstanceUID Modality SeriesNumber SeriesDescription NumberOfSeriesRelatedInstances",
+    "instances": "SOPInstanceUID SOPClassUID InstanceNumber NumberOfFrames",
+}
+_TYPES = {
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".png": "image/png",
+    ".gif": "image/gif",
+    ".jp2": "image/jp2",
+    ".mp4": "video/mp4",
+}
+
+
+@app.command()
+@accepted
+def search(
+    url: Service,
+    keys: Keys = None,
+    *,
+    level: Level = "studies",
+    limit: Limit = None,
+    fuzzy: Fuzzy = False,
+    flags: Flags,
+    as_csv: Csv = False,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Search a service: QIDO-RS. Exit status 0: it answered, if only that nothing matches; 1: it did not."""
+    log_to_stderr(verbose=verbose)
+    if level not in _SHOWN:
+        raise Stop(f"--level {level}: studies, series or instances are levels", 2)
+    if as_csv and as_json:
+        raise Stop("--csv and --json are two forms of output: give one", 2)
+    given = [key.partition("=") for key in keys or ()]
+    matches = {name: value for name, equals, value in given if equals}
+    fields = [name for name, equals, _ in given if not equals]
+    base, path = _split(url)
+    found = asyncio.run(_search(base, path or level, flags, matches, fields, limit, fuzzy=fuzzy))
+    if as_json:
+        show_json(found)
+        return
+    shown = [*_SHOWN[(path or level).rpartition("/")[2]].split(), *fields]
+    columns = list(dict.fromkeys(name for name in (*matches, *shown) if "." not in name))
+    rows = [_texts(each, columns) for each in found]
+    if as_csv:
+        csv.writer(sys.stdout, lineterminator="\n").writerows([columns, *rows])
+    elif rows:
+        show_table(columns, [[escaped(text) for text in row] for row in rows])
+    if sys.stderr.isatty() or not rows:
+        say(f"{len(rows) or 'no'} match{'es' if len(rows) != 1 else ''}")
+
+
+@app.command()
+@accepted
+def retrieve(
+    url: Service,
+    *,
+    output: Output,
+    transfer_syntax: TransferSyntax = "*",
+    flags: Flags,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Retrieve a study, series or instance: WADO-RS. URL is its resource, as .../studies/1.2.3."""
+    log_to_stderr(verbose=verbose)
+    base, path = _split(url)
+    if not path:
+        raise Stop(f"{url} names no study: .../studies/UID wanted", 2)
+    files, failure = asyncio.run(_retrieve(base, path, flags, output, transfer_syntax))
+    length = sum(each.stat().st_size for each in files)
+    if as_json:
+        show_json({"files": [str(each) for each in files], "bytes": length, "error": failure})
+    else:
+        say(f"{len(files)} instance{'s' if len(files) != 1 else ''}, {size(length)}, in {output}")
+    if failure is not None:
+        raise Stop(failure, 1)
+
+
+@app.command()
+@accepted
+def store(
+    url: Service,
+    paths: send.Paths,
+    *,
+    connections: send.Associations = 1,
+    flags: Flags,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Store files and folders: STOW-RS. The same as `dicomwire send URL PATH...`."""
+    log_to_stderr(verbose=verbose)
+    base, _ = _split(url)
+    result = send.delivered(url, base, paths, connections, flags, quiet=as_json)
+    if as_json:
+        result.show_json({})
+    else:
+        result.show(verbose=verbose)
+    if not result.complete:
+        raise typer.Exit(1)
+
+
+@app.command()
+@accepted
+def rendered(
+    url: Service,
+    *,
+    output: File,
+    media_type: MediaType = None,
+    viewport: Viewport = None,
+    window: Window = None,
+    quality: Quality = None,
+    annotation: Annotation = None,
+    flags: Flags,
+    verbose: Verbose = False,
+) -> None:
+    """Retrieve a picture: WADO-RS. URL is a study, series or instance, or .../frames/1 of one."""
+    log_to_stderr(verbose=verbose)
+    base, path = _split(url.rstrip("/").removesuffix("/rendered"))
+    if not path:
+        raise Stop(f"{url} names no study: .../studies/UID wanted", 2)
+    wanted = media_type or _TYPES.get(output.suffix.lower())
+    if wanted is None:
+        raise Stop(f"{output}: {', '.join(_TYPES)}, or --media-type, wanted", 2)
+    asked = {"viewport": viewport, "window": window, "annotation": annotation}
+    asked["quality"] = None if quality is None else str(quality)
+    parameters = {name: value for name, value in asked.items() if value is not None}
+    output.write_bytes(asyncio.run(_rendered(base, path, flags, wanted, parameters)))
+
+
+def _split(url: str) -> tuple[str, str]:
+    """Base of the service and path of the resource below it, "" where the URL is the base."""
+    if not url.startswith(("http://", "https://")):
+        raise Stop(f"{url} is no URL: http://... or https://... wanted", 2)
+    base, slash, rest = url.rstrip("/").partition("/studies")
+    return base, f"studies{rest}" if slash else ""
+
+
+def _service(base: str, flags: Flags) -> WebClient:
+    from dicomwire.cli import stow
+
+    access = flags.access
+    access.check()
+    if access.ticket_file is not None or access.assertion_file is not None:
+        raise Stop("--kerberos-file and --saml-file are for DIMSE peers, not for a URL", 2)
+    return stow.service(base, access, flags.timeout)
+
+
+async def _search(
+    base: str,
+    path: str,
+    flags: Flags,
+    matches: Mapping[str, str],
+    fields: Sequence[str],
+    limit: int | None,
+    *,
+    fuzzy: bool,
+) -> list[JsonObject]:
+    async with _service(base, flags) as client:
+        found = client.search(path, matches, fields=fields, limit=limit, fuzzy=fuzzy)
+        async with aclosing(found):
+            return [each async for each in found]
+
+
+async def _retrieve(
+    base: str, path: str, flags: Flags, folder: Path, transfer_syntax: str
+) -> tuple[list[Path], str | None]:
+    """The files that came, and why it was not all of them."""
+    files: list[Path] = []
+    async with _service(base, flags) as client:
+        coming = client.retrieve(path, folder, transfer_syntax=transfer_syntax)
+        try:
+            async with aclosing(coming):
+                async for file in coming:
+                    files.append(file)
+        except (WebServiceError, DataSetError, OSError) as error:
+            return files, str(error)
+    return files, None
+
+
+async def _rendered(
+    base: str, path: str, flags: Flags, media_type: str, parameters: Mapping[str, str]
+) -> bytes:
+    async with _service(base, flags) as client:
+        return await client.rendered(path, media_type, parameters)
+
+
+def _texts(found: JsonObject, columns: Sequence[str]) -> list[str]:
+    """Values of a match; of what cannot be read, nothing."""
+    from dicomwire.dicom.data_set import from_object
+
+    try:
+        data_set: DataSet = from_object(json.loads(json.dumps(found), parse_float=str, parse_int=str))
+    except InvalidAttribute as error:
+        say(f"dicomwire: a match cannot be read: {error}")
+        return ["" for _ in columns]
+    return ["\\".join(data_set.texts(name)) for name in columns]

@@ -1,0 +1,311 @@
+"""A DICOMweb service as a client sees it: QIDO-RS, WADO-RS and STOW-RS (PS3.18 10).
+
+Bodies are streamed both ways. httpx is loaded with this module, so nothing that a node serves imports it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import ExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass
+from http.client import responses
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+from types import TracebackType
+from typing import Final, TypeAlias
+
+import httpx
+
+from dicomwire.dicom.dictionary import TAGS
+from dicomwire.dicom.part10 import read_file_meta
+from dicomwire.dicom.scan import scan
+from dicomwire.errors import WebServiceError
+from dicomwire.uids import is_valid_uid
+from dicomwire.web.media_types import DICOM, DICOM_JSON, MULTIPART_RELATED, parse_media_type
+from dicomwire.web.multipart import (
+    PartBegin,
+    PartData,
+    PartEvent,
+    PartReader,
+    WholeBody,
+    boundary_of,
+)
+from dicomwire.web.problems import Problem
+
+JsonObject: TypeAlias = Mapping[str, object]
+
+SECONDS: Final = 60.0  # for each step of a request
+PIECE: Final = 1 << 20  # bytes read of a file at once
+_MORE: Final = "additional results"  # words of the Warning that there are more (PS3.18 8.3.4.4)
+_DETAIL: Final = 300  # characters of an error's body that are told
+_UIDS: Final = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file to be stored.
+
+    Attributes:
+        head: bytes before what is in the file: file meta information where it has none.
+        size: bytes of the file.
+    """
+
+    path: Path
+    size: int
+    head: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A store response: the HTTP status and the Store Instances Response, if there was one."""
+
+    status: int
+    body: bytes
+
+
+class WebClient:
+    """A DICOMweb service, for the length of an `async with`."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        user: tuple[str, str] | None = None,
+        verify: ssl.SSLContext | bool = True,
+        timeout: float = SECONDS,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            url: base of the service, as `https://host/dicom-web`.
+            token: bearer token. user: name and password for Basic.
+            verify: False takes any certificate.
+            timeout: seconds for each step of a request.
+        """
+        headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
+        self._url = url.rstrip("/")
+        self._client = httpx.AsyncClient(auth=user, verify=verify, timeout=timeout, headers=headers)
+
+    async def __aenter__(self) -> WebClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End all connections."""
+        await self._client.aclose()
+
+    async def search(
+        self,
+        path: str = "studies",
+        matches: Mapping[str, str] | None = None,
+        *,
+        fields: Iterable[str] = (),
+        limit: int | None = None,
+        offset: int = 0,
+        fuzzy: bool = False,
+    ) -> AsyncGenerator[JsonObject, None]:
+        """QIDO-RS: the matches, as DICOM JSON objects; page after page where the service gives pages.
+
+        Args:
+            path: below the service, as `studies` or `studies/1.2/series`.
+            matches: values by keyword, tag or path of a sequence.
+            fields: keywords to return beside the usual ones; `all` for everything.
+            limit: matches at most, None for all there are.
+
+        Raises: WebServiceError.
+        """
+        asked = [*(matches or {}).items(), *(("includefield", field) for field in fields)]
+        if fuzzy:
+            asked.append(("fuzzymatching", "true"))
+        given = 0
+        while limit is None or given < limit:
+            page = [("offset", str(offset + given))] if offset + given else []
+            if limit is not None:
+                page.append(("limit", str(limit - given)))
+            answer = await self._get(path, DICOM_JSON, [*asked, *page])
+            found = _objects(answer) if answer.status_code == 200 else []
+            for each in found:
+                yield each
+            given += len(found)
+            if not found or _MORE not in answer.headers.get("warning", "").lower():
+                return
+
+    async def metadata(self, path: str) -> list[JsonObject]:
+        """WADO-RS: the metadata of a study, series or instance. Raises: WebServiceError."""
+        return _objects(await self._get(f"{path}/metadata", DICOM_JSON))
+
+    async def rendered(
+        self, path: str, media_type: str = "image/jpeg", parameters: Mapping[str, str] | None = None
+    ) -> bytes:
+        """WADO-RS: a study, series, instance or frames as a picture.
+
+        parameters: viewport, window, quality, annotation, iccprofile (PS3.18 8.3.5).
+        Raises: WebServiceError.
+        """
+        answer = await self._get(f"{path}/rendered", media_type, list((parameters or {}).items()))
+        return answer.content
+
+    async def parts(self, path: str, accept: str) -> AsyncGenerator[PartEvent, None]:
+        """WADO-RS: the parts of an answer as they come; a single part is one, too.
+
+        Raises: WebServiceError, when the service refuses or its answer is none.
+        """
+        async with self._stream(path, accept) as answer:
+            try:
+                reader = _reader(answer)
+                async for chunk in answer.aiter_bytes():
+                    for event in reader.feed(chunk):
+                        yield event
+                for event in reader.end():
+                    yield event
+            except Problem as problem:
+                raise WebServiceError(f"{self._url}/{path}: {problem.detail}", answer.status_code) from None
+
+    async def retrieve(
+        self, path: str, folder: Path, *, transfer_syntax: str = "*"
+    ) -> AsyncGenerator[Path, None]:
+        """WADO-RS: instances into a folder, as `study/series/instance UID.dcm`, each once it is whole.
+
+        transfer_syntax: a UID, or "*" for as they are stored.
+        Raises: WebServiceError; OSError; DataSetError or Part10Error, for what is no instance.
+        """
+        accept = f'{MULTIPART_RELATED}; type="{DICOM}"; transfer-syntax={transfer_syntax}'
+        part = _temporary(folder)
+        with ExitStack() as opened:
+            opened.callback(part.unlink, missing_ok=True)
+            async with aclosing(self.parts(path, accept)) as events:
+                async for event in events:
+                    if isinstance(event, PartBegin):
+                        file = opened.enter_context(part.open("wb"))
+                    elif isinstance(event, PartData):
+                        file.write(event.data)
+                    else:
+                        file.flush()
+                        os.fsync(file.fileno())
+                        file.close()
+                        yield _placed(part, folder)
+
+    async def store(self, uploads: Sequence[Upload], *, study: str | None = None) -> Answer:
+        """STOW-RS: files in one request. Raises: WebServiceError, when there is no answer."""
+        boundary = secrets.token_hex(16)
+        head = f"\r\n--{boundary}\r\nContent-Type: {DICOM}\r\n\r\n".encode()
+        end = f"\r\n--{boundary}--\r\n".encode()
+        length = sum(len(head) + len(each.head) + each.size for each in uploads) + len(end)
+        headers = {
+            "Content-Type": f'{MULTIPART_RELATED}; type="{DICOM}"; boundary={boundary}',
+            "Content-Length": str(length),
+            "Accept": DICOM_JSON,
+        }
+        url = f"{self._url}/studies" + (f"/{study}" if study else "")
+        try:
+            answer = await self._client.post(url, content=_body(uploads, head, end), headers=headers)
+        except httpx.HTTPError as error:
+            raise WebServiceError(f"{url}: {_words(error)}") from error
+        return Answer(answer.status_code, answer.content)
+
+    async def delete(self, path: str) -> None:
+        """Remove a study, series or instance. Raises: WebServiceError."""
+        async with self._stream(path, "*/*", method="DELETE"):
+            pass
+
+    async def _get(
+        self, path: str, accept: str, parameters: Sequence[tuple[str, str]] = ()
+    ) -> httpx.Response:
+        async with self._stream(path, accept, parameters) as answer:
+            await answer.aread()
+            return answer
+
+    @asynccontextmanager
+    async def _stream(
+        self, path: str, accept: str, parameters: Sequence[tuple[str, str]] = (), method: str = "GET"
+    ) -> AsyncIterator[httpx.Response]:
+        url = f"{self._url}/{path}"
+        try:
+            request = self._client.stream(method, url, params=list(parameters), headers={"Accept": accept})
+            async with request as answer:
+                if not answer.is_success:
+                    await answer.aread()
+                    raise WebServiceError(
+                        f"{url}: {refusal(answer.status_code, answer.content)}", answer.status_code
+                    )
+                yield answer
+        except httpx.HTTPError as error:
+            raise WebServiceError(f"{url}: {_words(error)}") from error
+
+
+def refusal(status: int, body: bytes) -> str:
+    """An HTTP status in words, with the detail of problem details (RFC 9457) where there is one."""
+    words = f"HTTP {status} {responses.get(status, '')}".strip()
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return words
+    detail = found.get("detail") if isinstance(found, dict) else None
+    return f"{words}: {detail[:_DETAIL]}" if isinstance(detail, str) else words
+
+
+def _words(error: httpx.HTTPError) -> str:
+    return str(error) or type(error).__name__
+
+
+def _objects(answer: httpx.Response) -> list[JsonObject]:
+    try:
+        found = answer.json()
+    except ValueError as error:
+        raise WebServiceError(f"{answer.url}: no JSON: {error}", answer.status_code) from None
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise WebServiceError(f"{answer.url}: no array of DICOM JSON objects", answer.status_code)
+    return found
+
+
+def _reader(answer: httpx.Response) -> PartReader | WholeBody:
+    content_type = parse_media_type(answer.headers.get("content-type", DICOM))
+    return PartReader(boundary_of(content_type)) if content_type.essence == MULTIPART_RELATED else WholeBody()
+
+
+async def _body(uploads: Sequence[Upload], head: bytes, end: bytes) -> AsyncIterator[bytes]:
+    for each in uploads:
+        yield head + each.head
+        remaining = each.size
+        with each.path.open("rb", buffering=0) as file:
+            while remaining:
+                piece = file.read(min(remaining, PIECE))
+                if not piece:
+                    raise OSError(f"{each.path} has changed since it was looked at")
+                remaining -= len(piece)
+                yield piece
+    yield end
+
+
+def _temporary(folder: Path) -> Path:
+    """The name of a file that is not whole yet, in a folder that is made when missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f".{secrets.token_hex(8)}.part"
+
+
+def _placed(part: Path, folder: Path) -> Path:
+    """Give a whole file its name. Raises: WebServiceError, when its UIDs are none."""
+    with part.open("rb") as file:
+        if not part.stat().st_size:
+            raise WebServiceError("a part of the answer is empty")
+        with mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+            meta = read_file_meta(data, complete=True)
+            assert meta is not None, "complete"
+            with memoryview(data) as view, view[meta.length :] as data_set:
+                found = scan(data_set, meta.transfer_syntax_uid)
+            uids = [found.text(TAGS[keyword]) for keyword in _UIDS]
+    if not all(map(is_valid_uid, uids)):
+        raise WebServiceError("an instance without valid UIDs of study, series and instance")
+    path = folder.joinpath(*uids[:2], f"{uids[2]}.dcm")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part.replace(path)
+    return path

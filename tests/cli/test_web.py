@@ -1,0 +1,90 @@
+"""`dicomwire web`, against a node in another thread."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydicom.data import get_testdata_file
+
+from dicomwire.node.node import Node
+from dicomwire.node.settings import Settings
+from tests.cli.conftest import Run
+from tests.elsewhere import Elsewhere
+
+CT = Path(str(get_testdata_file("CT_small.dcm")))
+STUDY = "1.3.6.1.4.1.5962.1.2.1.20040119072730.12322"
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("node")
+    settings = Settings.model_validate(
+        {"node": {"data": str(folder)}, "dimse": {"port": 0}, "web": {"port": 0}}
+    )
+
+    async def begin() -> Node:
+        node = Node(settings)
+        await node.start()
+        return node
+
+    elsewhere = Elsewhere()
+    node = elsewhere.run(begin())
+    try:
+        yield node.facts().dicomweb
+    finally:
+        elsewhere.run(node.stop())
+        elsewhere.close()
+
+
+def test_store_search_retrieve_and_render(run: Run, url: str, tmp_path: Path) -> None:
+    stored = run("web", "store", url, CT, "--json")
+    assert stored.status == 0, stored.err
+    assert json.loads(stored.out)["complete"]
+
+    table = run("web", "search", url, "PatientName=comp*")
+    assert table.status == 0
+    assert STUDY in table.out
+    found = json.loads(run("web", "search", url, "--json").out)
+    assert [each["0020000D"]["Value"] for each in found] == [[STUDY]]
+    series = run("web", "search", f"{url}/studies/{STUDY}/series", "Modality", "--csv")
+    assert series.out.splitlines()[0].startswith("SeriesInstanceUID,Modality")
+    assert "CT" in series.out.splitlines()[1]
+    assert run("web", "search", url, "PatientID=nobody").err == "no matches\n"
+
+    got = run("web", "retrieve", f"{url}/studies/{STUDY}", "--output", tmp_path / "got", "--json")
+    assert got.status == 0, got.err
+    (file,) = json.loads(got.out)["files"]
+    assert Path(file).read_bytes()[128:].endswith(CT.read_bytes()[-1000:])
+
+    picture = run(
+        "web", "rendered", f"{url}/studies/{STUDY}", "-o", tmp_path / "one.png", "--viewport", "64,64"
+    )
+    assert picture.status == 0, picture.err
+    assert (tmp_path / "one.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["search", "nowhere"], 2, "no URL"),
+        (["search", "{url}", "--level", "patient"], 2, "studies, series or instances"),
+        (["search", "{url}", "--csv", "--json"], 2, "give one"),
+        (["search", "{url}", "Nonsense=1"], 1, "400 Bad Request"),
+        (["search", "http://127.0.0.1:1"], 1, "127.0.0.1:1"),
+        (["retrieve", "{url}", "-o", "x"], 2, "names no study"),
+        (["retrieve", "{url}/studies/1.2.9", "-o", "x"], 1, "there is no study 1.2.9"),
+        (["rendered", "{url}/studies/1.2.9", "-o", "x.png"], 1, "there is no study 1.2.9"),
+        (["rendered", "{url}/studies/1.2.9", "-o", "x.xyz"], 2, "--media-type"),
+        (["store", "{url}", "missing.dcm"], 2, "no such file"),
+    ],
+)
+def test_what_goes_wrong_is_one_line_and_a_status(
+    run: Run, url: str, arguments: list[str], status: int, words: str
+) -> None:
+    result = run("web", *(each.replace("{url}", url) for each in arguments))
+    assert result.status == status
+    assert words in result.err
+    assert len(result.err.splitlines()) <= 2

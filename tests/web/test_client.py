@@ -1,0 +1,113 @@
+"""The DICOMweb client, against this node and against services that are none."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from dicomwire.errors import Part10Error, WebServiceError
+from dicomwire.web.client import Upload, WebClient
+from dicomwire.web.options import WebOptions
+from tests.web.conftest import Door
+
+INSTANCE = "studies/1.2.3/series/1.2.3.4/instances/1.2.3.4.1"
+
+
+@pytest.fixture
+def web_options() -> WebOptions:
+    return WebOptions(delete=True, maximum_results=2)
+
+
+@pytest.fixture
+async def client(door: Door):
+    async with WebClient(door.base) as client:
+        yield client
+
+
+async def test_a_search_goes_on_over_all_pages(door, client, make_instance) -> None:
+    await door.store(*(make_instance(number) for number in range(1, 6)))
+    found = [each async for each in client.search("instances", {"PatientName": "doe*"}, fields=["Rows"])]
+    assert len({each["00080018"]["Value"][0] for each in found}) == 5
+    assert all(each["00280010"]["Value"] == [2] for each in found)
+    some = [each async for each in client.search("instances", limit=3, offset=1)]
+    assert some == found[1:4]
+    assert [each async for each in client.search("studies", {"PatientID": "nobody"})] == []
+
+
+async def test_files_are_stored_and_retrieved(door, client, make_instance, tmp_path: Path) -> None:
+    instances = [make_instance(number) for number in (1, 2)]
+    for number, each in enumerate(instances):
+        (tmp_path / f"{number}.dcm").write_bytes(each.file)
+    uploads = [Upload(tmp_path / f"{number}.dcm", len(each.file)) for number, each in enumerate(instances)]
+    answer = await client.store(uploads)
+    assert answer.status == 200
+    folder = tmp_path / "got"
+    async with aclosing(client.retrieve("studies/1.2.3", folder)) as files:
+        got = [file async for file in files]
+    assert [file.read_bytes() for file in got] == [each.file for each in instances]
+    assert got[0] == folder / "1.2.3" / "1.2.3.4" / "1.2.3.4.1.dcm"
+    assert [each async for each in client.retrieve(INSTANCE, folder)] == [got[0]]
+    assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == [file.name for file in got]
+
+
+async def test_metadata_pictures_and_removal(door, client, make_instance) -> None:
+    await door.store(make_instance())
+    (metadata,) = await client.metadata("studies/1.2.3")
+    assert metadata["00100020"]["Value"] == ["P1"]
+    assert (await client.rendered(INSTANCE, "image/png", {"viewport": "4,4"}))[:4] == b"\x89PNG"
+    await client.delete("studies/1.2.3")
+    with pytest.raises(WebServiceError, match="404 Not Found: there is no study") as refused:
+        await client.metadata("studies/1.2.3")
+    assert refused.value.status == 404
+
+
+async def test_a_file_that_became_shorter_is_an_error(client, tmp_path: Path) -> None:
+    path = tmp_path / "one.dcm"
+    path.write_bytes(bytes(100))
+    with pytest.raises(OSError, match="has changed"):
+        await client.store([Upload(path, 200)])
+
+
+ANSWERS = [
+    (b"", WebServiceError, "Server disconnected"),
+    (b"SSH-2.0-x\r\n", WebServiceError, "127"),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nxxxx", Part10Error, "DICM"),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", None, ""),
+    (b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n", WebServiceError, "500 Internal Server Error"),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nxxxx", WebServiceError, "127"),
+    (b"HTTP/1.1 200 OK\r\nContent-Type: multipart/related\r\nContent-Length: 4\r\n\r\nxxxx",
+     WebServiceError, "boundary"),
+    (b"HTTP/1.1 200 OK\r\nContent-Type: multipart/related; boundary=B\r\nContent-Length: 4\r\n\r\nxxxx",
+     WebServiceError, "boundary"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("answer", "error", "words"), ANSWERS)
+async def test_a_service_that_is_none_is_named(
+    tmp_path: Path, answer: bytes, error: type[Exception] | None, words: str
+) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with WebClient(f"http://127.0.0.1:{port}") as client:
+            if error is None:
+                assert [each async for each in client.retrieve("studies/1", tmp_path)] == []
+                return
+            with pytest.raises(error, match=words):
+                _ = [each async for each in client.retrieve("studies/1", tmp_path)]
+    assert os.listdir(tmp_path) == []
+
+
+async def test_nobody_there_is_an_error_in_words(tmp_path: Path) -> None:
+    async with WebClient("http://127.0.0.1:1") as client:
+        with pytest.raises(WebServiceError, match="http://127"):
+            await client.metadata("studies/1")
