@@ -15,6 +15,7 @@ import typer
 from dicomwire.cli import (
     archive,
     commit,
+    compare,
     config,
     conformance,
     decode,
@@ -53,6 +54,7 @@ app.command()(commit.commit)
 app.command()(mpps.mpps)
 app.command()(explain.explain)
 app.command()(decode.decode)
+app.command()(compare.compare)
 app.command()(uids.uids)
 app.command()(conformance.conformance)
 app.add_typer(archive.app, name="archive")

@@ -15,11 +15,11 @@ from dicomwire.diagnose.elements import Record, data_set_records, element_record
 from dicomwire.diagnose.finding import Side, timestamp
 from dicomwire.diagnose.internet import Datagram
 from dicomwire.diagnose.items import associate_fields, item_records
-from dicomwire.diagnose.packets import CaptureInfo, packets
+from dicomwire.diagnose.packets import CaptureInfo, Packet, packets
 from dicomwire.diagnose.stream import NOTHING_MORE, is_dicom
 from dicomwire.diagnose.tcp import Connection, Reassembly
 from dicomwire.diagnose.timeline import DICOM_PORTS
-from dicomwire.errors import DecodeError
+from dicomwire.errors import CaptureError, DecodeError
 from dicomwire.uids import IMPLICIT_VR_LITTLE_ENDIAN, name_of
 from dicomwire.upper_layer import codec
 from dicomwire.upper_layer.codec import HEADER, VALUE
@@ -51,13 +51,22 @@ def decode(chunks: Iterable[bytes], *, unmask: bool = False) -> Iterator[Record]
     listener = _Listener(unmask)
     reassembly = Reassembly(listener, DICOM_PORTS.__contains__)
     source = packets(chunks, CaptureInfo())
-    try:
-        while batch := list(islice(source, BATCH)):
-            reassembly.run(batch)
-            yield from listener.take()
-    finally:
-        reassembly.finish()
+    fault: CaptureError | None = None
+    batch: list[Packet] = []
+    while fault is None:
+        batch.clear()
+        try:
+            batch.extend(islice(source, BATCH))
+        except CaptureError as error:
+            fault = error
+        if not batch:
+            break
+        reassembly.run(batch)
+        yield from listener.take()
+    reassembly.finish()
     yield from listener.take()
+    if fault is not None:
+        raise fault
 
 
 @dataclass(slots=True)
