@@ -246,3 +246,15 @@ def test_cut_codestreams_are_errors_or_whole_frames(syntax: str) -> None:
         except TranscodingError:
             continue
         assert cells.shape == (16, 16, 1)  # JPEG decoders fill up what is missing
+
+
+@pytest.mark.parametrize("syntax", [codecs.JPEG_2000_LOSSLESS, codecs.HTJ2K_LOSSLESS])
+@pytest.mark.parametrize(("tile", "words"), [(0, "without extent"), (1, "tiles")])
+def test_tiles_that_cannot_be_are_refused_before_a_codec_divides_by_them(
+    syntax: str, tile: int, words: str
+) -> None:
+    frame = bytearray(FRAMES[syntax])
+    frame[8:16] = (1024).to_bytes(4, "big") * 2
+    frame[24:32] = tile.to_bytes(4, "big") * 2
+    with pytest.raises(TranscodingError, match=words):
+        decode_frame(bytes(frame), syntax, description(1024, 1024, stored=12))

@@ -18,6 +18,7 @@ _J2K_START: Final = b"\xff\x4f\xff\x51"
 _STANDALONE: Final = frozenset((0x01, *range(0xD0, 0xD8)))  # markers without a length
 _NOT_FRAMES: Final = frozenset((0xC4, 0xC8, 0xCC))  # DHT, JPG, DAC among the SOF markers
 _JPEG_LS: Final = 0xF7
+_MOST_TILES: Final = 65_535
 _BOX_SEARCH: Final = 4096  # bytes in which a JP2 file's codestream begins
 
 
@@ -224,7 +225,12 @@ def _ycc(components: list[tuple[int, int]], adobe: int | None, jfif: bool, subsa
 
 def _read_jpeg_2000(data: memoryview, start: int) -> Codestream:
     width, height, left, top = unpack_from(">4I", data, start + 8)
+    tile_width, tile_height = unpack_from(">2I", data, start + 24)
     (components,) = unpack_from(">H", data, start + 40)
+    if not tile_width or not tile_height:  # OpenJPH divides by them
+        raise TranscodingError("JPEG 2000 codestream: tiles without extent (ISO 15444-1 A.5.1)")
+    if -(-width // tile_width) * -(-height // tile_height) > _MOST_TILES:
+        raise TranscodingError(f"JPEG 2000 codestream: more than {_MOST_TILES} tiles (ISO 15444-1 A.5.1)")
     sizes = [unpack_from(">3B", data, start + 42 + 3 * i) for i in range(min(components, 4))]
     if not sizes:
         raise TranscodingError("JPEG 2000 codestream: no component (ISO 15444-1 A.5.1)")
