@@ -27,6 +27,7 @@ from dicomwire.association.greeting import (
     recognise,
 )
 from dicomwire.association.options import Timeouts
+from dicomwire.association.recorder import Recorder, ends
 from dicomwire.association.tls import Stream
 from dicomwire.errors import DecodeError
 from dicomwire.upper_layer.events import Event
@@ -94,6 +95,7 @@ class Connection(asyncio.BufferedProtocol):
         tls: Stream | None = None,
         greeting: bool = False,
         proxied: bool = False,
+        recorder: Recorder | None = None,
         arrived: Callable[[Connection], None] = lambda connection: None,
         gone: Callable[[Connection], None] = lambda connection: None,
     ) -> None:
@@ -103,6 +105,7 @@ class Connection(asyncio.BufferedProtocol):
             tls: the TLS stream to run under the Upper Layer.
             greeting: look for clients of other protocols in the first bytes, as acceptor.
             proxied: a PROXY header must come first.
+            recorder: keeps what goes over it.
             arrived, gone: called once each, when the transport opens and last when it has closed.
         """
         self.core = core
@@ -120,6 +123,7 @@ class Connection(asyncio.BufferedProtocol):
         self.tls = tls
         self._arrived = arrived
         self._gone = gone
+        self._recorder = recorder
         self._loop = asyncio.get_running_loop()
         self._buffer = buffer
         self._room = buffer  # where the next bytes go
@@ -153,6 +157,8 @@ class Connection(asyncio.BufferedProtocol):
             self.peer_host, self.peer_port = name[0], name[1]
         self._socket = _prepare(transport)
         self.heard = self._loop.time()
+        if self._recorder is not None:
+            self._recorder.opened(*ends(transport, server=self._greeting))
         self._arrived(self)
         if self._take == self._take_proxy:
             self._room = self._buffer[: proxy_wanted(b"")]
@@ -184,6 +190,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         """The peer has closed its side, and DICOM knows no half-open associations (PS3.8 9.2.1)."""
+        if self._recorder is not None:
+            self._recorder.closed(by_peer=True, error=None)
         self._peer_closed()
         return False
 
@@ -196,6 +204,8 @@ class Connection(asyncio.BufferedProtocol):
         if self._socket is not None:
             self._socket.detach()
             self._socket = None
+        if self._recorder is not None:
+            self._recorder.closed(by_peer=exc is not None, error=exc)
         try:
             try:
                 self._peer_closed()
@@ -347,6 +357,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def _take_handshake(self, count: int) -> None:
         assert self.tls is not None
+        if self._recorder is not None:
+            self._recorder.received(self._buffer[:count])
         self.tls.feed(self._buffer[:count])
         self._handshake()
 
@@ -356,15 +368,25 @@ class Connection(asyncio.BufferedProtocol):
         try:
             done = self.tls.handshake()
         except ssl.SSLError as error:
-            self._transport.write(self.tls.outgoing())
+            self._write_handshake(self.tls, self._transport)
+            if self._recorder is not None:
+                self._recorder.failed(error)
             self._dismiss(f"TLS handshake failed: {error.reason or error}")
             return
-        self._transport.write(self.tls.outgoing())
+        self._write_handshake(self.tls, self._transport)
         if done:
+            if self._recorder is not None:
+                self._recorder.secured()
             self._take = self._take_tls
             self._stage_deadline = inf
             self._begin()
             self._take_tls(0)
+
+    def _write_handshake(self, tls: Stream, transport: asyncio.Transport) -> None:
+        data = tls.outgoing()
+        if self._recorder is not None and data:
+            self._recorder.sent((data,))
+        transport.write(data)
 
     def _take_tls(self, count: int) -> None:
         assert self.tls is not None
@@ -374,6 +396,8 @@ class Connection(asyncio.BufferedProtocol):
             over = self.tls.receive(self._buffer, self._take_plain)
         except ssl.SSLError as error:
             log.info("TLS failed", peer=self.peer, reason=error.reason or str(error))
+            if self._recorder is not None:
+                self._recorder.failed(error)
             self.abort()
             return
         if over:
@@ -418,6 +442,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def _feed(self, data: memoryview) -> None:
         self.bytes_received += len(data)
+        if self._recorder is not None:
+            self._recorder.received(data)
         events = self.core.receive(data, self.heard)
         self._tell(events)
         if not self.flush() and QUICKACK is not None and self._socket is not None:
@@ -481,6 +507,8 @@ class Connection(asyncio.BufferedProtocol):
         assert self._transport is not None
         length = sum(map(len, buffers))
         self.bytes_sent += length
+        if self._recorder is not None:
+            self._recorder.sent(buffers)
         if self.tls is not None and self.tls.established:
             for buffer in buffers:
                 self.tls.write(buffer)

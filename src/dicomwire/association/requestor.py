@@ -19,6 +19,7 @@ from dicomwire.association.association import Association
 from dicomwire.association.connection import Connection, receive_buffer
 from dicomwire.association.options import RequestorOptions
 from dicomwire.association.performer import Performer, Services
+from dicomwire.association.recorder import Recorder
 from dicomwire.association.tls import Stream
 from dicomwire.association.words import printable
 from dicomwire.errors import (
@@ -94,6 +95,7 @@ async def connect(
     options: RequestorOptions = DEFAULTS,
     trace: Callable[[TraceStep], None] | None = None,
     buffer: memoryview | None = None,
+    recorder: Recorder | None = None,
 ) -> AsyncIterator[Association]:
     """Open an association for the length of an `async with`: released behind it, aborted when it raises.
 
@@ -109,6 +111,7 @@ async def connect(
         options=options,
         trace=trace,
         buffer=buffer,
+        recorder=recorder,
     )
     try:
         yield association
@@ -133,6 +136,7 @@ async def request_association(
     options: RequestorOptions = DEFAULTS,
     trace: Callable[[TraceStep], None] | None = None,
     buffer: memoryview | None = None,
+    recorder: Recorder | None = None,
 ) -> Association:
     """Request an association; whoever asked for it releases it.
 
@@ -142,6 +146,7 @@ async def request_association(
         services: for what the peer invokes: C-STORE sub-operations of a C-GET, N-EVENT-REPORT.
         trace: takes the steps of the state machine.
         buffer: to receive into, shared with other connections of this loop; None for an own one.
+        recorder: keeps what goes over the connection.
 
     Returns: an association with at least one accepted context.
     Raises: ConnectionRefused, TLSFailed or ConnectionFailed, when there is no connection; Rejected or
@@ -164,6 +169,7 @@ async def request_association(
         timeouts=options.timeouts,
         buffer=receive_buffer() if buffer is None else buffer,
         tls=stream,
+        recorder=recorder,
     )
     opening = Opening(connection, request, services or {}, options)
     connection.user = opening
