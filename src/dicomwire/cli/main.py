@@ -19,6 +19,7 @@ from dicomwire.cli import (
     config,
     conformance,
     decode,
+    doctor,
     echo,
     explain,
     find,
@@ -55,6 +56,7 @@ app.command()(mpps.mpps)
 app.command()(explain.explain)
 app.command()(decode.decode)
 app.command()(compare.compare)
+app.command()(doctor.doctor)
 app.command()(uids.uids)
 app.command()(conformance.conformance)
 app.add_typer(archive.app, name="archive")

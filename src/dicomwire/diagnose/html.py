@@ -62,12 +62,16 @@ svg .tip{fill:var(--blue)}svg .tip.bad{fill:var(--red)}
 
 def page(explanations: Sequence[Explanation]) -> str:
     """The whole page."""
-    body = "".join(_file(one) for one in explanations)
+    return document("DICOM diagnosis", "".join(_file(one) for one in explanations))
+
+
+def document(title: str, body: str, style: str = "") -> str:
+    """A page of our look; `style` is added to it."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>DICOM "
-        f"diagnosis</title><style>{_STYLE}</style></head><body><main>{body}</main></body></html>\n"
+        f"<title>{escape(title)}</title><style>{_STYLE}{style}</style></head>"
+        f"<body><main>{body}</main></body></html>\n"
     )
 
 
@@ -77,12 +81,13 @@ def _file(explanation: Explanation) -> str:
     told = f"{count} {'story' if count == 1 else 'stories'}, {failed} failed, {explanation.frames:,} frames"
     fault = f"<p class=verdict>{escape(str(explanation.error))}</p>" if explanation.error else ""
     stories = "".join(
-        _story(story, place, explanation.stories) for place, story in enumerate(explanation.stories)
+        article(story, place, explanation.stories) for place, story in enumerate(explanation.stories)
     )
     return f"<h1>{escape(explanation.file)}</h1><p class=file>{told}</p>{fault}{stories}"
 
 
-def _story(story: Story, place: int, stories: Sequence[Story]) -> str:
+def article(story: Story, place: int, stories: Sequence[Story]) -> str:
+    """One story of a page."""
     state = _WORDS[story.outcome]
     title = "The capture" if story.kind == "capture" else f"{story.requestor} → {story.acceptor}"
     parts = [
@@ -90,7 +95,7 @@ def _story(story: Story, place: int, stories: Sequence[Story]) -> str:
         f"<h2>{place + 1}. {escape(title)}</h2><span class=when>{timestamp(story.started) or ''}</span></div>"
     ]
     if story.verdict is not None:
-        parts.append(_verdict(story.verdict))
+        parts.append(advice(story.verdict))
     others = [finding for finding in story.findings if finding is not story.verdict]
     if others:
         parts.append(f"<h3>Also</h3><ul>{''.join(map(_other, others))}</ul>")
@@ -110,7 +115,8 @@ def _story(story: Story, place: int, stories: Sequence[Story]) -> str:
     return "".join(parts) + "</article>"
 
 
-def _verdict(finding: Finding) -> str:
+def advice(finding: Finding) -> str:
+    """Cause, side, reason, changes, evidence."""
     fixes = "".join(
         f"<div class='fix{' act' if finding.side == side else ''}'><b>Change, {side}</b>{escape(words)}</div>"
         for side, words in finding.fix.as_json().items()

@@ -49,7 +49,7 @@ def story_lines(story: Story, number: int, *, everything: bool = False) -> Itera
     if verdict is not None:
         yield Line(f"   {verdict.summary}", "bad" if story.outcome is Outcome.FAILED else "")
         yield Line("")
-        yield from _advice(verdict)
+        yield from advice(verdict)
     others = [finding for finding in story.findings if finding is not verdict]
     if others:
         yield Line("   Also:", "label")
@@ -72,7 +72,8 @@ def _headline(story: Story) -> str:
     return f"{story.outcome.upper()}  {story.requestor} → {story.acceptor}  {started}"
 
 
-def _advice(finding: Finding) -> Iterator[Line]:
+def advice(finding: Finding) -> Iterator[Line]:
+    """Whose side, why, what to change, what to check next."""
     who = {
         Side.REQUESTOR: "the requestor's (who opened the connection)",
         Side.ACCEPTOR: "the acceptor's (who was called)",

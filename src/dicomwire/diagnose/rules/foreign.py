@@ -91,7 +91,11 @@ def tls_failed(conversation: Conversation, cause: str) -> Iterator[Hit]:
         return
     end = closed(conversation)
     unfinished = acceptor.hello is None or not (requestor.encrypted and acceptor.encrypted)
-    if end is not None and unfinished and cause in ("", _OTHER_CAUSE) and not requestor.broken:
+    if end is None or not unfinished or requestor.broken:
+        return
+    # Some servers close without an alert: asyncio's are such.
+    wanted = end.side is Side.ACCEPTOR and acceptor.asks_for_certificate and not requestor.certificates
+    if cause in ("", _REQUIRED if wanted else _OTHER_CAUSE):
         yield _hit(conversation, requestor, acceptor, end.side, "", (end.evidence,), Confidence.LIKELY)
 
 

@@ -1,0 +1,1 @@
+"""Probes live peers step by step, taps connections between others, and says what is wrong."""
