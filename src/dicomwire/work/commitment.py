@@ -183,7 +183,10 @@ def read_report(attributes: DataSet) -> Result:
     failed = []
     for item in complete.sequence("FailedSOPSequence"):
         reference = Reference(item.text("ReferencedSOPClassUID"), item.text("ReferencedSOPInstanceUID"))
-        failed.append((reference, int(item.text("FailureReason"))))
+        reason = item.values_of("FailureReason")[0]
+        if not isinstance(reason, int):
+            raise Refused(Reason.INVALID_VALUE, "Failure Reason is no number", (tag_of("FailureReason"),))
+        failed.append((reference, reason))
     committed = _references(complete, "ReferencedSOPSequence")
     return Result(complete.text(TRANSACTION_UID), committed, tuple(failed))
 
