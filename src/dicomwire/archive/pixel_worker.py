@@ -17,7 +17,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from mmap import ACCESS_READ, ALLOCATIONGRANULARITY, mmap
+from mmap import ACCESS_READ, ALLOCATIONGRANULARITY, MADV_DONTNEED, mmap
 from struct import pack
 from typing import Final, NoReturn
 
@@ -52,6 +52,8 @@ except ImportError as error:
 else:
     _MISSING = None
 
+_RESIDENT: Final = 16 << 20  # bytes of a map that stay in memory
+_PIECES: Final = 16  # pieces of a data set between two looks at what is mapped
 _GATHERED: Final = 1 << 20  # bytes written at once
 _PROGRESS_INTERVAL: Final = 1.0  # seconds
 _REMEMBERED: Final = 8  # instances
@@ -159,8 +161,10 @@ def _transcode(job: TranscodeJob, data: memoryview, descriptor: int, channel: _C
         if _without_codecs(job)
         else transcode(data, syntax, job.target, quality=job.quality)
     )
-    for piece in pieces:
+    for number, piece in enumerate(pieces):
         length += len(piece)
+        if number % _PIECES == 0:
+            _forget(data)
         if len(gathered) + len(piece) > _GATHERED:
             _write(descriptor, gathered)
             gathered.clear()
@@ -174,7 +178,8 @@ def _transcode(job: TranscodeJob, data: memoryview, descriptor: int, channel: _C
 
 
 def _frames(job: FramesJob, channel: _Channel) -> None:
-    pixels = _opened(job.source).pixels
+    image = _opened(job.source)
+    pixels = image.pixels
     frames: list[Buffer] = []
     for number in job.numbers:
         frame: Buffer
@@ -184,21 +189,23 @@ def _frames(job: FramesJob, channel: _Channel) -> None:
             frame = pixels.encoded(number, job.target, job.quality).data
         frames += (pack("<Q", len(frame)), frame)
         channel.renew()
+        image.forget()
     channel.answer(OK, *frames)
 
 
 def _render(job: RenderJob, channel: _Channel) -> None:
     image = _opened(job.source)
     state = read_attributes(*_readable(job.state)) if job.state is not None else None
-    numbers = _renewing(job.numbers, channel)
+    numbers = _renewing(job.numbers, channel, image)
     channel.answer(OK, render(image.pixels, image.attributes, numbers, job.rendering, state=state))
 
 
-def _renewing(numbers: Iterable[int], channel: _Channel) -> Iterator[int]:
-    """Numbers of frames; each one taken gives time for it."""
+def _renewing(numbers: Iterable[int], channel: _Channel, image: _Opened) -> Iterator[int]:
+    """Numbers of frames; each one taken gives time for it, and memory for more."""
     for number in numbers:
         channel.renew()
         yield number
+        image.forget()
 
 
 class _Opened:
@@ -209,6 +216,10 @@ class _Opened:
         self._data = data
         syntax = source.transfer_syntax_uid
         self.pixels = Pixels(data, EXPLICIT_VR_LITTLE_ENDIAN if encoding_of(syntax).deflated else syntax)
+
+    def forget(self) -> None:
+        """Give back the pages of a large instance; they are read again when they are needed."""
+        _forget(self._data)
 
     @cached_property
     def attributes(self) -> Attributes:
@@ -244,6 +255,12 @@ def _mapped(source: Source) -> memoryview:
         length = source.offset - page + source.length
         mapped = mmap(file.fileno(), length, access=ACCESS_READ, offset=page)
     return memoryview(mapped)[source.offset - page :]
+
+
+def _forget(data: Buffer) -> None:
+    """Mapped pages count as memory of the worker: a large map gives them back."""
+    if isinstance(data, memoryview) and isinstance(data.obj, mmap) and len(data) > _RESIDENT:
+        data.obj.madvise(MADV_DONTNEED)
 
 
 def _write(descriptor: int, data: Buffer) -> None:
