@@ -437,6 +437,29 @@ async def test_hostile_values_are_matched_as_they_are_or_refused(
     assert bool(last.error_comment) is bool(code)
 
 
+@pytest.mark.parametrize(("depth", "code"), [(1, 0), (15, 0), (16, 0xA900), (60, 0xA900)])
+async def test_keys_are_nested_as_deep_as_makes_sense(archive: Archive, depth: int, code: int) -> None:
+    item = DataSet().put("CodeValue", "x")
+    for _ in range(depth - 1):
+        item = DataSet().put("RequestAttributesSequence", item)
+    wanted = keys("SERIES", StudyInstanceUID="1.2.1").put("RequestAttributesSequence", item)
+    found, last, _ = await asked(archive, wanted)
+    assert (found, last.status) == ([], code)
+
+
+async def test_a_peers_character_set_is_that_of_what_it_asks(archive: Archive) -> None:
+    data = encode(keys(PatientName="MÜLLER*"), EXPLICIT_VR_LITTLE_ENDIAN, character_set="ISO_IR 192")
+    unnamed = data.replace(b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 192", b"")
+    assert unnamed != data
+    found, _, _ = await asked(archive, unnamed, character_set="ISO_IR 192")
+    assert [each.text("StudyInstanceUID") for each in found] == ["1.2.2"]
+    assert (await asked(archive, unnamed))[0] == []
+    latin = keys(PatientName="MÜLLER*").put("StudyInstanceUID")
+    sent = encode(latin, EXPLICIT_VR_LITTLE_ENDIAN, character_set="ISO_IR 100")
+    ((study,), _, _) = await asked(archive, sent.replace(b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100", b""))
+    assert study.texts("SpecificCharacterSet") == ("ISO_IR 100",)
+
+
 async def test_a_cancel_ends_the_answers_with_fe00(archive: Archive) -> None:
     found, last, _ = await asked(archive, keys(), patience=0)
     assert (found, last.status) == ([], 0xFE00)

@@ -123,6 +123,7 @@ async def test_nothing_found_is_204_without_a_body(filled, path: str) -> None:
 @pytest.mark.parametrize(
     "query",
     [
+        ".".join(["ReferencedStudySequence"] * 1000) + ".CodeValue=x",
         *("limit=-1", "limit=x", "limit=", "offset=-1", "offset=1.5", "fuzzymatching=maybe"),
         *("StudyDate=2024", "StudyDate=20241301", "StudyInstanceUID=1.2.x", "NoSuchKeyword=1"),
         *("includefield=NoSuchKeyword", "PatientName=%FF", "PatientName=a%00b", "SeriesNumber.=1"),

@@ -85,7 +85,7 @@ def _in_json(query: Query, path: Path, value: str, text: str, numbers: Iterator[
         words=f"vocabulary({' || 0x3D || '.join(parts)})".replace("0x3D", "'='") if vr == "PN" else "",
     )
     wanted = values_of(vr, value, path)
-    each = [[one] for one in wanted] if query.all_values else [wanted]
+    each = [[one] for one in wanted] if query.all_values and vr != "UI" else [wanted]
     return all_of(_exists(source, matched(vr, column, some, path, query)) for some in each)
 
 

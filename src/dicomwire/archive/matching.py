@@ -23,6 +23,7 @@ Bound: TypeAlias = tuple[str, tuple[Parameter, ...]]  # SQL and its parameters
 Bounds: TypeAlias = tuple[str, str]  # the first and the last moment of a date or time of whatever precision
 
 MATCH_LIMIT: Final = 100  # keys of one query, alternatives of one key: SQLite nests 1,000 expressions
+DEPTH_LIMIT: Final = 16  # sequences around a key
 UID_LIMIT: Final = 10_000  # UIDs of one list: SQLite takes 32,766 parameters
 _TEXT_LIMIT: Final = 1_024  # characters of one value; SH, LO and PN have at most 64 a component group
 _SOUNDS: Final = 3  # consonants from which on a sound may be the beginning of another
@@ -136,7 +137,7 @@ def matched(vr: str, column: Column, wanted: Sequence[str], path: Path, query: Q
     Raises: QueryError, when a value is none of its VR.
     """
     if column.multiple:
-        join = all_of if query.all_values else any_of
+        join = all_of if query.all_values and vr != "UI" else any_of
         return join(_among(column.expression, pattern) for pattern in wanted)
     if vr == "PN":
         one = _fuzzy if query.fuzzy else _name

@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 from dicomwire.archive.attributes import COLUMNS, Level, level_of, text_of
 from dicomwire.archive.conditions import conditions_of, is_universal, matching_items
-from dicomwire.archive.matching import MATCH_LIMIT, Condition, Parameter, Seek
+from dicomwire.archive.matching import DEPTH_LIMIT, MATCH_LIMIT, Condition, Parameter, Seek
 from dicomwire.archive.moments import in_timezone, is_moment
 from dicomwire.archive.query import Query
 from dicomwire.dicom.dictionary import vr_of
@@ -168,6 +168,8 @@ def plan(query: Query) -> Plan:
     """
     if len(query.matches) > MATCH_LIMIT:
         raise QueryError(f"query has {len(query.matches)} keys; at most {MATCH_LIMIT} wanted")
+    if any(len(match.path) > DEPTH_LIMIT for match in query.matches):
+        raise QueryError(f"query has a key within more than {DEPTH_LIMIT} sequences")
     if query.offset > _LARGEST or (query.limit or 0) > _LARGEST:
         limit = None if query.limit is None else min(query.limit, _LARGEST)
         query = replace(query, limit=limit, offset=min(query.offset, _LARGEST))

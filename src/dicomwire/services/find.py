@@ -16,8 +16,9 @@ from dicomwire.archive.archive import Archive
 from dicomwire.archive.statement import plan
 from dicomwire.association.performer import Request, Services, Sink
 from dicomwire.association.words import printable
-from dicomwire.dicom.data_set import DataSet, decode, encode
+from dicomwire.dicom.data_set import UTF_8, DataSet, decode, encode
 from dicomwire.dicom.indexed import SPECIFIC_CHARACTER_SET
+from dicomwire.dicom.scan import scan
 from dicomwire.dimse import status
 from dicomwire.dimse.command import CFindRq, CFindRsp
 from dicomwire.errors import DataSetError, InvalidAttribute, QueryError, SearchError
@@ -117,16 +118,24 @@ def _asked(request: Request, data: bytes | None) -> Asked:
     if data is None:
         raise SearchError(f"Identifier has more than {LIMIT >> 20} MiB")
     context, association = request.context, request.association
-    if association.character_set:  # until the Identifier names another one
+    identifier = _decoded(data, context.transfer_syntax)
+    if association.character_set and SPECIFIC_CHARACTER_SET not in identifier:
         own = DataSet().put(SPECIFIC_CHARACTER_SET, *association.character_set.split("\\"))
         named = encode(own, context.transfer_syntax, character_set=association.character_set, substitute=True)
-        identifier = decode(named + data, context.transfer_syntax)
-        if not decode(data, context.transfer_syntax).has_value(SPECIFIC_CHARACTER_SET):
-            identifier.pop(SPECIFIC_CHARACTER_SET, None)
-    else:
-        identifier = decode(data, context.transfer_syntax)
+        identifier = _decoded(named + data, context.transfer_syntax)
+        identifier.pop(SPECIFIC_CHARACTER_SET, None)
     negotiated = association.agreement.extended_negotiation.get(context.abstract_syntax, b"")
     return read(identifier, FIND[context.abstract_syntax], agreed(negotiated))
+
+
+def _decoded(data: bytes, transfer_syntax_uid: str) -> DataSet:
+    """An Identifier; Specific Character Set is in it only where it was sent."""
+    identifier = decode(data, transfer_syntax_uid)
+    if identifier.texts(SPECIFIC_CHARACTER_SET) == (UTF_8,):  # so the value model names Unicode, too
+        sent = scan(data, transfer_syntax_uid).values
+        if not sent.get(SPECIFIC_CHARACTER_SET):
+            del identifier[SPECIFIC_CHARACTER_SET]
+    return identifier
 
 
 def _response(request: Request, code: int) -> CFindRsp:
