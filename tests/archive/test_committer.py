@@ -239,3 +239,45 @@ async def test_an_id_is_not_used_again_when_the_clock_goes_back(
     (stored,) = archive.plan(instance="1.2.3")
     assert stored.record_id > removed.record_id
     await archive.stop()
+
+
+@pytest.mark.parametrize("when", ["the log", "its own segment", "the zeros ahead"])
+async def test_a_disk_that_fails_to_sync_is_trusted_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    archive = opened(tmp_path)
+    assert (await offer(archive, data_set("1.2.1"), "1.2.1")).verdict is Verdict.STORED
+    synced = SegmentWriter.sync
+    failed = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def failing(writer: SegmentWriter) -> None:
+        loop.call_soon_threadsafe(failed.set)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(SegmentWriter, "sync", failing)
+    if when == "the zeros ahead":
+        await asyncio.wait_for(failed.wait(), 10)
+    else:
+        data = data_set("1.2.2", pixels=LARGE if when == "its own segment" else 64)
+        assert (await offer(archive, data, "1.2.2")).verdict is Verdict.OUT_OF_RESOURCES
+    monkeypatch.setattr(SegmentWriter, "sync", synced)
+    later = await offer(archive, data_set("1.2.3"), "1.2.3")
+    assert later.verdict is Verdict.OUT_OF_RESOURCES
+    assert "restart" in later.comment
+    await archive.stop()
+    again = opened(tmp_path)
+    assert (await offer(again, data_set("1.2.3"), "1.2.3")).verdict is Verdict.STORED
+    assert [stored.sop_instance_uid for stored in again.plan()] == ["1.2.1", "1.2.3"]
+    await again.stop()
+
+
+async def test_a_full_disk_that_says_so_at_the_sync_is_trusted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = opened(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(SegmentWriter, "sync", full)
+        assert (await offer(archive, data_set("1.2.1"), "1.2.1")).verdict is Verdict.OUT_OF_RESOURCES
+    assert (await offer(archive, data_set("1.2.2"), "1.2.2")).verdict is Verdict.STORED
+    await archive.stop()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -54,8 +53,11 @@ class Arrival:
         )
 
 
-def seal(arrival: Arrival) -> tuple[int, str, int]:
-    """Write the header of a large instance's own segment, last of all, and make it durable."""
+def seal(arrival: Arrival, sync: Callable[[SegmentWriter], None]) -> tuple[int, str, int]:
+    """Write the header of a large instance's own segment, last of all, and make it durable.
+
+    sync: makes a segment durable. Raises: OSError.
+    """
     writer, entry = arrival.own, arrival.entry
     assert writer is not None
     header = record_header(
@@ -71,9 +73,9 @@ def seal(arrival: Arrival) -> tuple[int, str, int]:
     running = crc32(CHECKSUM.pack(entry.crc), 0)
     trailer = record_header(writer.identity, Kind.TRAILER, record_id=1, length=0, crc=running)
     writer.end = write_all(writer.descriptor, [trailer], entry.offset + entry.length)
-    writer.sync()
+    sync(writer)
     write_all(writer.descriptor, [header], entry.offset - len(header))
-    os.fsync(writer.descriptor)
+    sync(writer)
     writer.close()
     sync_folder(writer.path.parent)
     return writer.number, writer.path.name, writer.end

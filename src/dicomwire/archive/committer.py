@@ -37,6 +37,7 @@ _BATCH_BYTES = 32 << 20  # one batch's payload, so that answers do not wait for 
 _BATCH_RECORDS = 256
 _FRESH = 0.1  # seconds that the free space of the disk is taken as known
 _MICROSECOND = 1000  # ns; record ids count microseconds
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _IDLE = 0.02  # seconds without an arrival before space is prepared
 
 
@@ -196,7 +197,7 @@ class Committer:
             try:
                 if self.room(EXTENT):
                     break
-                self._log().prepare()
+                self._log().prepare(self.sync)
             except OSError as error:
                 log.warning("archive.not_prepared", error=str(error))
                 break
@@ -324,7 +325,7 @@ class Committer:
             self._last_id = max(self._last_id + 1, time.time_ns() // _MICROSECOND)
             arrival.entry.record_id = self._last_id
         try:
-            reached = [seal(arrival) for arrival in arrivals if arrival.own is not None]
+            reached = [seal(arrival, self.sync) for arrival in arrivals if arrival.own is not None]
             if logged := self._logged(small, arrivals):
                 place, offsets = self.append(logged)
                 reached.append(place)
@@ -385,13 +386,18 @@ class Committer:
             self._writer = self.new_segment()
         return self._writer
 
-    def _sync(self, writer: SegmentWriter) -> None:
-        """Raises: OSError; nothing more is stored after it, for the kernel may have dropped what it lost."""
+    def sync(self, writer: SegmentWriter) -> None:
+        """Make a segment durable; any thread.
+
+        Raises: OSError. But for a full disk nothing more is stored after it: the kernel may have dropped what
+            it could not write, and the next sync would say nothing of that.
+        """
         try:
             writer.sync()
         except OSError as error:
-            self._broken = f"Disk failed to sync: {error.strerror}; restart after repair"
-            log.critical("archive.sync_failed", segment=writer.path.name, error=str(error))
+            if error.errno not in _FULL:
+                self._broken = f"Disk failed to sync: {error.strerror}; restart after repair"
+                log.critical("archive.sync_failed", segment=writer.path.name, error=str(error))
             raise
 
     # jobs: they run in the committer's thread, through call()
@@ -406,7 +412,7 @@ class Committer:
         buffers, offsets, end = encode_batch(writer.identity, writer.end, records)
         writer.reserve(end)
         write_all(writer.descriptor, buffers, writer.end)
-        self._sync(writer)
+        self.sync(writer)
         writer.end = end
         return (writer.number, writer.path.name, end), offsets
 
@@ -450,6 +456,6 @@ class Committer:
 
 def words_for(error: OSError) -> str:
     """Why nothing could be written, for the one who sent it."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in _FULL:
         return OUT_OF_SPACE
     return f"Archive: {error.strerror}"

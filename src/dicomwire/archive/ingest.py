@@ -319,7 +319,7 @@ class Spool:
         self._end = write_all(self._writer.descriptor, [block], self._end)
         self._unsynced += len(block)
         if self._unsynced >= _SYNC:
-            self._writer.sync()
+            self._committer.sync(self._writer)
             os.posix_fadvise(self._writer.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
             self._unsynced = 0
 

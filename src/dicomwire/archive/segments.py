@@ -13,7 +13,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -100,15 +100,16 @@ class SegmentWriter:
         """Whether enough zeros lie ahead: overwriting them costs a sync less than filling reserved space."""
         return self._zeroed - self.end >= _ZEROS_AHEAD
 
-    def prepare(self) -> None:
+    def prepare(self, sync: Callable[[SegmentWriter], None]) -> None:
         """Write the next zeros ahead, one step. Raises: OSError."""
         start = max(self._zeroed, self.end)
         self.reserve(start + _ZEROS_STEP)
         write_all(self.descriptor, [bytes(_ZEROS_STEP)], start)
-        self.sync()
+        sync(self)
         self._zeroed = start + _ZEROS_STEP
 
     def sync(self) -> None:
+        """Make it durable; the committer does, who knows what an error means. Raises: OSError."""
         os.fdatasync(self.descriptor)
 
     def close(self) -> None:
