@@ -79,10 +79,10 @@ class _Examination:
             await self._look_closer(first)
             return
         await self._try_variants(first)
-        for step in await exercise.run(
-            self.ask, self.proposal(first.proposal.host), self.options, self._mark
-        ):
-            self.steps.append(step)
+        proposal = self.proposal(first.proposal.host)
+        steps, failed = await exercise.run(self.ask, proposal, self.options, self._mark)
+        self.steps += steps
+        self.story = failed or self.story
         if self.options.matrix:
             await self._find_out(first)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -12,7 +13,7 @@ from typing import Final
 
 from dicomwire.association.association import Association
 from dicomwire.association.requestor import Context
-from dicomwire.diagnose.finding import Outcome
+from dicomwire.diagnose.finding import Outcome, Story
 from dicomwire.dicom import data_set
 from dicomwire.dicom.identifier import Key
 from dicomwire.dimse import status
@@ -76,7 +77,7 @@ class TestObject:
         }
         found: dict[str, object] = {tag: {"vr": vr, "Value": value} for tag, (vr, value) in values.items()}
         found["7FE00010"] = {"vr": "OB", "InlineBinary": "A" * 84 + "AA=="}  # 64 bytes, all of them 0
-        return data_set.encode(data_set.from_object(found), transfer_syntax_uid)
+        return data_set.encode(data_set.from_json(json.dumps(found)), transfer_syntax_uid)
 
 
 def test_object() -> TestObject:
@@ -86,12 +87,14 @@ def test_object() -> TestObject:
 
 async def run(
     ask: Ask, proposal: Proposal, options: ExaminationOptions, mark: Callable[[], float]
-) -> list[Step]:
+) -> tuple[list[Step], Story | None]:
     """What was asked for, in an order in which each finds what the one before left.
 
     Args:
         proposal: to ask with; its contexts and budget are replaced.
         mark: seconds since the examination began.
+
+    Returns: the steps, and the story of the first that failed.
     """
     course = _Course(ask, replace(proposal, budget=options.wait), mark, test_object())
     steps = []
@@ -101,7 +104,7 @@ async def run(
         steps.append(await course.step("query", (Context(STUDY_ROOT_FIND, UNCOMPRESSED),), course.query))
     if options.move_port is not None and steps[0].result is Result.OK:
         steps.append(await course.move_back(options.move_port))
-    return steps
+    return steps, course.failed
 
 
 class _Course:
@@ -111,6 +114,7 @@ class _Course:
         self._mark = mark
         self._object = instance
         self._words = ""
+        self.failed: Story | None = None
 
     async def step(self, name: str, contexts: tuple[Context, ...], work: Work) -> Step:
         """One association with one thing to do on it."""
@@ -124,6 +128,8 @@ class _Course:
 
         tried = await self._ask(replace(self._proposal, contexts=contexts), done)
         failed = not self._words or (tried.story is not None and tried.story.outcome is Outcome.FAILED)
+        if failed and self.failed is None:
+            self.failed = tried.story
         words = tried.finding.summary if tried.finding else self._words or "it did not succeed"
         return Step(
             name=name,

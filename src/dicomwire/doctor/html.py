@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html import escape
 from typing import Final
 
@@ -16,7 +17,7 @@ _STYLE: Final = """
 .steps{margin-top:4px}td.soft{color:var(--soft)}
 .matrix td,.matrix th{padding:3px 5px;text-align:center;border-left:1px solid var(--line)}
 .matrix td:first-child,.matrix th:first-child{text-align:left;min-width:230px;border-left:0}
-.matrix th.syntax{height:190px;vertical-align:bottom;font-weight:500}
+.matrix th{vertical-align:bottom}.matrix th.syntax{height:190px;font-weight:500}
 .matrix th.syntax span{writing-mode:vertical-rl;transform:rotate(180deg);white-space:nowrap;max-height:180px}
 .matrix tr:hover td{background:var(--back)}
 """
@@ -31,7 +32,8 @@ def page(report: Report) -> str:
         _verdict(report),
     ]
     if report.story is not None:
-        parts.append("<h3>The association that decided</h3>" + article(report.story, 0, [report.story]))
+        story = replace(report.story, verdict=None, findings=())  # which stand above
+        parts.append("<h3>The association that decided</h3>" + article(story, 0, [story]))
     if report.matrix is not None:
         parts.append(_matrix(report.matrix))
     return document(f"DICOM examination of {report.target}", "".join(parts), _STYLE)

@@ -33,6 +33,7 @@ KNOWN_BY: Final = (
     *(f"1.2.840.10008.1.2.4.{number}" for number in (50, 70, 90, 100, 102)),
 )
 _ACCEPTED: Final = int(ContextResultCode.ACCEPTANCE)
+_ABSTRACT: Final = int(ContextResultCode.ABSTRACT_SYNTAX_NOT_SUPPORTED)
 _SYNTAX: Final = int(ContextResultCode.TRANSFER_SYNTAXES_NOT_SUPPORTED)
 
 Ask = Callable[[tuple[Context, ...]], Awaitable[Attempt]]
@@ -47,12 +48,14 @@ class Row:
         accepted: UIDs of the transfer syntaxes that the peer takes for it.
         refused: those that it does not take.
         words: why the class as a whole is refused, "" where it is not.
+        unknown: transfer syntaxes that were asked for with a class that is refused as a whole.
     """
 
     abstract_syntax: str
     accepted: tuple[str, ...]
     refused: tuple[str, ...]
     words: str = ""
+    unknown: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -88,6 +91,15 @@ class Matrix:
             "incomplete": self.incomplete,
             "sop_classes": [row.as_json() for row in self.rows],
         }
+
+    def contexts(self) -> list[dict[str, object]]:
+        """Every SOP class with every transfer syntax that was asked for, as `compare` reads it."""
+        return [
+            {"abstract_syntax": row.abstract_syntax, "transfer_syntax": uid, "result": result}
+            for row in self.rows
+            for uids, result in ((row.accepted, _ACCEPTED), (row.refused, _SYNTAX), (row.unknown, _ABSTRACT))
+            for uid in uids
+        ]
 
 
 async def find_out(ask: Ask, sop_classes: Sequence[str] = ()) -> Matrix:
@@ -155,5 +167,6 @@ def _rows(classes: list[ContextLine], singles: list[ContextLine]) -> tuple[Row, 
         uid = line.abstract_syntax
         taken = tuple(accepted.get(uid, ())) or ((line.transfer_syntax,) if line.transfer_syntax else ())
         words = "" if taken else line.words
-        rows.append(Row(uid, taken, tuple(refused.get(uid, ())), words))
+        unknown = () if taken or uid in refused else line.transfer_syntaxes
+        rows.append(Row(uid, taken, tuple(refused.get(uid, ())), words, unknown))
     return tuple(rows)

@@ -106,7 +106,7 @@ class Report:
 
     def as_json(self) -> dict[str, object]:
         verdict = self.verdict
-        return {
+        facts: dict[str, object] = {
             "target": self.target,
             "started": timestamp(self.started),
             "seconds": round(self.seconds, 3),
@@ -119,3 +119,6 @@ class Report:
             "story": self.story.as_json() if self.story else None,
             "matrix": self.matrix.as_json() if self.matrix else None,
         }
+        if self.matrix is not None:
+            facts |= {"peer": self.target, "contexts": self.matrix.contexts()}
+        return facts

@@ -1,0 +1,77 @@
+"""The doctor at real peers: healthy ones, and what they say no to."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from benchmarks.receivers import DcmQRSCP, Orthanc, free_port
+from dicomwire.doctor.examination import examine
+from dicomwire.doctor.options import ExaminationOptions, Target
+from dicomwire.doctor.report import Report, Result
+from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN, VERIFICATION
+from tests.interop.conftest import BitPreservingStoreSCP, StartNode
+
+CT, SC = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.7"
+STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
+
+
+def examined(port: int, called: str, **options: object) -> Report:
+    given = ExaminationOptions(**options)  # type: ignore[arg-type]
+    report, _ = asyncio.run(examine(Target("127.0.0.1", port, called), given))
+    return report
+
+
+def results(report: Report) -> dict[str, Result]:
+    return {step.name: step.result for step in report.steps if not step.name.startswith("variant")}
+
+
+def test_storescp_works_stores_and_does_not_query(storescp: BitPreservingStoreSCP) -> None:
+    report = examined(storescp.dimse_port, "STORESCP", store=True, query=True)
+    assert results(report)["echo"] is Result.OK
+    assert results(report)["store"] is Result.OK
+    assert results(report)["query"] is Result.FAILED
+    assert report.verdict is not None
+    assert report.verdict.code == "context-abstract-syntax"
+    assert "DCMTK" in report.healthy
+    assert report.story is not None
+    assert report.story.negotiation[0].abstract_syntax == STUDY_ROOT_FIND
+
+
+def test_storescp_tells_its_capabilities(storescp: BitPreservingStoreSCP) -> None:
+    matrix = examined(storescp.dimse_port, "STORESCP", matrix=True).matrix
+    assert matrix is not None
+    assert not matrix.incomplete
+    rows = {row.abstract_syntax: row for row in matrix.rows}
+    assert EXPLICIT_VR_LITTLE_ENDIAN in rows[CT].accepted
+    assert rows[VERIFICATION].accepted
+    assert rows[STUDY_ROOT_FIND].accepted == ()
+
+
+def test_dcmqrscp_knows_neither_a_strange_title_nor_where_we_are(dcmqrscp: DcmQRSCP) -> None:
+    strange = examined(dcmqrscp.dimse_port, "NOBODY")
+    assert strange.verdict is not None
+    assert strange.verdict.code == "reject-called-ae-title"
+    report = examined(dcmqrscp.dimse_port, dcmqrscp.ae_title, query=True)
+    assert results(report)["query"] is Result.OK
+
+
+def test_orthanc_stores_and_lets_only_known_devices_query(orthanc: Orthanc) -> None:
+    report = examined(orthanc.dimse_port, "ORTHANC", store=True, query=True)
+    assert [results(report)[name] for name in ("echo", "store")] == [Result.OK] * 2
+    assert report.verdict is not None
+    assert report.verdict.code == "query-not-allowed"
+
+
+def test_our_own_node_stores_finds_and_moves_back(start_node: StartNode, tmp_path: Path) -> None:
+    port = free_port()
+    config = tmp_path / "dicomwire.toml"
+    config.write_text(f'[[peers]]\nae_title = "DICOMWIRE"\nhost = "127.0.0.1"\nport = {port}\n')
+    node = start_node("--config", str(config))
+    report = examined(node.dimse_port, node.ae_title, query=True, move_port=port)
+    assert report.verdict is None
+    assert results(report)["move"] is Result.OK
+    unknown = examined(node.dimse_port, node.ae_title, move_port=port, calling_ae_title="NOBODY", query=False)
+    assert unknown.verdict is not None
+    assert unknown.verdict.code == "move-destination-unknown"
+    assert results(unknown)["store"] is Result.OK
