@@ -171,6 +171,7 @@ ROWS = {
             ("dicomwire",),
             optional=True,
         ),
+        Row("huge-get", "C-GET of one of 4 GB", "huge", Client.GET, ("dicomwire",), optional=True),
         Row("huge-stow", "one of 4 GB, STOW-RS", "huge", Client.STOW, ("dicomwire",), optional=True),
     )
 }

@@ -28,7 +28,6 @@ from dicomwire.dicom.values import Decoder
 from dicomwire.errors import DataSetError, DecodeError, DicomwireError
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN
 
-END: Final = 0xFFFFFFFF  # upper limit of a sub-range: to the last frame
 _SOP_INSTANCE_UID: Final = TAGS["SOPInstanceUID"]
 _NUMBER_OF_FRAMES: Final = TAGS["NumberOfFrames"]
 _FRAME_TIME: Final = TAGS["FrameTime"]
@@ -203,14 +202,11 @@ def _sub_ranges(numbers: tuple[int, ...], count: int) -> Iterator[int]:
         raise ExtractionError(Failure.INVALID, f"CalculatedFrameList: {len(numbers)} numbers are no triplets")
     for at in range(0, len(numbers), 3):
         first, last, step = numbers[at : at + 3]
-        if last == END and at + 3 == len(numbers) and first <= count:
-            last = count
         if not 1 <= first <= last or not step:
             words = f"CalculatedFrameList: {first} to {last} by {step} is no sub-range"
             raise ExtractionError(Failure.INVALID, words)
-        if last > count + step:
-            raise ExtractionError(Failure.INVALID, f"no frame {last}; the instance has {count}")
-        yield from range(first, last + 1, step)
+        # To any number behind the last frame means to the end; sub-ranges that begin there are ignored.
+        yield from range(first, min(last, count) + 1, step)
 
 
 def _source(data: memoryview, transfer_syntax_uid: str) -> _Source:
