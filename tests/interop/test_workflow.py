@@ -163,11 +163,12 @@ def pynetdicom_scp(handlers: list[tuple[object, object]], *contexts: str) -> Ite
     for context in contexts:
         ae.add_supported_context(context, scu_role=True, scp_role=True)
     server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)  # type: ignore[arg-type]
+    assert server is not None
     try:
-        assert server is not None
         yield server.server_address[1]
     finally:
-        assert server is not None
+        for association in server.active_associations:
+            association.join(SOON)  # it closes its socket
         server.shutdown()
 
 

@@ -21,7 +21,7 @@ from dicomwire.association.performer import Services
 from dicomwire.dimse.command import NActionRq, NEventReportRq
 from dicomwire.errors import AssociationError, DecodeError
 from dicomwire.services.move import Destinations
-from dicomwire.services.normalized import Answer, Operation, Reply, invoke, is_long, service
+from dicomwire.services.normalized import MANY, Answer, Operation, Reply, invoke, is_long, service
 from dicomwire.services.telling import judged, tell
 from dicomwire.work import commitment
 from dicomwire.work.commitment import ASK, REPORT, Asked, Reference, Sent
@@ -111,7 +111,11 @@ class Committer:
     async def _tell(self, association: Association, result: Commitment, called: str) -> Reply:
         event = SUCCESSFUL if result.complete else FAILURES_EXIST
         command = NEventReportRq(0, STORAGE_COMMITMENT, INSTANCE, event)
-        return await invoke(association, command, commitment.report(result, called))
+        if len(result.committed) + len(result.failed) > MANY:
+            report = await asyncio.to_thread(commitment.report, result, called)
+        else:
+            report = commitment.report(result, called)
+        return await invoke(association, command, report)
 
     async def _ask(self, batch: Sequence[Job]) -> Mapping[int, Result]:
         """Ask a peer for a commitment (SCU); the transaction is known here before a report can come."""
@@ -157,7 +161,10 @@ def receiving(taken: Callable[[Commitment, float], object], *, durably: Store | 
         assert isinstance(command, NEventReportRq)
         if command.event_type_id not in (SUCCESSFUL, FAILURES_EXIST):
             raise Refused(Reason.NO_SUCH_EVENT, "Event types are 1 and 2 (PS3.4 J.3.3.1)")
-        result = commitment.read_report(operation.attributes)
+        if is_long(operation.attributes):
+            result = await asyncio.to_thread(commitment.read_report, operation.attributes)
+        else:
+            result = commitment.read_report(operation.attributes)
         if durably is not None:
             await durably.change(lambda change: commitment.settle(change, result, now=operation.now))
         taken(result, operation.now)
