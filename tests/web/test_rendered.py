@@ -345,6 +345,29 @@ async def test_a_presentation_state_draws_its_graphics(door, make_instance) -> N
     assert levels[4:].max() == 0
 
 
+async def test_a_presentation_state_shows_the_overlays_that_it_activates(door, make_instance) -> None:
+    def overlay(group: int, activated: bytes) -> list[bytes]:
+        at = group << 16
+        return [
+            element(at | 0x0010, "US", pack("<H", 2)),
+            element(at | 0x0011, "US", pack("<H", 3)),
+            element(at | 0x0050, "SS", pack("<2h", 3, 7)),
+            element(at | 0x1001, "CS", activated),
+            element(at | 0x3000, "OW", bytes((0b101011, 0))),
+        ]
+
+    levels = await rendered_state(
+        door,
+        make_instance,
+        sequence(0x00283110, window(1000, 20)),
+        *overlay(0x6000, b"LAYER"),
+        *[each for each in overlay(0x6002, b"") if each],
+    )
+    assert (levels == 255).sum() == 3  # a column of three lies outside of the image
+    assert levels[2, 6:8].tolist() == [255, 255]
+    assert levels[3, 6:8].tolist() == [255, 0]
+
+
 async def test_a_presentation_state_for_images_that_are_elsewhere_is_404(door) -> None:
     await door.store(presentation_state())
     assert (await door.get(STATE)).status_code == 404

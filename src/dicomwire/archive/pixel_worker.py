@@ -40,7 +40,7 @@ from dicomwire.dicom.codecs import NATIVE
 from dicomwire.dicom.convert import to_transfer_syntax
 from dicomwire.dicom.deflate import inflate
 from dicomwire.dicom.encoding import EXPLICIT_LITTLE, Buffer, Encoding, encoding_of
-from dicomwire.errors import DecodeError, DicomwireError
+from dicomwire.errors import DicomwireError
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN
 
 try:
@@ -119,10 +119,10 @@ def main(descriptor: int, memory: int, processor_time: int) -> NoReturn:
             channel.answer(GONE, str(error).encode())
         except MemoryError:
             channel.answer(FAILED, f"it takes more than the {memory} bytes of memory allowed".encode())
-        except DecodeError as error:
-            channel.answer(FAILED, str(error).encode())
         except (DicomwireError, OSError) as error:
             channel.answer(FAILED, str(error).encode())
+        except Exception as error:  # a fault of ours or of a codec's, told by its kind alone
+            channel.answer(FAILED, f"an unexpected {type(error).__name__}".encode())
         finally:
             for held in descriptors:
                 os.close(held)

@@ -1,7 +1,7 @@
 """Softcopy presentation states applied to a rendered frame (PS3.3 C.10.4-C.10.6, C.11.12; PS3.4 N.2).
 
-Shutters, the displayed area, rotation and flip, graphic and text annotations. Gray levels are the grayscale
-pipeline's. Annotations are drawn behind the spatial transformation, so that text stays upright.
+Shutters, overlays, the displayed area, rotation and flip, graphic and text annotations. Gray levels are the
+grayscale pipeline's. Annotations are drawn behind the spatial transformation, so that text stays upright.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
 import numpy
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from dicomwire.dicom.attributes import Attributes
@@ -18,6 +19,7 @@ from dicomwire.dicom.grayscale import Gray
 Point: TypeAlias = tuple[float, float]
 _EDGES: Final = ("LeftVerticalEdge", "RightVerticalEdge", "UpperHorizontalEdge", "LowerHorizontalEdge")
 _MOST_OBJECTS: Final = 10_000  # annotations drawn on one image
+_FARTHEST: Final = 100_000.0  # pixels
 _ELLIPSE_STEPS: Final = 72
 
 
@@ -28,7 +30,7 @@ def present(levels: Gray, image: Attributes, number: int, state: Attributes) -> 
     number: of the frame, from 1.
     """
     rows, columns = levels.shape[:2]
-    levels = _shuttered(levels, state)
+    levels = _overlaid(_shuttered(levels, state), image, number, state)
     left, top, right, bottom = _displayed_area(image, number, state, rows, columns)
     levels = levels[top:bottom, left:right]
     turns = int(state.number("ImageRotation") or 0) // 90 % 4
@@ -75,6 +77,43 @@ def _shuttered(levels: Gray, state: Attributes) -> Gray:
     covered = levels.copy()
     covered[~shown] = value
     return covered
+
+
+def _overlaid(levels: Gray, image: Attributes, number: int, state: Attributes) -> Gray:
+    """Overlays that the state activates, its own before the image's, in white (PS3.3 C.9.2, C.11.7)."""
+    drawn = levels
+    for group in range(0x60000000, 0x60200000, 0x20000):
+        if not state.text(group | 0x1001):
+            continue
+        source = state if state.has(group | 0x3000) else image
+        mask = _overlay(source, group, number)
+        if mask is None:
+            continue
+        origin = source.numbers(group | 0x0050) or [1.0, 1.0]
+        top, left = int(origin[0]) - 1, int(origin[-1]) - 1
+        rows = range(max(top, 0), min(top + mask.shape[0], levels.shape[0]))
+        columns = range(max(left, 0), min(left + mask.shape[1], levels.shape[1]))
+        if not rows or not columns:
+            continue
+        drawn = levels.copy() if drawn is levels else drawn
+        part = mask[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+        drawn[rows.start : rows.stop, columns.start : columns.stop][part] = 255
+    return drawn
+
+
+def _overlay(source: Attributes, group: int, number: int) -> NDArray[numpy.bool_] | None:
+    """The plane of a frame; None where there is none."""
+    rows, columns = (int(source.number(group | element) or 0) for element in (0x0010, 0x0011))
+    data = source.octets(group | 0x3000)
+    frames = int(source.number(group | 0x0015) or 1)
+    first = int(source.number(group | 0x0051) or 1)
+    index = number - first if frames > 1 else 0
+    start, count = index * rows * columns, rows * columns
+    if not count or not 0 <= index < frames or len(data) * 8 < start + count:
+        return None
+    octets = numpy.frombuffer(data, numpy.uint8)[start // 8 : (start + count + 7) // 8]
+    bits = numpy.unpackbits(octets, bitorder="little")[start % 8 : start % 8 + count]
+    return bits.reshape(rows, columns).astype(numpy.bool_)
 
 
 def _displayed_area(
@@ -149,7 +188,7 @@ class _Pen:
         kind = graphic.text("GraphicType")
         filled = graphic.text("GraphicFilled") == "Y"
         if kind == "POINT" and points:
-            x, y = place(points[0])
+            x, y = _near(place(points[0]))
             radius = 2 * self._width
             self._draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=self._ink)
             return
@@ -159,7 +198,7 @@ class _Pen:
             points = _ellipse((x, y), (radius_, 0), (0, radius_))
         elif kind == "ELLIPSE" and len(points) >= 4:
             points = _ellipse_by_axes(points)
-        placed = [place(point) for point in points]
+        placed = [_near(place(point)) for point in points]
         if len(placed) < 2:
             return
         if filled and len(placed) > 2:
@@ -177,15 +216,20 @@ class _Pen:
         at: Point | None = None
         if len(box) >= 2:
             placing = display if text.text("BoundingBoxAnnotationUnits") == "DISPLAY" else place
-            at = placing((box[0], box[1]))
+            at = _near(placing((box[0], box[1])))
         if len(anchor) >= 2:
             placing = display if text.text("AnchorPointAnnotationUnits") == "DISPLAY" else place
-            target = placing((anchor[0], anchor[1]))
+            target = _near(placing((anchor[0], anchor[1])))
             if at is not None and text.text("AnchorPointVisibility") == "Y":
                 self._draw.line([at, target], fill=self._ink, width=self._width)
             at = at or target
         if at is not None:
             self._draw.multiline_text(at, words, fill=self._ink, font=self._font)
+
+
+def _near(point: Point) -> Point:
+    """A point that Pillow can draw to in bounded time; no image reaches this far."""
+    return max(-_FARTHEST, min(point[0], _FARTHEST)), max(-_FARTHEST, min(point[1], _FARTHEST))
 
 
 def _ellipse(center: Point, a: Point, b: Point) -> list[Point]:
