@@ -29,8 +29,7 @@ def conditions_of(query: Query) -> list[tuple[Level, Condition]]:
             found.append((level, _single(query, path, value, level)))
     for tag, matches in sequences.items():
         level = _level((tag,), query)
-        _, source, condition = _items(query, (tag,), matches, text_of(tag), count())
-        found.append((level, _exists(source, condition)))
+        found.append((level, in_sequence(query, tag, matches, text_of(tag))))
     return found
 
 
@@ -63,14 +62,23 @@ def _single(query: Query, path: Path, value: str, level: Level) -> Condition:
         return in_range(query, tag, value)
     column = COLUMNS.get(tag)
     if column is None:
-        return _in_json(query, path, value, text_of(tag), count())
+        return in_json(query, path, value, text_of(tag), count())
     if query.empty_values and value == EMPTY:
         return empty(column)
     return matched(vr, column, values_of(vr, value, path), path, query)
 
 
-def _in_json(query: Query, path: Path, value: str, text: str, numbers: Iterator[int]) -> Condition:
-    """The condition that an attribute in a DICOM JSON object has a value."""
+def in_sequence(query: Query, tag: int, matches: Sequence[Match], text: str) -> Condition:
+    """The condition that an item of a sequence in a DICOM JSON object matches all these keys."""
+    _, source, condition = _items(query, (tag,), matches, text, count())
+    return _exists(source, condition)
+
+
+def in_json(query: Query, path: Path, value: str, text: str, numbers: Iterator[int]) -> Condition:
+    """The condition that an attribute in a DICOM JSON object has a value.
+
+    path: of the attribute; the object is where its last tag is looked for.
+    """
     vr = vr_of(path[-1])[:2]
     alias = f"value{next(numbers)}"
     source = f"json_each({text}, '$.\"{path[-1]:08X}\".Value') AS {alias}"
@@ -111,7 +119,7 @@ def _items(
                 raise QueryError(
                     f"{named(match.path)} is a sequence; the path of one of its attributes wanted"
                 )
-            conditions.append(_in_json(query, match.path, match.value, f"{alias}.value", numbers))
+            conditions.append(in_json(query, match.path, match.value, f"{alias}.value", numbers))
         else:
             inner.setdefault(match.path[depth], []).append(match)
     for tag, deeper in inner.items():

@@ -32,11 +32,7 @@ class Connection(Protocol):
 
 def add_functions(connection: Connection, attributes_of: AttributesOf) -> None:
     """Add all of them to a connection."""
-    connection.create_function("folded", 1, lambda text: folded(str(text or "")), deterministic=True)
-    connection.create_function("vocabulary", 1, lambda text: vocabulary(str(text or "")), deterministic=True)
-    connection.create_function("moment", 1, lambda text: moment(str(text or "")), deterministic=True)
-    connection.create_function("last_moment", 1, lambda text: last_moment(str(text)), deterministic=True)
-    connection.create_function("shifted", 4, _shifted, deterministic=True)
+    add_matching_functions(connection)
     last: dict[int, str] = {}  # a row's attributes are asked for once a field
 
     def instance_attributes(record_id: int) -> str:
@@ -46,6 +42,15 @@ def add_functions(connection: Connection, attributes_of: AttributesOf) -> None:
         return last[record_id]
 
     connection.create_function("instance_attributes", 1, instance_attributes, deterministic=True)
+
+
+def add_matching_functions(connection: Connection) -> None:
+    """Add those that conditions need which look at nothing but values."""
+    connection.create_function("folded", 1, lambda text: folded(str(text or "")), deterministic=True)
+    connection.create_function("vocabulary", 1, lambda text: vocabulary(str(text or "")), deterministic=True)
+    connection.create_function("moment", 1, lambda text: moment(str(text or "")), deterministic=True)
+    connection.create_function("last_moment", 1, lambda text: last_moment(str(text)), deterministic=True)
+    connection.create_function("shifted", 4, _shifted, deterministic=True)
 
 
 def shifted(day: str, time: str, offset: str, wanted: str) -> str:

@@ -32,6 +32,7 @@ from dicomwire.services import find, procedure_step, selection
 from dicomwire.services.instance_availability import INSTANCE_AVAILABILITY
 from dicomwire.services.retrieval import levels_are_free
 from dicomwire.services.storage_commitment import STORAGE_COMMITMENT
+from dicomwire.services.worklist import WORKLIST
 from dicomwire.uids import (
     PRIVATE_STORAGE_SOP_CLASSES,
     STORAGE_SERVICE_CLASS,
@@ -47,7 +48,7 @@ ANY_SOP_CLASS = "*"  # in extra_sop_classes: every SOP class that the registry d
 
 SOP_CLASSES_OF = {
     "echo": (VERIFICATION,),
-    "find": tuple(sorted(find.FIND)),
+    "find": (*sorted(find.FIND), WORKLIST),
     "move": tuple(sorted(selection.MOVE)),
     "get": tuple(sorted(selection.GET)),
     "mpps": procedure_step.SCP_CLASSES,
@@ -60,7 +61,8 @@ REPORTERS = {STORAGE_COMMITMENT: RolePolicy(scu=True, scp=True)}
 """SOP classes whose SCP may open the association, to report (PS3.4 J.3.3)."""
 
 EXTENDED_NEGOTIATION = MappingProxyType(
-    dict.fromkeys(selection.RELATIONAL, levels_are_free) | dict.fromkeys(find.FIND, find.answered)
+    dict.fromkeys(selection.RELATIONAL, levels_are_free)
+    | dict.fromkeys((*find.FIND, WORKLIST), find.answered)
 )
 """What item 56H is answered with, per SOP class."""
 

@@ -288,6 +288,21 @@ class MPPSSettings(Section):
     notify: tuple[AETitle, ...] = Field((), description="Peers that get an N-EVENT-REPORT of each change.")
 
 
+class WorklistSettings(Section):
+    """The Modality Worklist."""
+
+    folder: Path | None = Field(
+        None,
+        description="Folder whose *.wl files are items, those of a subfolder for whom who calls its name as"
+        " AE title (the layout of DCMTK's wlmscpfs).",
+    )
+    interval: Seconds = Field(2.0, description="Seconds between two looks at the folder.")
+    hide: tuple[Literal["IN PROGRESS", "COMPLETED", "DISCONTINUED"], ...] = Field(
+        ("IN PROGRESS", "COMPLETED"),
+        description="Items leave the worklist when their procedure step (MPPS) has this status.",
+    )
+
+
 class CommitmentSettings(Section):
     """Storage Commitment."""
 
@@ -470,6 +485,7 @@ class Settings(BaseSettings):
     jobs: JobSettings = JobSettings()
     mpps: MPPSSettings = MPPSSettings()
     commitment: CommitmentSettings = CommitmentSettings()
+    worklist: WorklistSettings = WorklistSettings()
     availability: AvailabilitySettings = AvailabilitySettings()
     routes: tuple[RouteSettings, ...] = ()
     peers: tuple[PeerSettings, ...] = ()

@@ -12,7 +12,7 @@ from dicomwire.association.performer import Services
 from dicomwire.association.words import printable
 from dicomwire.errors import ConfigurationError, WorkError
 from dicomwire.node.settings import RouteSettings, Settings
-from dicomwire.services import forwarding, instance_availability, procedure_step
+from dicomwire.services import forwarding, instance_availability, procedure_step, worklist
 from dicomwire.services.forwarding import Router
 from dicomwire.services.move import Destinations
 from dicomwire.services.storage_commitment import Committer, receiving
@@ -60,6 +60,7 @@ class Work:
             **procedure_step.services(self.store, Followers(mpps.forward, mpps.notify)),
             **self._committer.services(),
             **instance_availability.services(self.store),
+            **worklist.services(self.store, self._settings.worklist.hide),
             **receiving(_log_commitment, durably=self.store),
         }
 

@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Final
 
 from dicomwire.dicom.data_set import DataSet, from_json, tag_of, to_json
-from dicomwire.work import jobs
+from dicomwire.work import jobs, worklist
 from dicomwire.work.attributes import Rule, checked, not_allowed
 from dicomwire.work.refusal import Reason, Refused
 from dicomwire.work.store import Reader, Row, Transaction
@@ -249,6 +249,9 @@ def _status(changes: DataSet, before: Status) -> Status:
 
 def _link(transaction: Transaction, step: Step) -> None:
     """What the step belongs to, for whoever looks it up from there."""
+    scheduled = step.attributes.sequence("ScheduledStepAttributesSequence")
+    named = [(item.text("StudyInstanceUID"), item.text("ScheduledProcedureStepID")) for item in scheduled]
+    worklist.performed(transaction, [pair for pair in named if all(pair)], step.status.value, step.changed)
     links = set[tuple[str, str]]()
     for item in step.attributes.sequence("ScheduledStepAttributesSequence"):
         links.add(("study", item.text("StudyInstanceUID")))

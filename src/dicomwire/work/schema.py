@@ -81,4 +81,52 @@ _FIRST: Final = (
     "CREATE INDEX availability_study ON availability (study_instance_uid)",
 )
 
-VERSIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST,)
+_WORKLIST: Final = (
+    # Modality Worklist: an item is one scheduled procedure step. `attributes` is its DICOM JSON object, the
+    # columns before it are taken out of it for matching. `ae_title`: for whom who calls that title; '' for
+    # all. `source` names what it came from, such as a file; `performed` is the status of its MPPS or ''.
+    """CREATE TABLE worklist (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        study_instance_uid TEXT NOT NULL,
+        step_id TEXT NOT NULL,
+        ae_title TEXT NOT NULL,
+        source TEXT NOT NULL,
+        performed TEXT NOT NULL,
+        start_date TEXT NOT NULL,
+        start_time TEXT NOT NULL,
+        modality TEXT NOT NULL,
+        patient_id TEXT NOT NULL,
+        patient_name TEXT NOT NULL,
+        patient_name_key TEXT NOT NULL,
+        patient_name_ideographic TEXT NOT NULL,
+        patient_name_phonetic TEXT NOT NULL,
+        patient_name_words TEXT NOT NULL,
+        accession_number TEXT NOT NULL,
+        requested_procedure_id TEXT NOT NULL,
+        character_set TEXT NOT NULL,
+        attributes TEXT NOT NULL,
+        changed REAL NOT NULL
+    )""",
+    "CREATE INDEX worklist_step ON worklist (study_instance_uid, step_id)",
+    "CREATE INDEX worklist_step_id ON worklist (step_id)",
+    "CREATE INDEX worklist_start ON worklist (start_date, start_time)",
+    "CREATE INDEX worklist_modality ON worklist (modality)",
+    "CREATE INDEX worklist_patient_id ON worklist (patient_id)",
+    "CREATE INDEX worklist_name ON worklist (patient_name_key)",
+    "CREATE INDEX worklist_name_ideographic ON worklist (patient_name_ideographic)"
+    " WHERE patient_name_ideographic <> ''",
+    "CREATE INDEX worklist_name_phonetic ON worklist (patient_name_phonetic)"
+    " WHERE patient_name_phonetic <> ''",
+    "CREATE INDEX worklist_accession_number ON worklist (accession_number)",
+    "CREATE INDEX worklist_requested_procedure_id ON worklist (requested_procedure_id)",
+    "CREATE INDEX worklist_ae_title ON worklist (ae_title)",
+    "CREATE INDEX worklist_source ON worklist (source)",
+    """CREATE TABLE worklist_station (
+        ae_title TEXT NOT NULL,
+        item INTEGER NOT NULL REFERENCES worklist (id) ON DELETE CASCADE,
+        PRIMARY KEY (ae_title, item)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX worklist_station_item ON worklist_station (item)",
+)
+
+VERSIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _WORKLIST)

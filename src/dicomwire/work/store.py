@@ -19,6 +19,7 @@ from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
 import structlog
 
+from dicomwire.archive.functions import add_matching_functions
 from dicomwire.errors import WorkError
 from dicomwire.work.schema import VERSIONS
 
@@ -202,7 +203,11 @@ class Store:
 
     async def read(self, sql: str, parameters: Sequence[Parameter] = ()) -> list[Row]:
         """What a statement that may take long finds, read in a thread of its own."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self.rows, sql, parameters)
+        return await self.beside(lambda: self.rows(sql, parameters))
+
+    async def beside(self, work: Callable[[], Result]) -> Result:
+        """What is read by several statements, in a thread of its own."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     # The writer's thread
 
@@ -210,6 +215,7 @@ class Store:
         connection = sqlite.connect(str(self.path), isolation_level=None, check_same_thread=False)
         for pragma in _PRAGMAS:
             connection.execute(pragma)
+        add_matching_functions(connection)
         return connection
 
     def _run(self) -> None:
