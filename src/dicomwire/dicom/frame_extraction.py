@@ -189,12 +189,14 @@ def frames_of(wanted: FrameRange, count: int, times: Sequence[float] | None = No
 
 
 def _ascending(numbers: Iterable[int]) -> tuple[int, ...]:
-    frames = tuple(numbers)
-    if any(number < 1 for number in frames):
-        raise ExtractionError(Failure.INVALID, "frames are numbered from 1")
-    if any(later <= sooner for sooner, later in pairwise(frames)):
-        raise ExtractionError(Failure.INVALID, "frame numbers must ascend, each once")
-    return frames
+    frames: list[int] = []
+    for number in numbers:
+        if number < 1:
+            raise ExtractionError(Failure.INVALID, "frames are numbered from 1")
+        if frames and number <= frames[-1]:  # at once: overlapping sub-ranges could make very many
+            raise ExtractionError(Failure.INVALID, "frame numbers must ascend, each once")
+        frames.append(number)
+    return tuple(frames)
 
 
 def _sub_ranges(numbers: tuple[int, ...], count: int) -> Iterator[int]:
