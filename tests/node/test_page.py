@@ -33,7 +33,7 @@ FACTS = Facts(
     uptime_seconds=90_061.0,
     login_required=False,
     archive=ArchiveFacts(1, 2, 3_000, 525_300),
-    jobs={"waiting": 1},
+    jobs={"waiting": 7_001, "failed": 0},
     performed={"C-ECHO": 1},
     sent={"stored": 2},
     web_requests={"2xx": 1},
@@ -73,6 +73,7 @@ def test_the_page_is_whole_and_says_what_matters() -> None:
         "RESEARCH",
         "3,000",
         "525.3 KB",
+        "<b>7,001</b> waiting",
         "1 d 1 h",
         "CT1",
         "echo, store",
@@ -112,3 +113,8 @@ def test_sizes_are_for_people(count: int, words: str) -> None:
 
 def test_an_ipv6_location_has_brackets() -> None:
     assert location("::1", 104) == "[::1]:104"
+
+
+def test_a_node_without_jobs_says_nothing_of_them() -> None:
+    assert "api/jobs" in render(FACTS)
+    assert "api/jobs" not in render(replace(FACTS, jobs={"done": 4}))

@@ -111,6 +111,18 @@ def _archive(facts: Facts) -> str:
     cells = "".join(f"<span><b>{count:,}</b> {name}</span>" for name, count in counts)
     return f"""<section><h2>Archive</h2>
 <div class="counts">{cells}<span><b>{size(held.bytes)}</b> stored</span></div>
+</section>{_jobs(facts)}"""
+
+
+def _jobs(facts: Facts) -> str:
+    """What is still to be sent, reported or forwarded; nothing where there is none."""
+    left = {state: facts.jobs.get(state, 0) for state in ("waiting", "running", "paused", "failed")}
+    if not any(left.values()):
+        return ""
+    cells = "".join(f"<span><b>{count:,}</b> {state}</span>" for state, count in left.items() if count)
+    return f"""
+<section><h2><a href="api/jobs">Jobs</a></h2>
+<div class="counts">{cells}</div>
 </section>"""
 
 
