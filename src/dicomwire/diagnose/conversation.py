@@ -6,25 +6,24 @@ and of what a proxy taps: `hear` takes bytes from anywhere.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final
 
 from dicomwire.diagnose import data_set
+from dicomwire.diagnose.connection import Connection
+from dicomwire.diagnose.ear import Ear
 from dicomwire.diagnose.exchange import Exchange, Exchanges
-from dicomwire.diagnose.finding import Event, Evidence, FieldValue, Party, Side, escaped
-from dicomwire.diagnose.protocols import LONGEST_SIGN, SIGNS, Protocol, protocol_of, proxy_length
+from dicomwire.diagnose.facts import EventLog, Fault, Sent
+from dicomwire.diagnose.finding import Event, Party, Side, escaped
 from dicomwire.diagnose.quirks import product_of
-from dicomwire.diagnose.stream import NOTHING_MORE, DataSetHead, PduStream, Place, is_dicom
-from dicomwire.diagnose.tcp import Connection
-from dicomwire.diagnose.tls import TLSStream
+from dicomwire.diagnose.stream import DataSetHead, Place
 from dicomwire.dimse import status
 from dicomwire.dimse.command import CMoveRq, Command, CStoreRq, Response
 from dicomwire.errors import DecodeError
 from dicomwire.uids import name_of
 from dicomwire.upper_layer.acceptance import Accepted, accepted
-from dicomwire.upper_layer.contexts import DEFAULT_MAXIMUM_LENGTH, user_item
+from dicomwire.upper_layer.contexts import user_item
 from dicomwire.upper_layer.events import Violation
 from dicomwire.upper_layer.items import (
     ImplementationClassUID,
@@ -43,180 +42,9 @@ from dicomwire.upper_layer.pdu import (
 )
 from dicomwire.upper_layer.reasons import abort_words, reject_words
 
-FIRST_BYTES: Final = 1_024  # kept of each side
-FIRST_EVENTS: Final = 300  # of one conversation; so many from its beginning
-LAST_EVENTS: Final = 100  # and so many before its end
+NO_LIMIT: Final = 1 << 32  # one more than a PDU-length can say
 MATCHES_SHOWN: Final = 5  # pending responses of one request that make events
 FAULTS: Final = 64  # kept of one conversation
-
-
-class Fault(NamedTuple):
-    """Something in the bytes that cannot be.
-
-    Attributes:
-        code: of the rule that explains it.
-        message: what, where, got and wanted.
-        section: of the standard.
-        side: who sent it.
-        place: where.
-    """
-
-    code: str
-    message: str
-    section: str
-    side: Side
-    place: Place
-
-
-T = TypeVar("T")
-
-
-class Sent(NamedTuple, Generic[T]):
-    """A PDU, who sent it, and where."""
-
-    pdu: T
-    side: Side
-    place: Place
-
-    def evidence(self, what: str, **fields: FieldValue) -> Evidence:
-        return evidence(what, self.side, self.place, **fields)
-
-
-def evidence(what: str, side: Side | None, place: Place, **fields: FieldValue) -> Evidence:
-    """Evidence at a place of a side's stream."""
-    span = (place.start, place.end) if place.end > place.start else None
-    return Evidence(
-        what=what, frame=place.frame or None, time=place.time, sender=side, byte_range=span, fields=fields
-    )
-
-
-class Ear:
-    """Listens to one side: tells the protocol by its first bytes, then reads it.
-
-    Attributes:
-        side: who speaks.
-        first: its first bytes.
-        protocol: what it speaks, None while that is not clear.
-        stream: its PDUs, where it speaks DICOM.
-        tls: its records, where it speaks TLS.
-        proxy: words of a PROXY header that came first, "" without.
-    """
-
-    __slots__ = ("_conversation", "first", "first_place", "protocol", "proxy", "side", "stream", "tls")
-
-    def __init__(self, side: Side, conversation: Conversation) -> None:
-        self.side = side
-        self.first = bytearray()
-        self.first_place: Place | None = None
-        self.protocol: Protocol | None = None
-        self.stream: PduStream | None = None
-        self.tls: TLSStream | None = None
-        self.proxy = ""
-        self._conversation = conversation
-
-    def receive(self, view: memoryview, offset: int, time: float, frame: int) -> int:
-        if self.stream is not None:
-            return self.stream.receive(view, offset, time, frame)
-        if self.tls is not None:
-            return self.tls.receive(view, offset, time, frame)
-        if self.first_place is None:
-            self.first_place = Place(time, frame, 0, len(view))
-        if self.protocol is None:
-            known = len(self.first)
-            self.first += view[: FIRST_BYTES - known]
-            self._recognise(late=self._conversation.connection.late)
-            if self.protocol is None:
-                return 0
-            rest = view[len(self.first) - known :]
-            return self._begin(rest, offset + len(view) - len(rest), time, frame)
-        self.first += view[: FIRST_BYTES - len(self.first)]
-        return NOTHING_MORE if len(self.first) >= FIRST_BYTES else 0
-
-    def missing(self, offset: int, count: int, time: float, frame: int) -> None:
-        if self.stream is not None:
-            self.stream.missing(offset, count, time, frame)
-        elif self.tls is not None:
-            self.tls.missing(offset, count, time, frame)
-        elif self.protocol is None:
-            self.protocol = Protocol.DICOM
-            self.stream = PduStream(self.side, self._conversation, late=True, position=offset + count)
-
-    def _recognise(self, *, late: bool) -> None:
-        first = bytes(self.first)
-        sign = protocol_of(first)
-        if sign is Protocol.PROXY:
-            length = proxy_length(first)
-            if length is not None and len(first) >= length:
-                self.proxy = escaped(first[:length].decode("latin-1").strip())
-                del self.first[:length]
-                self._recognise(late=late)
-            elif len(first) >= FIRST_BYTES:
-                self.protocol = Protocol.PROXY
-        elif sign is not Protocol.UNKNOWN:
-            self.protocol = sign
-        elif late or is_dicom(first):
-            self.protocol = Protocol.DICOM
-        elif len(first) >= LONGEST_SIGN or (first and not 1 <= first[0] <= 7 and not _may_be_sign(first)):
-            self.protocol = Protocol.UNKNOWN
-
-    def _begin(self, rest: memoryview, offset: int, time: float, frame: int) -> int:
-        """The protocol is known: read what was kept, then the rest of the bytes at hand."""
-        start = offset - len(self.first)
-        if self.protocol is Protocol.DICOM:
-            late = self._conversation.connection.late
-            self.stream = PduStream(self.side, self._conversation, late=late, position=start)
-            wanted = self.stream.receive(memoryview(bytes(self.first)), start, time, frame)
-            return self._continue(self.stream, rest, offset, wanted, time, frame)
-        if self.protocol is Protocol.TLS:
-            self.tls = TLSStream(self.side)
-            self.tls.receive(memoryview(bytes(self.first)), start, time, frame)
-            return self.tls.receive(rest, offset, time, frame)
-        self.first += rest[: FIRST_BYTES - len(self.first)]
-        return NOTHING_MORE if len(self.first) >= FIRST_BYTES else 0
-
-    def _continue(
-        self, stream: PduStream, rest: memoryview, offset: int, wanted: int, time: float, frame: int
-    ) -> int:
-        """What remains of a segment whose beginning was already read."""
-        if not len(rest):
-            return wanted
-        if len(rest) < wanted:
-            return wanted - len(rest)
-        return stream.receive(rest[wanted:], offset + wanted, time, frame)
-
-
-def _may_be_sign(first: bytes) -> bool:
-    from_signs = (sign for sign, _ in SIGNS)
-    return any(sign.startswith(first) for sign in from_signs)
-
-
-class EventLog:
-    """Events in bounded memory: the first ones and the last ones."""
-
-    __slots__ = ("_first", "_last", "omitted")
-
-    def __init__(self) -> None:
-        self._first: list[Event] = []
-        self._last: deque[Event] = deque(maxlen=LAST_EVENTS)
-        self.omitted = 0
-
-    def add(self, event: Event) -> None:
-        if len(self._first) < FIRST_EVENTS:
-            self._first.append(event)
-            return
-        self.omitted += len(self._last) == LAST_EVENTS
-        self._last.append(event)
-
-    def shorten(self, first: int, last: int) -> None:
-        """Keep fewer of them."""
-        events = [*self._first, *self._last]
-        if len(events) > first + last:
-            self.omitted += len(events) - first - last
-            self._first, self._last = events[:first], deque(events[-last:], maxlen=LAST_EVENTS)
-
-    def __iter__(self) -> Iterator[Event]:
-        yield from self._first
-        yield from self._last
 
 
 @dataclass(slots=True, eq=False)
@@ -258,11 +86,14 @@ class Conversation:
     tolerated: list[Fault] = field(default_factory=list)
     requestor_ear: Ear = field(init=False)
     acceptor_ear: Ear = field(init=False)
+    _limits: dict[Side, int] = field(default_factory=dict)  # bytes of a P-DATA-TF that each side may send
     _asking: dict[Side, Exchange | None] = field(default_factory=dict)
     _answering: dict[Side, Exchange | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.requestor_ear, self.acceptor_ear = Ear(Side.REQUESTOR, self), Ear(Side.ACCEPTOR, self)
+        self.requestor_ear, self.acceptor_ear = (
+            Ear(side, self, self.connection) for side in (Side.REQUESTOR, Side.ACCEPTOR)
+        )
         self.connection.requestor.sink = self.requestor_ear
         self.connection.acceptor.sink = self.acceptor_ear
 
@@ -377,6 +208,7 @@ class Conversation:
         if self.request is None or self.negotiated is not None:
             return f"{len(pdu.presentation_contexts)} presentation contexts answered"
         self.negotiated = accepted(self.request.pdu, pdu)
+        self._limits = {Side.REQUESTOR: _limit(pdu), Side.ACCEPTOR: _limit(self.request.pdu)}
         usable, proposed = len(self.negotiated.contexts), len(self.negotiated.outcomes)
         return f"{usable} of {proposed} presentation contexts accepted"
 
@@ -419,6 +251,14 @@ class Conversation:
 
     def p_data(self, side: Side, length: int, place: Place) -> None:
         self.last_said = place
+        limit = self._limits.get(side)
+        if limit is None or self.aborts or self.releases:
+            self._check_p_data(side, place)
+        elif limit < length and side not in self.too_long:
+            self.too_long[side] = (length, limit, place)
+
+    def _check_p_data(self, side: Side, place: Place) -> None:
+        """Whether P-DATA may come before an association is there, or at its end."""
         asked = any(isinstance(s.pdu, ReleaseRq) and s.side is side for s in self.releases)
         stream = self.ear(side).stream
         in_step = stream is not None and stream.in_step and not self.connection.late
@@ -432,17 +272,6 @@ class Conversation:
         if unexpected and not any(fault.code == "pdu-unexpected" for fault in self.faults):
             what = f"P-DATA-TF: {unexpected}"
             self.fault(side, "pdu-unexpected", what, "PS3.8 9.2.3, Table 9-10", place)
-        limit = self._limit_of(Side.ACCEPTOR if side is Side.REQUESTOR else Side.REQUESTOR)
-        if limit and length > limit and side not in self.too_long:
-            self.too_long[side] = (length, limit, place)
-
-    def _limit_of(self, side: Side) -> int:
-        """Bytes of a P-DATA-TF that a side takes, 0 = no limit or not known."""
-        pdu = self.association_request if side is Side.REQUESTOR else self.accepted
-        if pdu is None:
-            return 0
-        item = user_item(pdu.user_information, MaximumLength)
-        return item.maximum_length if item else DEFAULT_MAXIMUM_LENGTH * 64
 
     def value(self, side: Side, presentation_context_id: int, place: Place) -> None:
         if self.negotiated is None or presentation_context_id in self.negotiated.contexts:
@@ -519,6 +348,12 @@ class Conversation:
                 bad=bad,
             )
         )
+
+
+def _limit(pdu: AssociateRq | AssociateAc) -> int:
+    """Bytes of a P-DATA-TF that who sent this takes; one that says nothing is not judged."""
+    item = user_item(pdu.user_information, MaximumLength)
+    return (item.maximum_length if item else 0) or NO_LIMIT
 
 
 _NAMES: Final[dict[type[Pdu], str]] = {

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
+from dicomwire.diagnose.connection import Connection
 from dicomwire.diagnose.elements import Record, data_set_records, element_records
 from dicomwire.diagnose.finding import Side, timestamp
 from dicomwire.diagnose.internet import Datagram
 from dicomwire.diagnose.items import associate_fields, item_records
 from dicomwire.diagnose.packets import CaptureInfo, Packet, packets
 from dicomwire.diagnose.stream import NOTHING_MORE, is_dicom
-from dicomwire.diagnose.tcp import Connection, Reassembly
+from dicomwire.diagnose.tcp import Reassembly
 from dicomwire.diagnose.timeline import DICOM_PORTS
 from dicomwire.errors import CaptureError, DecodeError
 from dicomwire.uids import IMPLICIT_VR_LITTLE_ENDIAN, name_of

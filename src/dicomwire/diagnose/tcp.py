@@ -9,10 +9,20 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
+from dicomwire.diagnose.connection import (
+    LARGE,
+    MASK,
+    REMEMBERED,
+    SHORTEST_DELAY,
+    Connection,
+    End,
+    Half,
+    distance,
+    look_for_stall,
+)
 from dicomwire.diagnose.finding import Side
 from dicomwire.diagnose.internet import (
     ICMP,
@@ -21,7 +31,6 @@ from dicomwire.diagnose.internet import (
     UDP,
     Datagram,
     Fragments,
-    Unreachable,
     datagram,
     unreachable,
 )
@@ -33,254 +42,13 @@ PENDING: Final = 1 << 20  # bytes of one direction that wait for what was sent b
 ALL_PENDING: Final = 1 << 26  # of all directions
 PENDING_SEGMENTS: Final = 1_024  # likewise, of one direction
 SURE_GAP: Final = 8  # segments behind a gap that the receiver acknowledged, after which it is the capture's
-REMEMBERED: Final = 64  # events of each kind kept of a connection
-SHORTEST_DELAY: Final = 0.030  # seconds of a delayed acknowledgement: 40 ms is Linux's shortest
-LONGEST_DELAY: Final = 0.250  # 200 ms is Windows'
-LARGE: Final = 1_000  # bytes of a segment that a path may not take, where it takes smaller ones
-SLOW_RETRANSMISSION: Final = 0.1  # seconds; a timer's, which is at least 0.2
-SEND_AFTER_ACK: Final = 0.005  # seconds within which a sender that waited for the ACK goes on
 
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 
-_MASK: Final = 0xFFFFFFFF
 # From IP's first byte: version, total length, fragment, protocol, addresses and ports, TCP up to the window.
-_V4: Final = struct.Struct(">BxHxxHxB2x12sIIHH")
+_V4: Final = struct.Struct(">2xH2xI2x12sIIHH")
 _V6: Final = struct.Struct(">4xHBx36sIIHH")
 _TCP: Final = struct.Struct(">4sIIHH")
-
-
-class Sink(Protocol):
-    """Where the bytes of one direction go, in order."""
-
-    def receive(self, view: memoryview, offset: int, time: float, frame: int) -> int:
-        """Bytes of the stream from `offset` on; returns how many of those that follow are not wanted."""
-
-    def missing(self, offset: int, count: int, time: float, frame: int) -> None:
-        """Wanted bytes that were not captured."""
-
-
-class End(NamedTuple):
-    """A FIN or an RST."""
-
-    reset: bool
-    side: Side
-    time: float
-    frame: int
-    answer: bool = False  # of an RST: to a SYN
-
-
-class Gap(NamedTuple):
-    """Bytes that were not captured."""
-
-    offset: int
-    size: int
-    time: float
-    frame: int
-    cut: bool  # by the snap length; else the packet is missing
-    harmless: bool  # they were of no interest
-
-
-class Stall(NamedTuple):
-    """A sender that waited for a delayed acknowledgement."""
-
-    seconds: float
-    time: float
-    frame: int
-
-
-class Repeat(NamedTuple):
-    """A segment that was sent again: how often, its bytes, when last."""
-
-    times: int
-    size: int
-    time: float
-
-
-class Half:
-    """What one side sends.
-
-    Attributes:
-        sink: where it goes.
-        next: sequence number of the next byte, -1 while unknown.
-        skip: bytes that the sink does not want.
-        plain: nothing pending, no closed window: the hot path may be taken.
-        time, frame: of the last packet with data.
-        ack, ack_time: the last acknowledgement that this side sent.
-    """
-
-    __slots__ = (
-        "ack",
-        "ack_time",
-        "asked",
-        "closed",
-        "connection",
-        "data_packets",
-        "fin",
-        "frame",
-        "gaps",
-        "large",
-        "next",
-        "offset",
-        "peer",
-        "pending",
-        "pending_size",
-        "plain",
-        "retransmitted",
-        "side",
-        "sink",
-        "skip",
-        "stalls",
-        "stalls_total",
-        "time",
-        "window_closed",
-        "window_closed_longest",
-    )
-
-    def __init__(self, connection: Connection, side: Side) -> None:
-        self.connection = connection
-        self.side = side
-        self.peer: Half = self
-        self.sink: Sink = _NOBODY
-        self.next = -1
-        self.skip = 0
-        self.asked = 0
-        self.offset = 0
-        self.plain = True
-        self.pending: dict[int, tuple[bytes, float, int]] = {}
-        self.pending_size = 0
-        self.time = 0.0
-        self.frame = 0
-        self.ack = -1
-        self.ack_time = 0.0
-        self.closed = False
-        self.fin = -1  # sequence number of the FIN
-        self.data_packets = 0
-        self.gaps: list[Gap] = []
-        self.retransmitted: dict[int, Repeat] = {}
-        self.large = -1  # sequence number of the first segment of at least LARGE bytes
-        self.stalls: list[Stall] = []
-        self.stalls_total = 0
-        self.window_closed = 0.0  # since when this side takes nothing
-        self.window_closed_longest = 0.0
-
-    @property
-    def position(self) -> int:
-        """Bytes of the stream so far."""
-        return self.offset + self.asked - self.skip
-
-    @property
-    def unacknowledged(self) -> int:
-        """Bytes sent that the other side has not acknowledged, 0 where that is not known."""
-        if self.next < 0 or self.peer.ack < 0:
-            return 0
-        return max(0, _distance(self.peer.ack, self.next))
-
-    def advertise(self, window: int, time: float) -> None:
-        """How much this side takes; 0 closes its window."""
-        if not window:
-            self.window_closed = self.window_closed or time
-        elif self.window_closed:
-            self.window_closed_longest = max(self.window_closed_longest, time - self.window_closed)
-            self.window_closed = 0.0
-
-    @property
-    def large_lost(self) -> bool:
-        """Segments of LARGE bytes were sent, and the other side acknowledged none of them."""
-        return self.large >= 0 and _distance(self.large, self.peer.ack) <= 0
-
-    def put(self, data: bytes, start: int, stop: int, time: float, frame: int) -> None:
-        """The next bytes of the stream."""
-        size = stop - start
-        if size < self.skip:
-            self.skip -= size
-            return
-        offset = self.offset + self.asked
-        start += self.skip
-        self.skip = self.asked = 0
-        wanted = self.sink.receive(memoryview(data)[start:stop], offset, time, frame)
-        self.offset = offset + stop - start
-        self.skip = self.asked = wanted
-
-    def repeat(self, sequence: int, size: int, time: float) -> None:
-        """Data that was sent before; a packet captured twice or a fast retransmission tells nothing."""
-        known = self.retransmitted.get(sequence)
-        since = self.time if known is None else known.time
-        if time - since < SLOW_RETRANSMISSION:
-            return
-        if known is not None or len(self.retransmitted) < REMEMBERED:
-            self.retransmitted[sequence] = Repeat(known.times + 1 if known else 1, size, time)
-
-    def lack(self, count: int, time: float, frame: int, *, cut: bool) -> None:
-        """The next bytes of the stream were not captured."""
-        position = self.position
-        harmless = count <= self.skip
-        if harmless:
-            self.skip -= count
-        else:
-            self.sink.missing(position, count, time, frame)
-            self.offset, self.skip, self.asked = position + count, 0, 0
-        if len(self.gaps) < REMEMBERED:
-            self.gaps.append(Gap(position, count, time, frame, cut, harmless))
-
-
-class _Nobody:
-    def receive(self, view: memoryview, offset: int, time: float, frame: int) -> int:
-        return 1 << 62
-
-    def missing(self, offset: int, count: int, time: float, frame: int) -> None:
-        return
-
-
-_NOBODY: Final = _Nobody()
-
-
-@dataclass(slots=True, eq=False)
-class Connection:
-    """What is known of one TCP connection.
-
-    Attributes:
-        client, server: address and port; who is which is guessed where `late`.
-        key: addresses and ports of what the client sends.
-        late: the capture begins after the connection's SYN.
-        opened: time and frame of its first packet.
-        last: time of its last one.
-        syns: time and frame of each SYN.
-        syn_acks: likewise.
-        ends: FINs and RSTs.
-        icmp: ICMP errors about it, with time and frame.
-        over: it is closed by both sides, or reset.
-    """
-
-    client: tuple[str, int]
-    server: tuple[str, int]
-    key: bytes
-    late: bool
-    opened: tuple[float, int]
-    last: float = 0.0
-    syns: list[tuple[float, int]] = field(default_factory=list)
-    syn_sequence: int = -1
-    syn_acks: list[tuple[float, int]] = field(default_factory=list)
-    ends: list[End] = field(default_factory=list)
-    icmp: list[tuple[Unreachable, float, int]] = field(default_factory=list)
-    over: bool = False
-    requestor: Half = field(init=False)
-    acceptor: Half = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.requestor, self.acceptor = Half(self, Side.REQUESTOR), Half(self, Side.ACCEPTOR)
-        self.requestor.peer, self.acceptor.peer = self.acceptor, self.requestor
-
-    @property
-    def established(self) -> bool:
-        """The client has answered the SYN, ACK, or the capture began later."""
-        return self.late or self.requestor.ack >= 0
-
-    def half(self, side: Side) -> Half:
-        return self.requestor if side is Side.REQUESTOR else self.acceptor
-
-    @property
-    def halves(self) -> tuple[Half, Half]:
-        return self.requestor, self.acceptor
 
 
 class Listener(Protocol):
@@ -315,32 +83,31 @@ class Reassembly:
         """Takes packets to their end; the connections that are still open then are finished by `finish`."""
         flows, unpack, unpack6 = self._flows, _V4.unpack_from, _V6.unpack_from
         offset = 14  # of the IP header; what the last packet that took the long way had
-        number, time = self.frames, self.last
+        number, time, shortest_delay = self.frames, self.last, SHORTEST_DELAY
         try:
             for number, time, data, start, captured, _, link_type in packets:
                 at = start + offset
                 if captured >= offset + 40:
                     first = data[at]
                     if first == 0x45:
-                        _, total, fragment, protocol, key, sequence, ack, flags, window = unpack(data, at)
+                        total, fragment_protocol, key, sequence, ack, flags, window = unpack(data, at)
                         half = flows.get(key)
                         if (
                             half is not None
                             and sequence == half.next
                             and half.plain
                             and window
-                            and (flags & 0x3F | PSH) == (ACK | PSH)
-                            and not fragment & 0x3FFF
-                            and protocol == TCP
+                            and flags & 0x37 == 0x10  # ACK, with PSH or not
+                            and fragment_protocol & 0x3FFF00FF == 6  # no fragment, TCP
                             and total + offset <= captured
                         ):
                             header = 20 + (flags >> 12 << 2)
                             size = total - header
                             if size > 0:
                                 peer = half.peer
-                                if peer.ack_time - half.time > SHORTEST_DELAY and peer.ack_time > peer.time:
-                                    _look_for_stall(half, time, number)
-                                half.next = (sequence + size) & _MASK
+                                if peer.ack_time - half.time > shortest_delay and peer.ack_time > peer.time:
+                                    look_for_stall(half, time, number)
+                                half.next = sequence + size & 0xFFFFFFFF
                                 half.time, half.frame, half.ack = time, number, ack
                                 if size < half.skip:
                                     half.skip -= size
@@ -361,14 +128,14 @@ class Reassembly:
                             and sequence == half.next
                             and half.plain
                             and window
-                            and (flags & 0x3F | PSH) == (ACK | PSH)
-                            and protocol == TCP
+                            and flags & 0x37 == 0x10
+                            and protocol == 6
                             and total + offset + 40 <= captured
                         ):
                             header = flags >> 12 << 2
                             size = total - header
                             if 0 < size < half.skip:
-                                half.next = (sequence + size) & _MASK
+                                half.next = sequence + size & 0xFFFFFFFF
                                 half.time, half.frame, half.ack = time, number, ack
                                 half.skip -= size
                                 continue
@@ -431,7 +198,7 @@ class Reassembly:
         if not flags & (SYN | FIN):
             half.advertise(window, time)
         if flags & SYN:
-            half.next = (sequence + 1) & _MASK
+            half.next = (sequence + 1) & MASK
             sequence = half.next
         elif half.next < 0:
             half.next = sequence
@@ -443,7 +210,7 @@ class Reassembly:
         if size and not peer.plain:
             self._settle(peer, time, number)
         if flags & FIN:
-            self._fin(half, (sequence + size) & _MASK, time, number)
+            self._fin(half, (sequence + size) & MASK, time, number)
 
     def _syn(
         self,
@@ -518,7 +285,7 @@ class Reassembly:
         """A segment with data, of which `available` bytes of `size` were captured."""
         if size >= LARGE and half.large < 0:
             half.large = sequence
-        ahead = _distance(half.next, sequence)
+        ahead = distance(half.next, sequence)
         if ahead > 0:
             self._hold(half, sequence, data[start : start + available], time, number)
             return
@@ -528,11 +295,11 @@ class Reassembly:
                 half.repeat(sequence, size, time)
             return
         if half.peer.ack_time - half.time > SHORTEST_DELAY and half.peer.ack_time > half.peer.time:
-            _look_for_stall(half, time, number)
+            look_for_stall(half, time, number)
         half.time, half.frame = time, number
         half.data_packets += 1
         skip = -ahead
-        half.next = (half.next + size - skip) & _MASK
+        half.next = (half.next + size - skip) & MASK
         if skip < available:
             half.put(data, start + skip, start + available, time, number)
             skip = available
@@ -556,15 +323,15 @@ class Reassembly:
     def _drain(self, half: Half) -> None:
         """What was held and is next now."""
         while half.pending:
-            sequence = min(half.pending, key=lambda one: _distance(half.next, one))
-            ahead = _distance(half.next, sequence)
+            sequence = min(half.pending, key=lambda one: distance(half.next, one))
+            ahead = distance(half.next, sequence)
             if ahead > 0:
                 return
             data, time, number = half.pending.pop(sequence)
             half.pending_size -= len(data)
             self._pending -= len(data)
             if ahead + len(data) > 0:
-                half.next = (half.next + len(data) + ahead) & _MASK
+                half.next = (half.next + len(data) + ahead) & MASK
                 half.time, half.frame = time, number
                 half.put(data, -ahead, len(data), time, number)
         half.plain = True
@@ -573,17 +340,17 @@ class Reassembly:
         """Whether what is missing was received, and so will not come again."""
         if not half.pending or half.peer.ack < 0:
             return
-        first = min(_distance(half.next, one) for one in half.pending)
-        received = _distance(half.next, half.peer.ack) >= first
+        first = min(distance(half.next, one) for one in half.pending)
+        received = distance(half.next, half.peer.ack) >= first
         if received and (len(half.pending) >= SURE_GAP or half.peer.time >= half.time):
             self._give_up(half, time, number)
 
     def _give_up(self, half: Half, time: float, number: int) -> None:
         """The first gap stays one."""
-        first = min(_distance(half.next, one) for one in half.pending)
+        first = min(distance(half.next, one) for one in half.pending)
         if first > 0:
             half.lack(first, time, number, cut=False)
-            half.next = (half.next + first) & _MASK
+            half.next = (half.next + first) & MASK
         self._drain(half)
 
     def _fin(self, half: Half, sequence: int, time: float, number: int) -> None:
@@ -595,7 +362,7 @@ class Reassembly:
             connection.ends.append(End(False, half.side, time, number))
         half.fin = sequence
         if half.next == sequence:
-            half.next = (sequence + 1) & _MASK
+            half.next = (sequence + 1) & MASK
         connection.over = connection.over or (half.peer.closed and half.closed)
 
     def _reset(self, half: Half, time: float, number: int) -> None:
@@ -622,7 +389,7 @@ class Reassembly:
         for half in connection.halves:
             while half.pending:
                 self._give_up(half, connection.last, half.frame)
-            missing = _distance(half.next, half.fin) if half.fin >= 0 else 0
+            missing = distance(half.next, half.fin) if half.fin >= 0 else 0
             if missing > 0:
                 half.lack(missing, connection.last, half.frame, cut=False)
             if half.window_closed:
@@ -638,20 +405,6 @@ class Reassembly:
         times = [time for half in connection.halves for time in (half.time, half.ack_time)]
         connection.last = max(connection.last, *times)
         self._listener.finished(connection)
-
-
-def _look_for_stall(half: Half, time: float, number: int) -> None:
-    """The peer acknowledged and said nothing else since this side's last data: was that waited for?"""
-    waited, after = half.peer.ack_time - half.time, time - half.peer.ack_time
-    if half.time and waited <= LONGEST_DELAY and after <= SEND_AFTER_ACK:
-        half.stalls_total += 1
-        if len(half.stalls) < REMEMBERED:
-            half.stalls.append(Stall(waited, time, number))
-
-
-def _distance(origin: int, sequence: int) -> int:
-    """How far a sequence number is ahead of another, negative behind it."""
-    return ((sequence - origin + 0x80000000) & _MASK) - 0x80000000
 
 
 def _back(key: bytes) -> bytes:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Final
 
+from dicomwire.diagnose.connection import Connection
 from dicomwire.diagnose.conversation import CaptureFacts, Conversation
 from dicomwire.diagnose.data_set import TRANSACTION_UID
 from dicomwire.diagnose.dns import Answer, read_answer
@@ -20,7 +21,7 @@ from dicomwire.diagnose.internet import Datagram, Fragments, datagram
 from dicomwire.diagnose.link import network_offset
 from dicomwire.diagnose.packets import CaptureInfo, Comment, packets
 from dicomwire.diagnose.protocols import Protocol
-from dicomwire.diagnose.tcp import Connection, Reassembly
+from dicomwire.diagnose.tcp import Reassembly
 from dicomwire.dimse.command import CMoveRq, CStoreRq, NActionRq, NEventReportRq
 from dicomwire.errors import CaptureError
 

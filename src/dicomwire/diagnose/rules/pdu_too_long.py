@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dicomwire.diagnose.conversation import Conversation, evidence
+from dicomwire.diagnose.conversation import Conversation
+from dicomwire.diagnose.facts import evidence
 from dicomwire.diagnose.finding import Fix, Layer, Severity, Side
 from dicomwire.diagnose.rules.rule import Hit, Rule
 from dicomwire.diagnose.rules.signs import OTHER, given_up, titles

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from dicomwire.diagnose.conversation import Conversation, Fault, evidence
+from dicomwire.diagnose.conversation import Conversation
 from dicomwire.diagnose.exchange import Exchange
+from dicomwire.diagnose.facts import Fault, evidence
 from dicomwire.diagnose.finding import Confidence, Evidence, Severity, Side
 from dicomwire.diagnose.protocols import Protocol
 from dicomwire.diagnose.rules.rule import Hit, Values
