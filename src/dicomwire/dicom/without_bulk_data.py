@@ -1,7 +1,7 @@
 """Data sets without their bulk data (PS3.4 Z.1.3).
 
-Left out of the data set itself is what Table Z.1-1 names, and the tables that would lead to it; icons keep
-their pixels. Left out of the items of Waveform Sequence is Waveform Data.
+Left out of the data set itself is what Table Z.1-1 names, what is of the same kind, and the tables that would
+lead to it; icons keep their pixels. Left out of the items of Waveform Sequence is Waveform Data.
 """
 
 from __future__ import annotations
