@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
+import sqlite3
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pydicom
@@ -120,6 +121,26 @@ def test_orthanc_commits_itself_to_what_it_was_sent(orthanc: Orthanc, tmp_path: 
     (failed,) = json.loads(asked.stdout)["failed"]
     assert failed["failure_reason"] == "0112"
     assert failed["sop_instance_uid"] == files()[2].sop_instance_uid
+
+
+def test_what_goes_on_to_orthanc_is_committed_there(
+    node_with_peers: Callable[..., Node], orthanc: Orthanc
+) -> None:
+    node = node_with_peers(
+        {"ORTHANC": orthanc.dimse_port}, '[[routes]]\ndestination = "ORTHANC"\ncommit = true\n'
+    )
+    modality = {"AET": node.ae_title, "Host": "127.0.0.1", "Port": node.dimse_port}
+    ask_orthanc(orthanc, "/modalities/node", modality, "PUT")
+    for each in files():
+        assert node.c_store(each) == 0
+
+    def committed() -> set[str]:
+        with closing(sqlite3.connect(node.data / "work.sqlite")) as store:
+            rows = store.execute("SELECT content FROM commitment WHERE state = 'committed'").fetchall()
+        return {uid for (content,) in rows for _, uid, _, _ in json.loads(content)}
+
+    until(lambda: committed() == {each.sop_instance_uid for each in files()})
+    assert orthanc.count() == len(files())
 
 
 # pynetdicom

@@ -16,10 +16,10 @@ from dicomwire.dicom.data_set import DataSet, tag_of
 from dicomwire.dimse.command import NActionRq, NEventReportRq
 from dicomwire.services import storage_commitment
 from dicomwire.services.move import Destinations
-from dicomwire.services.normalized import Reply, invoke
+from dicomwire.services.normalized import Answer, Operation, Reply, invoke, service
 from dicomwire.services.storage_commitment import INSTANCE, STORAGE_COMMITMENT, Committer, receiving
 from dicomwire.work import commitment
-from dicomwire.work.commitment import FailureReason, Reference, Result, Sent
+from dicomwire.work.commitment import Asked, FailureReason, Reference, Result, Sent
 from dicomwire.work.jobs import State
 from dicomwire.work.store import Store
 from tests.archive.test_archive import CT, data_set, offer
@@ -179,6 +179,24 @@ async def test_a_peer_that_refuses_the_report_there_gets_it_over_a_new_associati
     ):
         await storage_commitment.ask(association, "1.2.9", [HELD])
         assert (await reports.next()).complete
+
+
+async def test_a_report_comes_from_the_ae_title_that_was_asked(tmp_path: Path) -> None:
+    callers: list[str] = []
+
+    async def report(operation: Operation) -> Answer:
+        callers.append(operation.association.calling_ae_title)
+        return Answer()
+
+    services: Services = {(STORAGE_COMMITMENT, NEventReportRq): service(report)}
+    async with AsyncExitStack() as stack:
+        listener = await stack.enter_async_context(listening(services, scp_roles=[STORAGE_COMMITMENT]))
+        one = await stack.enter_async_context(pacs(tmp_path, {"CT1": destination("CT1", listener.port)}))
+        asked = Asked("1.2.9", "CT1", "RESEARCH", (HELD,))
+        await one.store.change(lambda change: commitment.accept(change, asked, now=0))
+        await stack.enter_async_context(running(one.store, one.committer.kinds()))
+        await until(one.store, State.DONE, 1)
+    assert callers == ["RESEARCH"]
 
 
 async def test_a_report_is_tried_until_the_peer_is_there(tmp_path: Path) -> None:

@@ -102,6 +102,7 @@ class Committer:
             [STORAGE_COMMITMENT],
             partial(self._tell_one, result, called),
             as_scp=True,
+            calling_ae_title=called,
         )
 
     async def _tell_one(self, result: Commitment, called: str, association: Association, job: Job) -> Result:

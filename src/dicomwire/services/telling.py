@@ -50,11 +50,13 @@ async def tell(
     *,
     as_scp: bool = False,
     services: Services | None = None,
+    calling_ae_title: str = "",
 ) -> Mapping[int, Result]:
     """Run jobs of one destination one after the other over one association.
 
     as_scp: we are the SCP of the SOP classes, which a requestor has to negotiate (PS3.7 D.3.3.4).
     services: for what the peer invokes meanwhile.
+    calling_ae_title: ours; "" for the node's own.
     """
     target = destination(destinations, batch[0].destination)
     if isinstance(target, Failed):
@@ -64,7 +66,7 @@ async def tell(
     results: dict[int, Result] = {}
     failed = Failed("the association ended before it was tried")
     try:
-        async with target.open(contexts, roles=roles, services=services) as association:
+        async with target.open(contexts, calling_ae_title, roles=roles, services=services) as association:
             for job in batch:
                 results[job.id] = await one(association, job)
     except NoAcceptedContext as error:
