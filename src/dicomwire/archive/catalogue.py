@@ -118,7 +118,7 @@ class Catalogue:
 
     @contextmanager
     def reading(self, seconds: float, stop: Callable[[], bool] = lambda: False) -> Iterator[Read]:
-        """Read in the calling thread.
+        """Read in the calling thread, all of it at one state of the catalogue.
 
         seconds: how long it may take.
         Raises: Interrupted, when it takes longer, or `stop` says so.
@@ -136,6 +136,7 @@ class Catalogue:
 
         connection.set_progress_handler(over, _STEPS)
         try:
+            connection.execute("BEGIN")
             yield read
         except sqlite.OperationalError as error:
             if str(error) != "interrupted":
@@ -143,6 +144,8 @@ class Catalogue:
             raise Interrupted from None
         finally:
             connection.set_progress_handler(None, 0)
+            if connection.in_transaction:
+                connection.execute("COMMIT")
 
     def _reader(self) -> sqlite.Connection:
         """The calling thread's connection."""
