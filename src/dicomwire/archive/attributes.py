@@ -15,6 +15,8 @@ from dicomwire.dicom.indexed import IMAGE, INSTANCE, PATIENT, SERIES, SPECIFIC_C
 
 Path: TypeAlias = tuple[int, ...]
 
+_TABLE_OF: Final = ("study", "study", "series", "instance")
+
 
 class Level(IntEnum):
     """Levels of the information model, from the top."""
@@ -27,7 +29,7 @@ class Level(IntEnum):
     @property
     def table(self) -> str:
         """The table that has its attributes: a patient's are those of the patient's newest study."""
-        return "study" if self is Level.PATIENT else self.name.lower()
+        return _TABLE_OF[self - 1]
 
 
 @dataclass(frozen=True, slots=True)

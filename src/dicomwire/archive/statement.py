@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 from dicomwire.archive.attributes import COLUMNS, Level, level_of, text_of
@@ -250,16 +251,21 @@ def _fields(query: Query, tables: Sequence[str]) -> dict[str, tuple[Field, ...]]
 
 
 def _field(query: Query, tag: int, level: Level) -> Field:
-    vr = vr_of(tag)[:2]
     if query.timezone and is_moment(tag):
-        return Field(tag, vr, level, *in_timezone(tag, query.timezone))
+        return Field(tag, vr_of(tag), level, *in_timezone(tag, query.timezone))
+    nested = [match for match in query.matches if len(match.path) > 1 and match.path[0] == tag]
+    nested = [match for match in nested if not is_universal(match.value)]
+    if not nested or tag in COLUMNS:
+        return _whole(tag, level)
+    expression, parameters = matching_items(query, tag, nested, level)
+    return Field(tag, vr_of(tag), level, expression, json=True, parameters=parameters)
+
+
+@lru_cache(maxsize=1024)
+def _whole(tag: int, level: Level) -> Field:
+    """An attribute as it is."""
+    vr = vr_of(tag)[:2]
     column = COLUMNS.get(tag)
     if column is not None:
         return Field(tag, vr, level, column.expression)
-    nested = [match for match in query.matches if match.path[0] == tag and len(match.path) > 1]
-    nested = [match for match in nested if not is_universal(match.value)]
-    if not nested:
-        expression = f"json_extract({text_of(tag)}, '$.\"{tag:08X}\"')"
-        return Field(tag, vr, level, expression, json=True)
-    expression, parameters = matching_items(query, tag, nested, level)
-    return Field(tag, vr, level, expression, json=True, parameters=parameters)
+    return Field(tag, vr, level, f"json_extract({text_of(tag)}, '$.\"{tag:08X}\"')", json=True)
