@@ -226,7 +226,7 @@ class Reassembly:
         """The first packet of one side; a connection on the same ports may have been before it."""
         if half is not None and not flags & ACK:
             old = half.connection
-            if old.late or old.syn_sequence != sequence or half.side is Side.ACCEPTOR:
+            if old.late or old.over or old.syn_sequence != sequence or half.side is Side.ACCEPTOR:
                 self._forget(old)
                 half = None
         if half is None:
