@@ -136,6 +136,13 @@ class ArchiveError(DicomwireError):
     """The archive cannot do what was asked."""
 
 
+class InstanceRemoved(ArchiveError):
+    """An instance that was there when it was planned, and was removed since."""
+
+    def __init__(self) -> None:
+        super().__init__("the instance was removed")
+
+
 class WorkError(DicomwireError):
     """The store of work cannot do what was asked."""
 

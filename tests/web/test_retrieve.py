@@ -21,6 +21,7 @@ from pydicom.uid import (
 from dicomwire.archive.transcoder import Transcoder
 from dicomwire.dicom.part10 import read_file_meta, write_file_meta
 from dicomwire.dicom.transcode import transcode
+from dicomwire.errors import InstanceRemoved
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN, STORAGE_TRANSFER_SYNTAXES
 from dicomwire.web.media_types import parse_media_type
 from dicomwire.web.multipart import PartBegin, PartData, PartReader, boundary_of
@@ -268,3 +269,15 @@ async def test_options_and_other_methods_name_what_is_allowed(door) -> None:
 async def test_a_trailing_slash_is_the_same_resource(door, make_instance) -> None:
     await door.store(make_instance())
     assert (await door.get("/studies/1.2.3/", RELATED)).status_code == 200
+
+
+async def test_what_is_removed_while_it_is_asked_for_is_gone(door, make_instance, monkeypatch) -> None:
+    await door.store(make_instance())
+
+    def removed(_: object) -> None:
+        raise InstanceRemoved
+
+    monkeypatch.setattr(door.archive, "open_stored", removed)
+    response = await door.get(INSTANCE, "application/dicom")
+    assert response.status_code == 410
+    assert response.headers["content-type"] == "application/problem+json"

@@ -28,7 +28,7 @@ from dicomwire.archive.recovery import recover
 from dicomwire.archive.search import Searches
 from dicomwire.archive.segments import OpenStored, SegmentReader, name_of, numbers_in
 from dicomwire.archive.values import ArchiveOptions, Damage, Origin, Outcome, Stats, Stored, Verdict
-from dicomwire.errors import ArchiveError
+from dicomwire.errors import ArchiveError, InstanceRemoved
 
 __all__ = [
     "Archive",
@@ -202,7 +202,7 @@ class Archive:
             if len(mapping) < stored.offset + stored.length:
                 raise ArchiveError(f"segment {stored.segment} is cut: {len(mapping)} bytes")
             return OpenStored(mapping, stored.offset, stored.length)
-        raise ArchiveError("the instance was removed")
+        raise InstanceRemoved
 
     def origin(self, stored: Stored) -> Origin | None:
         """Where an instance came from, as its record says; None where that cannot be read.
@@ -213,7 +213,7 @@ class Archive:
         for _ in range(_MOVES):
             found = self.catalogue.stored(stored.record_id)
             if found is None:
-                raise ArchiveError("the instance was removed")
+                raise InstanceRemoved
             try:
                 mapping = self._reader.open(found.segment, found.offset + found.length)
             except OSError as error:  # compaction may have moved it since

@@ -21,13 +21,14 @@ from dicomwire.archive.workers import WorkerOptions, WorkerPool
 from dicomwire.dicom.codecs import LOSSY, NATIVE, lossless_targets
 from dicomwire.dicom.part10 import write_file_meta
 from dicomwire.dicom.rendering import Rendering
-from dicomwire.errors import ArchiveError, TranscodingError
+from dicomwire.errors import ArchiveError, InstanceRemoved, TranscodingError
 from dicomwire.uids import name_of
 
 __all__ = ["Transcoded", "Transcoder", "WorkerOptions"]
 
 _IN_MEMORY: Final = 8 << 20  # bytes of a result that need no file on disk
 _PIECE: Final = 1 << 20  # bytes handed out at once
+_MOVES: Final = 3  # times that compaction may move an instance while it is asked for
 _LIBRARIES: Final = ("imagecodecs", "numpy")
 
 
@@ -151,15 +152,17 @@ class Transcoder:
     async def _run(
         self, stored: Stored, job: Callable[[Source], Job], descriptor: int | None = None
     ) -> bytearray:
-        """Do a job; once more where compaction moved the instance meanwhile."""
+        """Do a job; again where compaction moved the instance meanwhile."""
         descriptors = () if descriptor is None else (descriptor,)
-        try:
-            return await self._pool.run(job(self._source(stored)), descriptors)
-        except FileNotFoundError:
-            moved = self._archive.catalogue.stored(stored.record_id)
-            if moved is None:
-                raise ArchiveError("the instance was removed") from None
-            return await self._pool.run(job(self._source(moved)), descriptors)
+        for _ in range(_MOVES):
+            try:
+                return await self._pool.run(job(self._source(stored)), descriptors)
+            except FileNotFoundError:
+                moved = self._archive.catalogue.stored(stored.record_id)
+                if moved is None:
+                    raise InstanceRemoved from None
+                stored = moved
+        raise ArchiveError(f"segment {stored.segment} is gone")
 
     def _source(self, stored: Stored) -> Source:
         return Source(
@@ -175,8 +178,11 @@ class Transcoder:
         if hasattr(os, "memfd_create") and max(stored.length, _native_length(stored)) <= _IN_MEMORY:
             return os.fdopen(os.memfd_create("transcoded", os.MFD_CLOEXEC), "w+b")
         folder = self._archive.data / "spool"
-        folder.mkdir(exist_ok=True)
-        return tempfile.TemporaryFile(dir=folder)
+        try:
+            folder.mkdir(exist_ok=True)
+            return tempfile.TemporaryFile(dir=folder)
+        except OSError as error:
+            raise TranscodingError(f"{folder}: {error.strerror}") from None
 
 
 def _native_length(stored: Stored) -> int:

@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from dicomwire.archive.archive import Archive
 from dicomwire.archive.query import Level
 from dicomwire.archive.transcoder import Transcoder
+from dicomwire.errors import InstanceRemoved
 from dicomwire.web import commitment, wado_uri
 from dicomwire.web.bulk_resources import BulkResources
 from dicomwire.web.bulkdata import BulkData
@@ -28,7 +29,13 @@ from dicomwire.web.delete import Delete
 from dicomwire.web.frames import Frames
 from dicomwire.web.metadata import Metadata
 from dicomwire.web.options import WebOptions
-from dicomwire.web.problems import Problem, answer_fault, answer_http_exception, answer_problem
+from dicomwire.web.problems import (
+    Problem,
+    answer_fault,
+    answer_http_exception,
+    answer_problem,
+    answer_removed,
+)
 from dicomwire.web.rendered import Rendered, Thumbnail
 from dicomwire.web.resources import DecodedPath
 from dicomwire.web.retrieve import Retrieve
@@ -151,6 +158,7 @@ def build(
         middleware=middleware,
         exception_handlers={
             Problem: answer_problem,
+            InstanceRemoved: answer_removed,
             HTTPException: answer_http_exception,
             Exception: answer_fault,
         },

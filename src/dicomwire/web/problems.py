@@ -79,6 +79,11 @@ async def answer_http_exception(request: Request, error: Exception) -> Response:
     return problem_response(error.status_code, detail, error.headers)
 
 
+async def answer_removed(request: Request, error: Exception) -> Response:
+    """Exception handler for an instance that was deleted while it was asked for (PS3.18 Table 10.4.3-1)."""
+    return problem_response(410, f"{error} while it was asked for")
+
+
 async def answer_fault(request: Request, error: Exception) -> Response:
     """Exception handler for our own faults: logged by the server with its traceback."""
     _log.error("web.fault", method=request.method, error=type(error).__name__)
