@@ -331,8 +331,26 @@ async def test_a_report_on_a_transaction_of_ours_settles_it_once(
                 reply = await invoke(association, command, commitment.report(result))
                 assert (reply.status, reply.command.event_type_id) == (0, event)  # type: ignore[attr-defined]
         assert one.store.rows("SELECT state FROM commitment") == [(state,)]
-        sent = one.store.rows("SELECT payload FROM job WHERE kind = 'forward' AND destination = 'PACS'")
-        assert [json.loads(str(payload)) for (payload,) in sent] == again
+        assert await sent_again(one.store) == again
+
+
+async def sent_again(store: Store) -> list[object]:
+    """What is to be sent once more."""
+    sent = store.rows("SELECT payload FROM job WHERE kind = 'forward' AND destination = 'PACS'")
+    return [json.loads(str(payload)) for (payload,) in sent]
+
+
+async def test_a_transaction_of_ours_without_a_report_counts_as_failed(tmp_path: Path) -> None:
+    async with pacs(tmp_path, {}) as one:
+        await one.store.change(lambda change: commitment.expect(change, "1.2.9", "PACS", SENT, now=0))
+        ((kind, due),) = one.store.rows("SELECT kind, due FROM job")
+        assert (kind, due) == ("commitment-check", 3600)
+        async with running(one.store, one.committer.kinds()):
+            await until(one.store, State.DONE, 1)
+        assert one.store.rows("SELECT state FROM commitment") == [("failed",)]
+        assert await sent_again(one.store) == [{"record": 7, "rounds": 1}]
+        late = await one.store.change(lambda change: commitment.check(change, "1.2.9", now=0))
+        assert late is True
 
 
 async def test_a_request_whose_association_breaks_is_reported_all_the_same(tmp_path: Path) -> None:

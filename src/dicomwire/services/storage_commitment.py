@@ -15,6 +15,8 @@ from functools import partial
 from time import time
 from typing import Final
 
+import structlog
+
 from dicomwire.archive.archive import Archive
 from dicomwire.association.association import Association
 from dicomwire.association.performer import Services
@@ -24,7 +26,7 @@ from dicomwire.services.move import Destinations
 from dicomwire.services.normalized import MANY, Answer, Operation, Reply, invoke, is_long, service
 from dicomwire.services.telling import judged, tell
 from dicomwire.work import commitment
-from dicomwire.work.commitment import ASK, REPORT, Asked, Reference, Sent
+from dicomwire.work.commitment import ASK, CHECK, REPORT, Asked, Reference, Sent
 from dicomwire.work.commitment import Result as Commitment
 from dicomwire.work.jobs import Done, Job, Kind, Result
 from dicomwire.work.refusal import Reason, Refused
@@ -34,6 +36,8 @@ STORAGE_COMMITMENT: Final = "1.2.840.10008.1.20.1"
 INSTANCE: Final = "1.2.840.10008.1.20.1.1"  # the well-known SOP instance
 REQUEST: Final = 1  # Action Type ID (PS3.4 J.3.2.1)
 SUCCESSFUL, FAILURES_EXIST = 1, 2  # Event Type IDs (PS3.4 J.3.3.1)
+
+log = structlog.get_logger()
 
 
 class Committer:
@@ -59,7 +63,7 @@ class Committer:
 
     def kinds(self) -> Mapping[str, Kind]:
         """The jobs that report, and those that ask for us."""
-        return {REPORT: Kind(self._report), ASK: Kind(self._ask)}
+        return {REPORT: Kind(self._report), ASK: Kind(self._ask), CHECK: Kind(self._check)}
 
     async def _requested(self, operation: Operation) -> Answer:
         command, association = operation.command, operation.association
@@ -132,6 +136,14 @@ class Committer:
 
         services = receiving(lambda result, now: None, durably=self._store)
         return await tell(self._destinations, batch, [STORAGE_COMMITMENT], one, services=services)
+
+    async def _check(self, batch: Sequence[Job]) -> Mapping[int, Result]:
+        """What has no report by now is asked for again."""
+        (job,) = batch
+        uid = str(json.loads(job.payload)["transaction"])
+        if not await self._store.change(lambda change: commitment.check(change, uid, now=time())):
+            log.warning("no report on a storage commitment", transaction_uid=uid)
+        return {job.id: Done()}
 
 
 def _done(result: Commitment) -> Done:

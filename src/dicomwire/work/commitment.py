@@ -28,9 +28,13 @@ TOPIC: Final = "commitment"
 ASK: Final = "commitment-request"
 """Kind of the jobs that ask a peer to commit itself to what it was sent."""
 
+CHECK: Final = "commitment-check"
+"""Kind of the jobs that look whether a report on a request of ours has come."""
+
 REPORT: Final = "commitment-report"
 """Kind of the jobs that report the result of a transaction."""
 
+PATIENCE: Final = 3600.0  # seconds that a peer has for its report, since it was asked last
 AGAIN: Final = 60.0  # seconds until what a peer is not committed to is sent again
 
 TRANSACTION_UID: Final = tag_of("TransactionUID")
@@ -269,6 +273,17 @@ def expect(transaction: Transaction, uid: str, ae_title: str, sent: Sequence[Sen
         "INSERT OR IGNORE INTO commitment VALUES ('scu', ?, ?, ?, 'asked', '', ?, ?)",
         (uid, ae_title, json.dumps(sent), now, now),
     )
+    payload = json.dumps({"transaction": uid})
+    jobs.add(transaction, CHECK, "", payload, now=now, due=now + PATIENCE, name=f"{CHECK} {uid}")
+
+
+def check(transaction: Transaction, uid: str, *, now: float) -> bool:
+    """Take a transaction of ours for failed if no report on it has come yet; whether it had come."""
+    row = transaction.row("SELECT state FROM commitment WHERE role = 'scu' AND transaction_uid = ?", (uid,))
+    if row is None or row[0] != "asked":
+        return True
+    settle(transaction, Result(uid, (), ()), now=now)
+    return False
 
 
 def settle(transaction: Transaction, result: Result, *, now: float) -> None:
