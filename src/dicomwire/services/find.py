@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 
 from dicomwire.archive.archive import Archive
+from dicomwire.archive.search import Pages
 from dicomwire.archive.statement import plan
 from dicomwire.association.performer import Request, Services, Sink
 from dicomwire.association.words import printable
@@ -39,7 +40,6 @@ __all__ = ["FIND", "answered", "services"]
 FIND: Final = {root.value.find: root for root in Root if root.value.levels}
 """Information models by the SOP class that finds in them."""
 
-
 _TOGETHER: Final = 16  # answers written in one go, and between two looks at a C-CANCEL
 
 log = structlog.get_logger()
@@ -61,7 +61,6 @@ def find(archive: Archive, ae_titles: tuple[str, ...], request: Request) -> Sink
 async def _perform(
     archive: Archive, ae_titles: tuple[str, ...], request: Request, data: bytes | None
 ) -> None:
-    association = request.association
     try:
         asked = _asked(request, data)
         planned = plan(asked.query)
@@ -75,35 +74,25 @@ async def _perform(
         offending = (error.tag,) if isinstance(error, Unfit) else ()
         _refuse(request, status.IDENTIFIER_DOES_NOT_MATCH, str(error), offending)
         return
-    called = association.called_ae_title
+    called = request.association.called_ae_title
     answers = Answers(
         asked,
         planned,
         called if called in ae_titles else ae_titles[0],
-        term=asked.character_set or association.character_set or None,
+        term=asked.character_set or request.association.character_set or None,
         transfer_syntax_uid=request.context.transfer_syntax,
     )
-    pending = _pending(request, status.PENDING_WARNING if asked.unsupported else status.PENDING)
+    pending = status.PENDING_WARNING if asked.unsupported else status.PENDING
     pages = archive.searches.pages(planned, lambda: request.cancelled)
-    matches = 0
     try:
-        while not (pages.finished or request.cancelled):
-            page = await pages.next()
-            for at in range(0, len(page), _TOGETHER):
-                if request.cancelled:
-                    break
-                together = page[at : at + _TOGETHER]
-                matches += len(together)
-                sent = [(pending, [answers.encode(found)]) for found in together]
-                last = pages.finished and at + _TOGETHER >= len(page)
-                await request.send_all(sent, _response(request, status.SUCCESS) if last else None)
+        matches = await _stream(request, pages, answers, _pending(request, pending))
     except SearchError as error:
         _refuse(request, status.OUT_OF_RESOURCES, str(error))
         return
     final = status.CANCEL if request.cancelled else status.SUCCESS
     log.debug(
         "query answered",
-        association=association.id,
+        association=request.association.id,
         level=LEVEL_NAMES[asked.query.level],
         keys=len(asked.query.matches),
         matches=matches,
@@ -111,6 +100,25 @@ async def _perform(
     )
     if not request.answered:
         request.respond(_response(request, final))
+
+
+async def _stream(request: Request, pages: Pages, answers: Answers, pending: CFindRsp) -> int:
+    """Answer with the matches; the final answer goes with the last of them. Returns: how many there were.
+
+    Raises: SearchError, when the search is given up.
+    """
+    matches = 0
+    while not (pages.finished or request.cancelled):
+        page = await pages.next()
+        for at in range(0, len(page), _TOGETHER):
+            if request.cancelled:
+                break
+            together = page[at : at + _TOGETHER]
+            matches += len(together)
+            sent = [(pending, [answers.encode(found)]) for found in together]
+            last = pages.finished and at + _TOGETHER >= len(page)
+            await request.send_all(sent, _response(request, status.SUCCESS) if last else None)
+    return matches
 
 
 def _asked(request: Request, data: bytes | None) -> Asked:

@@ -53,7 +53,7 @@ def parse(query_string: bytes, level: Level) -> Asked:
     Raises: Problem 400, for names that are no attributes and values that are none of their kind.
     """
     matches: dict[Path, str] = {}
-    fields: set[Path] = set()
+    fields: set[int] = set()
     reserved: dict[str, str] = {}
     everything = False
     warnings: list[str] = []
@@ -64,35 +64,45 @@ def parse(query_string: bytes, level: Level) -> Asked:
         elif plain == "includefield":
             names = [each.strip() for each in value.split(",") if each.strip()]
             everything = everything or "all" in [each.lower() for each in names]
-            fields |= {attribute(each) for each in names if each.lower() != "all"}
+            fields |= {attribute(each)[0] for each in names if each.lower() != "all"}
         elif plain not in ("accept", "charset"):
             path = attribute(name)
-            of = level_of(path) if path[0] != SPECIFIC_CHARACTER_SET else None
-            if of is None or of > level:
-                why = "is not supported" if of is None else f"is of a level below {level.name.lower()}"
+            if why := _unmatched(path, level):
                 warnings.append(f"Matching of {name[:80]} {why}; it was ignored.")
                 continue
-            fields.add(path)
+            fields.add(path[0])
             if path in matches and matches[path].strip() and value.strip():
                 value = f"{matches[path]}\\{value}"
             matches[path] = value
     flags = {name: _flag(name, reserved.get(name, "false")) for name in _FLAGS}
-    wanted = {path[0] for path in fields}
-    below = {tag for tag in wanted if (level_of((tag,)) or level) > level}
-    unknown = {tag for tag in wanted if level_of((tag,)) is None or tag == SPECIFIC_CHARACTER_SET}
-    warnings += [f"{keyword_of(tag)} is of a level below; it is not included." for tag in sorted(below)]
-    warnings += [f"{_shown(tag)} is not indexed; it is not included." for tag in sorted(unknown)]
+    absent = {tag: why for tag in sorted(fields) if (why := _not_included(tag, level))}
     return Asked(
         tuple(Match(path, value) for path, value in matches.items()),
-        frozenset(wanted - below - unknown),
+        frozenset(fields - absent.keys()),
         everything,
         _uint("limit", reserved["limit"]) if "limit" in reserved else None,
         _uint("offset", reserved.get("offset", "0")),
         flags["fuzzymatching"],
         flags["emptyvaluematching"],
         flags["multiplevaluematching"],
-        tuple(warnings),
+        (*warnings, *(f"{_shown(tag)} {why}; it is not included." for tag, why in absent.items())),
     )
+
+
+def _unmatched(path: Path, level: Level) -> str:
+    """Why an attribute is not matched, "" where it is."""
+    of = level_of(path)
+    if of is None or path[0] == SPECIFIC_CHARACTER_SET:
+        return "is not supported"
+    return f"is of a level below {level.name.lower()}" if of > level else ""
+
+
+def _not_included(tag: int, level: Level) -> str:
+    """Why an attribute is not in the answer, "" where it is."""
+    of = level_of((tag,))
+    if of is None or tag == SPECIFIC_CHARACTER_SET:
+        return "is not indexed"
+    return "is of a level below" if of > level else ""
 
 
 def _shown(tag: int) -> str:
