@@ -113,10 +113,8 @@ _WORKLIST: Final = (
     "CREATE INDEX worklist_modality ON worklist (modality)",
     "CREATE INDEX worklist_patient_id ON worklist (patient_id)",
     "CREATE INDEX worklist_name ON worklist (patient_name_key)",
-    "CREATE INDEX worklist_name_ideographic ON worklist (patient_name_ideographic)"
-    " WHERE patient_name_ideographic <> ''",
-    "CREATE INDEX worklist_name_phonetic ON worklist (patient_name_phonetic)"
-    " WHERE patient_name_phonetic <> ''",
+    "CREATE INDEX worklist_name_ideographic ON worklist (patient_name_ideographic)",
+    "CREATE INDEX worklist_name_phonetic ON worklist (patient_name_phonetic)",
     "CREATE INDEX worklist_accession_number ON worklist (accession_number)",
     "CREATE INDEX worklist_requested_procedure_id ON worklist (requested_procedure_id)",
     "CREATE INDEX worklist_ae_title ON worklist (ae_title)",
