@@ -620,11 +620,9 @@ def _(wire: Wire) -> None:
 @fires("capture-gap")
 def _(wire: Wire) -> None:
     talk = associated(wire, (1, CT, (ILE,)))
-    sent = message(CStoreRq(1, CT, "1.2.3"), instance())
-    talk.send(0, sent[:2_000])
-    talk.send(0, sent[2_000:], lost=True)
-    talk.packet(1, ACK)
-    talk.close(0)
+    talk.ask(message(CStoreRq(1, CT, "1.2.3"), instance()))
+    talk.send(1, message(CStoreRsp(1, 0)), lost=True)
+    release(talk)
 
 
 @fires("capture-truncated")

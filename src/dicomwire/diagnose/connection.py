@@ -26,8 +26,8 @@ class Sink(Protocol):
     def receive(self, view: memoryview, offset: int, time: float, frame: int) -> int:
         """Bytes of the stream from `offset` on; returns how many of those that follow are not wanted."""
 
-    def missing(self, offset: int, count: int, time: float, frame: int) -> None:
-        """Wanted bytes that were not captured."""
+    def missing(self, offset: int, count: int, time: float, frame: int) -> bool:
+        """Wanted bytes that were not captured; whether that did no harm."""
 
 
 class End(NamedTuple):
@@ -188,7 +188,7 @@ class Half:
         if harmless:
             self.skip -= count
         else:
-            self.sink.missing(position, count, time, frame)
+            harmless = self.sink.missing(position, count, time, frame)
             self.offset, self.skip, self.asked = position + count, 0, 0
         if len(self.gaps) < REMEMBERED:
             self.gaps.append(Gap(position, count, time, frame, cut, harmless))
@@ -198,8 +198,8 @@ class _Nobody:
     def receive(self, view: memoryview, offset: int, time: float, frame: int) -> int:
         return 1 << 62
 
-    def missing(self, offset: int, count: int, time: float, frame: int) -> None:
-        return
+    def missing(self, offset: int, count: int, time: float, frame: int) -> bool:
+        return True
 
 
 _NOBODY: Final = _Nobody()

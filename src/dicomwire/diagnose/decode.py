@@ -165,13 +165,14 @@ class _Reader:
             self._start += end
         return 0
 
-    def missing(self, offset: int, count: int, time: float, frame: int) -> None:
+    def missing(self, offset: int, count: int, time: float, frame: int) -> bool:
         record = self._record(0, 0, time, frame)
         record |= {"name": "gap", "offset": offset, "fault": f"{count} bytes were not captured"}
         self._found(record)
         self._buffer.clear()
         self._start = offset + count
         self._messages.clear()
+        return False
 
     def _record(self, kind: int, length: int, time: float, frame: int) -> Record:
         connection = self._talk.connection

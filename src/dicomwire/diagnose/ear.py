@@ -66,14 +66,15 @@ class Ear:
         self.first += view[: FIRST_BYTES - len(self.first)]
         return NOTHING_MORE if len(self.first) >= FIRST_BYTES else 0
 
-    def missing(self, offset: int, count: int, time: float, frame: int) -> None:
+    def missing(self, offset: int, count: int, time: float, frame: int) -> bool:
         if self.stream is not None:
-            self.stream.missing(offset, count, time, frame)
-        elif self.tls is not None:
-            self.tls.missing(offset, count, time, frame)
-        elif self.protocol is None:
+            return self.stream.missing(offset, count, time, frame)
+        if self.tls is not None:
+            return self.tls.missing(offset, count, time, frame)
+        if self.protocol is None:
             self.protocol = Protocol.DICOM
             self.stream = PduStream(self.side, self._listener, late=True, position=offset + count)
+        return False
 
     def _recognise(self, *, late: bool) -> None:
         first = bytes(self.first)

@@ -177,12 +177,23 @@ class PduStream:
                     self._whole(whole)
         return self._unwanted()
 
-    def missing(self, offset: int, count: int, time: float, frame: int) -> None:
-        """Bytes that nobody will ever show, not all of them skippable: out of step until the next PDU."""
+    def missing(self, offset: int, count: int, time: float, frame: int) -> bool:
+        """Bytes that nobody will ever show, not all of them skippable.
+
+        Returns: they were of one value of a data set, of which only the length matters. Else reading is out
+            of step until the next PDU.
+        """
         self.time, self.frame = time, frame
         self._skipped(offset - self.position)
+        if self._stage is _Stage.DATA and self._data_set is not None and count <= self._value_left:
+            self._data_set.limit = len(self._data_set.head)  # what follows does not join it
+            self._skipped(count)
+            if not self._value_left:
+                self._fragment(memoryview(b""))
+            return True
         self.position = offset + count
         self.lose()
+        return False
 
     def lose(self) -> None:
         """Look for the next PDU."""

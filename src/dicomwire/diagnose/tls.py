@@ -146,8 +146,9 @@ class TLSStream:
             return NOTHING_MORE
         return 0
 
-    def missing(self, offset: int, count: int, time: float, frame: int) -> None:
+    def missing(self, offset: int, count: int, time: float, frame: int) -> bool:
         self.broken = True
+        return False
 
     def _record(self, record: Record, body: bytes) -> None:
         self.last = record

@@ -70,7 +70,8 @@ class Tap:
             side: who sent them.
             data: the bytes, or the first of them.
             now: when.
-            length: how many there were; None where `data` is all of them.
+            length: how many there were; None where `data` is all of them. Cut only within one value of a
+                P-DATA-TF: its lengths then tell what is missing.
         """
         rest = len(data) if length is None else length
         view, packets = memoryview(data), []

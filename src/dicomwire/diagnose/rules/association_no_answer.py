@@ -11,6 +11,7 @@ from dicomwire.diagnose.rules.signs import (
     answered,
     capture_end,
     given_up,
+    hidden,
     request_evidence,
     titles,
     wait_confidence,
@@ -19,7 +20,12 @@ from dicomwire.diagnose.rules.signs import (
 
 def detect(conversation: Conversation) -> Iterator[Hit]:
     request = conversation.request
-    if request is None or answered(conversation) or request.side is not Side.REQUESTOR:
+    if (
+        request is None
+        or answered(conversation)
+        or hidden(conversation, Side.ACCEPTOR)
+        or request.side is not Side.REQUESTOR
+    ):
         return
     end = given_up(conversation)
     if end is not None and end.side is Side.ACCEPTOR:

@@ -8,7 +8,7 @@ from typing import Final
 from dicomwire.diagnose.conversation import Conversation
 from dicomwire.diagnose.exchange import Exchange
 from dicomwire.diagnose.rules.rule import Hit
-from dicomwire.diagnose.rules.signs import exchange_evidence, exchange_values
+from dicomwire.diagnose.rules.signs import OTHER, exchange_evidence, exchange_values, hidden
 from dicomwire.dimse.command import CMoveRq
 from dicomwire.uids import SOP_CLASSES
 
@@ -26,7 +26,11 @@ def failures(conversation: Conversation) -> list[Exchange]:
 
 def unanswered(conversation: Conversation) -> list[Exchange]:
     """Requests that were sent whole and have no final response."""
-    waiting = [one for one in conversation.exchanges.outstanding if not _unfinished(conversation, one)]
+    waiting = [
+        one
+        for one in conversation.exchanges.outstanding
+        if not _unfinished(conversation, one) and not hidden(conversation, OTHER[one.side])
+    ]
     return waiting + [one for one in conversation.exchanges if _too_late(conversation, one)]
 
 

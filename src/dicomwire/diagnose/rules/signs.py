@@ -61,6 +61,11 @@ def answered(conversation: Conversation) -> bool:
     return not hung_up or answer.place.time <= hung_up[0]
 
 
+def hidden(conversation: Conversation, side: Side) -> bool:
+    """Something that a side said is not in the capture."""
+    return any(not gap.harmless for gap in conversation.connection.half(side).gaps)
+
+
 def capture_end(conversation: Conversation) -> float:
     return conversation.capture.ended if conversation.capture else conversation.connection.last
 
