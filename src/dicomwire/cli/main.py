@@ -27,6 +27,7 @@ from dicomwire.cli import (
     jobs,
     move,
     mpps,
+    proxy,
     send,
     serve,
     uids,
@@ -57,6 +58,7 @@ app.command()(explain.explain)
 app.command()(decode.decode)
 app.command()(compare.compare)
 app.command()(doctor.doctor)
+app.command()(proxy.proxy)
 app.command()(uids.uids)
 app.command()(conformance.conformance)
 app.add_typer(archive.app, name="archive")

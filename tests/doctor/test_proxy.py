@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from dicomwire.diagnose.explain import explain
+from dicomwire.diagnose.finding import Outcome, Story
+from dicomwire.diagnose.trace import HEAD
+from dicomwire.doctor.proxy import STORY_BYTES, Proxy, ProxyOptions
+from dicomwire.doctor.script import Script, read
+from dicomwire.errors import ConfigurationError
+from tests.doctor.fakes import Behaviour, accepting, examined, listening, silent
+
+
+@dataclass
+class Tapped:
+    port: int
+    record: bytearray = field(default_factory=lambda: bytearray(HEAD))
+    lines: list[str] = field(default_factory=list)
+    stories: list[Story | None] = field(default_factory=list)
+    told: asyncio.Event = field(default_factory=asyncio.Event)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def tell(self, line: str) -> None:
+        self.lines.append(line)
+        self.told.set()
+
+    def finish(self, story: Story | None) -> None:
+        self.stories.append(story)
+        self.over.set()
+
+
+@asynccontextmanager
+async def tapped(behaviour: Behaviour, script: str = "") -> AsyncIterator[Tapped]:
+    """A peer behind a proxy."""
+    faults = read(script, "script.toml") if script else Script()
+    async with listening(behaviour) as target:
+        seen = Tapped(0)
+        options = ProxyOptions(port=0, target_host="127.0.0.1", target_port=target, script=faults)
+        proxy = Proxy(options, record=seen.record.extend, tell=seen.tell, finished=seen.finish)
+        await proxy.start()
+        seen.port = proxy.port
+        try:
+            yield seen
+        finally:
+            await proxy.stop()
+
+
+def fault(**keys: object) -> str:
+    rows = "\n".join(f"{key.rstrip('_')} = {value!r}" for key, value in keys.items())
+    return f"[[fault]]\n{rows}\n"
+
+
+async def test_association_passes_and_its_record_tells_the_same_story() -> None:
+    async with tapped(accepting()) as seen:
+        report = await examined(seen.port)
+        assert report.verdict is None
+    first = seen.stories[0]
+    assert first is not None
+    assert first.outcome is Outcome.OK
+    assert [line.split(" ", 2)[2] for line in seen.lines[1:4]] == [
+        "→ A-ASSOCIATE-RQ",
+        "← A-ASSOCIATE-AC",
+        "→ A-RELEASE-RQ",
+    ]
+    recorded = explain("proxy.pcapng", [bytes(seen.record)])
+    assert recorded.error is None
+    assert [event.name for event in recorded.stories[0].events] == [event.name for event in first.events]
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        (fault(on="A-ASSOCIATE-RQ", action="refuse", reason=7), "reject-called-ae-title"),
+        (fault(on="A-ASSOCIATE-RQ", action="refuse", result=2, source=3, reason=1), "reject-congestion"),
+        (fault(on="A-ASSOCIATE-AC", action="drop"), "association-no-answer"),
+        (fault(on="A-ASSOCIATE-AC", action="stall"), "association-no-answer"),
+        (fault(on="A-ASSOCIATE-AC", action="delay", seconds=2.0), "association-no-answer"),
+        (fault(on="A-ASSOCIATE-RQ", action="cut"), "tcp-closed-before-answer"),
+        (fault(on="A-ASSOCIATE-RQ", action="reset"), "tcp-reset"),
+        (fault(on="A-ASSOCIATE-AC", action="cut", bytes=20), "pdu-truncated"),
+        (fault(on="connect", action="stall"), "association-no-answer"),
+        (fault(on="P-DATA-TF", from_="acceptor", action="drop"), "dimse-no-response"),
+        (fault(on="A-ASSOCIATE-AC", action="corrupt", value=8), "not-dicom"),
+    ],
+)
+async def test_fault_has_the_effect_that_it_names(script: str, code: str) -> None:
+    async with tapped(accepting(), script) as seen:
+        report = await examined(seen.port, wait=1.2 if code == "dimse-no-response" else 0.4)
+    assert report.verdict is not None
+    assert report.verdict.code == code
+    assert any("fault: " in line or "connect" in line for line in seen.lines)
+
+
+async def test_fault_is_a_note_of_the_record() -> None:
+    async with tapped(accepting(), fault(on="A-ASSOCIATE-RQ", action="refuse")) as seen:
+        await examined(seen.port)
+    events = [event for one in explain("p", [bytes(seen.record)]).stories for event in one.events]
+    assert any("refused with 1/1/1" in event.detail for event in events)
+
+
+async def test_fault_of_the_second_connection_leaves_the_first_alone() -> None:
+    script = fault(on="A-ASSOCIATE-RQ", action="refuse", reason=3, connections=[2])
+    async with tapped(accepting(), script) as seen:
+        report = await examined(seen.port)
+    assert report.verdict is None
+    second = seen.stories[1]
+    assert second is not None
+    assert second.verdict is not None
+    assert second.verdict.code == "reject-calling-ae-title"
+
+
+async def test_connection_that_is_cut_at_once_is_no_association() -> None:
+    async with tapped(accepting(), fault(on="connect", action="cut")) as seen:
+        report = await examined(seen.port)
+    assert report.verdict is not None
+    assert report.verdict.code in ("tcp-closed-before-answer", "tcp-reset")
+
+
+async def test_maximum_length_is_rewritten() -> None:
+    script = fault(on="A-ASSOCIATE-AC", action="maximum-length", maximum_length=99)
+    async with tapped(accepting(), script) as seen:
+        await examined(seen.port)
+    assert bytes.fromhex("5100000400000063") in bytes(seen.record)
+
+
+async def test_half_closed_connection_stays_half_open() -> None:
+    async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        everything = await reader.read(-1)
+        writer.write(everything.upper())
+        await writer.drain()
+
+    async with tapped(late) as seen:
+        reader, writer = await asyncio.open_connection("127.0.0.1", seen.port)
+        writer.write(b"hello")
+        writer.write_eof()
+        assert await reader.read(-1) == b"HELLO"
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_long_connections_are_passed_whole_and_kept_short() -> None:
+    sent = bytes(range(8, 256)) * 20_000
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+
+    async with tapped(echo) as seen:
+        reader, writer = await asyncio.open_connection("127.0.0.1", seen.port)
+        asked = asyncio.create_task(reader.readexactly(len(sent)))
+        writer.write(sent)
+        assert await asked == sent
+        writer.close()
+        await writer.wait_closed()
+        await seen.over.wait()
+    assert len(sent) > STORY_BYTES
+    assert len(seen.record) > 2 * len(sent)
+
+
+async def test_target_that_is_down_is_told() -> None:
+    proxy = Proxy(ProxyOptions(port=0, target_host="127.0.0.1", target_port=1))
+    lines: list[str] = []
+    proxy.tell = lines.append
+    await proxy.start()
+    try:
+        report = await examined(proxy.port)
+    finally:
+        await proxy.stop()
+    assert report.verdict is not None
+    assert "no connection to 127.0.0.1:1" in lines[0]
+
+
+async def test_proxy_that_stops_closes_what_is_open() -> None:
+    async with tapped(silent) as seen:
+        reader, writer = await asyncio.open_connection("127.0.0.1", seen.port)
+        await seen.told.wait()
+    assert await reader.read(-1) == b""
+    writer.close()
+    await writer.wait_closed()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x = 1", "list of up to"),
+        ("[[fault]]\naction = 'explode'", "action 'explode' is none of"),
+        ("[[fault]]\naction = 'drop'\non = 'A-NOTHING'", "on 'A-NOTHING' is none of"),
+        ("[[fault]]\naction = 'drop'\ncolour = 1", "colour is none of"),
+        ("[[fault]]\naction = 'refuse'", "refuse is not possible on *"),
+        ("[[fault]]\naction = 'drop'\non = 'connect'", "drop is not possible on connect"),
+        ("[[fault]]\naction = 'delay'\nseconds = -1", "seconds -1 is no number"),
+        ("[[fault]]\naction = 'cut'\nbytes = 1.5", "bytes 1.5 is no whole number"),
+        ("[[fault]]\naction = 'drop'\nfrom = 'me'", "from 'me' is neither"),
+        ("[[fault]]\naction = 'drop'\nconnections = 3", "connections is a list"),
+        ("[[fault", "script.toml"),
+    ],
+)
+def test_script_that_cannot_be_names_the_place(text: str, words: str) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        read(text, "script.toml")
+    assert words in str(error.value)
+
+
+def test_script_in_json() -> None:
+    script = read('{"fault": [{"action": "delay", "seconds": 0.5}]}', "faults.json")
+    assert script.faults[0].seconds == 0.5
