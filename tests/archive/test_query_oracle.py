@@ -119,7 +119,8 @@ def matches(study: dict[str, str], asked: dict[str, str]) -> bool:
             upper = last if hyphen else first
             found = bool(stored) and (first or "0") <= stored <= (upper or "9")
         else:
-            found = any(likes(stored, each) for each in map(str.strip, value.split("\\")) if each)
+            several = [value] if keyword == "PatientComments" else value.split("\\")  # an LT has one value
+            found = any(likes(stored, each) for each in map(str.strip, several) if each)
         if not found:
             return False
     return True

@@ -6,16 +6,17 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 
 from dicomwire.archive.attributes import COLUMNS, Column, Level, Path, level_of, named, text_of
-from dicomwire.archive.matching import Condition, Parameter, all_of, empty, matched, values_of
+from dicomwire.archive.matching import WILD_CARD_VRS, Condition, Parameter, all_of, empty, matched, values_of
 from dicomwire.archive.moments import between, in_range, is_moment, pairs
 from dicomwire.archive.query import EMPTY, Match, Query
 from dicomwire.dicom.dictionary import vr_of
+from dicomwire.dicom.values import SINGLE_VALUED
 from dicomwire.errors import QueryError
 
 
 def conditions_of(query: Query) -> list[tuple[Level, Condition]]:
     """What a row has to be, one condition a key, with the level of each."""
-    keys = {match.path: match.value for match in query.matches if not is_universal(match.value)}
+    keys = {match.path: match.value for match in query.matches if not is_universal(match, query)}
     paired = pairs(query, keys)
     found: list[tuple[Level, Condition]] = []
     sequences: dict[int, list[Match]] = {}
@@ -128,6 +129,14 @@ def _items(
     return alias, source, all_of(conditions)
 
 
-def is_universal(value: str) -> bool:
-    """Whether every row matches, whether or not it has a value (PS3.4 C.2.2.2.3)."""
-    return not value.strip(" *")
+def is_universal(match: Match, query: Query) -> bool:
+    """Whether every row matches, whether or not it has a value (PS3.4 C.2.2.2.3).
+
+    One of several alternatives is enough, where they are alternatives.
+    """
+    if not match.value.strip(" *"):
+        return True
+    vr = vr_of(match.path[-1])[:2]
+    if query.all_values or vr not in WILD_CARD_VRS or vr in SINGLE_VALUED:
+        return False
+    return any(each and not each.strip("*") for each in map(str.strip, match.value.split("\\")))

@@ -29,7 +29,7 @@ _TEXT_LIMIT: Final = 1_024  # characters of one value; SH, LO and PN have at mos
 _SOUNDS: Final = 3  # consonants from which on a sound may be the beginning of another
 _UIDS_AT_ONCE: Final = 100  # UIDs looked for with one statement
 _LAST: Final = "\U0010ffff"  # sorts after every character
-_WILD_CARD_VRS: Final = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})
+WILD_CARD_VRS: Final = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})
 _NUMBER_VRS: Final = frozenset({"DS", "IS", "FL", "FD", "SL", "SS", "SV", "UL", "US", "UV"})
 _DATE = re.compile(r"(\d{4})(\.?)(\d\d)\2(\d\d)", re.ASCII)
 _TIME = re.compile(
@@ -154,7 +154,7 @@ def matched(vr: str, column: Column, wanted: Sequence[str], path: Path, query: Q
         return any_of(_moments(moments, each, path) for each in wanted)
     if vr in _NUMBER_VRS:
         return any_of(Condition(f"{column.expression} = ?", (_number(vr, each, path),)) for each in wanted)
-    return any_of(_text(column.expression, column.index, each, wild=vr in _WILD_CARD_VRS) for each in wanted)
+    return any_of(_text(column.expression, column.index, each, wild=vr in WILD_CARD_VRS) for each in wanted)
 
 
 def empty(column: Column) -> Condition:

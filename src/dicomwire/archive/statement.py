@@ -254,7 +254,7 @@ def _field(query: Query, tag: int, level: Level) -> Field:
     if query.timezone and is_moment(tag):
         return Field(tag, vr_of(tag), level, *in_timezone(tag, query.timezone))
     nested = [match for match in query.matches if len(match.path) > 1 and match.path[0] == tag]
-    nested = [match for match in nested if not is_universal(match.value)]
+    nested = [match for match in nested if not is_universal(match, query)]
     if not nested or tag in COLUMNS:
         return _whole(tag, level)
     expression, parameters = matching_items(query, tag, nested, level)

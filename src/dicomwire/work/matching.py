@@ -106,7 +106,7 @@ def select(table: Table, query: Query, also: Condition | None = None) -> Selecti
     sources: list[tuple[Bound, ...]] = []
     sequences: dict[int, list[Match]] = {}
     for match in query.matches:
-        if is_universal(match.value):
+        if is_universal(match, query):
             continue
         if match.path in table.members:
             statement = _members(table.members[match.path], match, query)
