@@ -99,6 +99,29 @@ def test_frames_and_bulk_data(client: DICOMwebClient) -> None:
     assert bulk == pixels
 
 
+def test_compressed_frames_come_decoded_and_encoded_and_rendered(client: DICOMwebClient) -> None:
+    (file,) = {each.path: each for each in bundled_files() if each.path.name == "MR_small_RLE.dcm"}.values()
+    stored = read(file.path)
+    client.store_instances([stored])
+    uids = (file.study_instance_uid, file.series_instance_uid, file.sop_instance_uid)
+    native = (("application/octet-stream", "1.2.840.10008.1.2.1"),)
+    (frame,) = client.retrieve_instance_frames(*uids, frame_numbers=[1], media_types=native)
+    assert frame == stored.pixel_array.tobytes()
+    encoded = (("image/jls", "1.2.840.10008.1.2.4.80"),)
+    (frame,) = client.retrieve_instance_frames(*uids, frame_numbers=[1], media_types=encoded)
+    assert frame.startswith(b"\xff\xd8\xff\xf7")
+    explicit = (("application/dicom", "1.2.840.10008.1.2.1"),)
+    found = client.retrieve_instance(*uids, media_types=explicit)
+    assert found.PixelData == stored.pixel_array.tobytes()
+    size = {"viewport": "32,32", "window": "600,1200,linear", "quality": "80"}
+    for picture in (
+        client.retrieve_instance_rendered(*uids, media_types=("image/png",), params=size),
+        client.retrieve_instance_frames_rendered(*uids, frame_numbers=[1], media_types=("image/png",)),
+        client.retrieve_series_rendered(*uids[:2], media_types=("image/png",)),
+    ):
+        assert picture.startswith(b"\x89PNG")
+
+
 def test_metadata_equals_pydicom_s(client: DICOMwebClient) -> None:
     for each in (_ct(), *NATIVE[:3]):
         client.store_instances([read(each.path)])
