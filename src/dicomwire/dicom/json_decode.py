@@ -83,6 +83,8 @@ def _attribute(
 ) -> tuple[str, tuple[ParsedValue, ...]]:
     if not isinstance(found, dict):
         raise _error(where, f"an attribute object was expected, not {_kind(found)}")
+    if len(found) == 1 and isinstance(vr := found.get("vr"), str) and vr in VRS:
+        return vr, ()  # most keys of a query
     if unknown := found.keys() - _MEMBERS:
         raise _error(where, f"{min(unknown)!r} is no member of an attribute object")
     vr = found.get("vr", vr_of(tag)[:2])
