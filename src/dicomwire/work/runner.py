@@ -231,4 +231,4 @@ class Runner:
         elif isinstance(result, Failed):
             log.warning("job will be tried again", **facts, reason=result.reason)
         else:
-            log.info("job done", **facts)
+            log.debug("job done", **facts)
