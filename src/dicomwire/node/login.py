@@ -89,6 +89,8 @@ def operation(method: str, path: str, prefix: str) -> Permission:
         return Permission.GET
     if path.rstrip("/") == PROCEDURE_STEPS:
         return Permission.MPPS
+    if path.startswith(("/api/worklist", f"{prefix}modality-scheduled-procedure-steps")):
+        return Permission.FIND if method in ("GET", "HEAD") else Permission.STORE
     if not path.startswith(prefix):
         return Permission.NONE
     if path.startswith(f"{prefix}commitment-requests/"):

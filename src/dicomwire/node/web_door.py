@@ -23,13 +23,14 @@ from dicomwire.node.facts import Facts, State
 from dicomwire.node.login import Login
 from dicomwire.node.metrics import CONTENT_TYPE, Answered, Metrics
 from dicomwire.node.settings import Settings
-from dicomwire.web import wado_uri
+from dicomwire.web import wado_uri, worklist
 from dicomwire.web.app import build as build_dicomweb
 from dicomwire.web.fhir import build as build_fhir
 from dicomwire.web.options import ServerOptions, WebOptions
 from dicomwire.work.store import Store
 
 DICOMWEB = "/dicom-web"
+ITEMS = "/api/worklist"
 # The page loads nothing and runs nothing; what a peer sent could do no harm even if it were not escaped.
 PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
 
@@ -103,8 +104,17 @@ def build(
             path = DICOMWEB + wado_uri.PATH
             await dicomweb(dict(scope, root_path=DICOMWEB, path=path, raw_path=path.encode()), receive, send)
 
+    class Items:
+        """The same as below DICOMweb, under the name that people look for it by."""
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            path = DICOMWEB + worklist.PATH + scope["path"].removeprefix(ITEMS)
+            await dicomweb(dict(scope, root_path=DICOMWEB, path=path, raw_path=path.encode()), receive, send)
+
     routes = [
         Mount(DICOMWEB, dicomweb),
+        Route(ITEMS, Items()),
+        Route(ITEMS + "/{item}", Items()),
         Route(wado_uri.PATH, WadoUri()),
         Mount("/fhir", build_fhir(archive, web_options(settings), dicomweb=DICOMWEB)),
         Route("/", home),

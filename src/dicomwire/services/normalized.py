@@ -44,6 +44,17 @@ STATUS_OF: Final[Mapping[Reason, int]] = {
     Reason.DUPLICATE_TRANSACTION: status.DUPLICATE_TRANSACTION_UID,
     Reason.FINAL_STATE: status.PROCESSING_FAILURE,
     Reason.PROCESSING_FAILURE: status.PROCESSING_FAILURE,
+    Reason.UPS_FINAL: 0xC300,  # this and the rest: PS3.4 CC.2
+    Reason.UPS_TRANSACTION: 0xC301,
+    Reason.UPS_IN_PROGRESS: 0xC302,
+    Reason.UPS_ONLY_CREATED: 0xC303,
+    Reason.UPS_NOT_MET: 0xC304,
+    Reason.UPS_UNKNOWN: 0xC307,
+    Reason.UPS_RECEIVER_UNKNOWN: 0xC308,
+    Reason.UPS_NOT_SCHEDULED: 0xC309,
+    Reason.UPS_NOT_IN_PROGRESS: 0xC310,
+    Reason.UPS_COMPLETED: 0xC311,
+    Reason.UPS_NOT_APPROPRIATE: 0xC314,
 }
 ERROR_ID_OF: Final[Mapping[Reason, int]] = {Reason.FINAL_STATE: MAY_NO_LONGER_BE_UPDATED}
 

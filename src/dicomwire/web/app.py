@@ -20,7 +20,7 @@ from dicomwire.archive.archive import Archive
 from dicomwire.archive.query import Level
 from dicomwire.archive.transcoder import Transcoder
 from dicomwire.errors import InstanceRemoved
-from dicomwire.web import commitment, wado_uri
+from dicomwire.web import commitment, wado_uri, worklist
 from dicomwire.web.bulk_resources import BulkResources
 from dicomwire.web.bulkdata import BulkData
 from dicomwire.web.capabilities import Capabilities
@@ -42,6 +42,7 @@ from dicomwire.web.retrieve import Retrieve
 from dicomwire.web.search import Search
 from dicomwire.web.store import Store as StoreInstances
 from dicomwire.web.wado_uri import WadoUri
+from dicomwire.web.worklist import Worklist
 from dicomwire.work.store import Store
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -125,6 +126,9 @@ def routes(
     if work is not None:
         requests = Commitment(archive, work, options)
         table[commitment.PATH] = {"POST": requests.request, "GET": requests.result}
+        items = Worklist(work, options)
+        table[worklist.PATH] = {"GET": items.search, "POST": items.add}
+        table[worklist.ITEM] = {"GET": items.retrieve, "PUT": items.replace, "DELETE": items.remove}
     capabilities = Capabilities(options, {path: tuple(methods) for path, methods in table.items()})
     table["/"] = {"GET": capabilities, "OPTIONS": capabilities}
     return [Route(path, Resource(table[path])) for path in sorted(table, key=lambda path: path not in _FIRST)]

@@ -113,6 +113,13 @@ TRANSACTIONS: Final[Mapping[tuple[str, str], Transaction]] = {
     ("POST", "{study}"): _STORE,
     ("POST", "{transaction}"): _COMMITMENT,
     ("GET", "{transaction}"): replace(_COMMITMENT, name="Result Check", takes=()),
+    ("GET", "modality-scheduled-procedure-steps"): _SEARCH,
+    ("POST", "modality-scheduled-procedure-steps"): Transaction(
+        "Create Worklist Item", takes=(DICOM_JSON, DICOM_XML), gives=(JSON,), statuses=(201,)
+    ),
+    ("GET", "{item}"): Transaction("Retrieve Worklist Item", gives=(DICOM_JSON, DICOM_XML)),
+    ("PUT", "{item}"): Transaction("Replace Worklist Item", takes=(DICOM_JSON, DICOM_XML), statuses=(204,)),
+    ("DELETE", "{item}"): Transaction("Delete Worklist Item", statuses=(204,)),
     ("GET", ""): _CAPABILITIES,
     ("OPTIONS", ""): _CAPABILITIES,
     ("DELETE", "{study}"): Transaction("Delete", statuses=(204,)),

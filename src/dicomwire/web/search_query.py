@@ -57,7 +57,7 @@ def parse(query_string: bytes, level: Level) -> Asked:
     reserved: dict[str, str] = {}
     everything = False
     warnings: list[str] = []
-    for name, value in _parameters(query_string):
+    for name, value in parameters(query_string):
         plain = name.lower()
         if plain in ("limit", "offset", *_FLAGS):
             reserved[plain] = value.strip()
@@ -74,14 +74,14 @@ def parse(query_string: bytes, level: Level) -> Asked:
             if path in matches and matches[path].strip() and value.strip():
                 value = f"{matches[path]}\\{value}"
             matches[path] = value
-    flags = {name: _flag(name, reserved.get(name, "false")) for name in _FLAGS}
+    flags = {name: flag(name, reserved.get(name, "false")) for name in _FLAGS}
     absent = {tag: why for tag in sorted(fields) if (why := _not_included(tag, level))}
     return Asked(
         tuple(Match(path, value) for path, value in matches.items()),
         frozenset(fields - absent.keys()),
         everything,
-        _uint("limit", reserved["limit"]) if "limit" in reserved else None,
-        _uint("offset", reserved.get("offset", "0")),
+        uint("limit", reserved["limit"]) if "limit" in reserved else None,
+        uint("offset", reserved.get("offset", "0")),
         flags["fuzzymatching"],
         flags["emptyvaluematching"],
         flags["multiplevaluematching"],
@@ -123,7 +123,8 @@ def attribute(name: str) -> Path:
     return tuple(path)
 
 
-def _parameters(query_string: bytes) -> Iterable[tuple[str, str]]:
+def parameters(query_string: bytes) -> Iterable[tuple[str, str]]:
+    """Names and values of a query string. Raises: Problem 400."""
     try:
         found = parse_qsl(
             query_string.decode("utf-8"),
@@ -141,13 +142,15 @@ def _parameters(query_string: bytes) -> Iterable[tuple[str, str]]:
     return found
 
 
-def _uint(name: str, text: str) -> int:
+def uint(name: str, text: str) -> int:
+    """A parameter that is a number. Raises: Problem 400."""
     if not _UINT.fullmatch(text):
         raise Problem(400, f"{name} is {shown(text)}; a number from 0 wanted")
     return min(int(text), _LARGEST)
 
 
-def _flag(name: str, text: str) -> bool:
+def flag(name: str, text: str) -> bool:
+    """A parameter that is true or false. Raises: Problem 400."""
     if text.lower() not in ("true", "false"):
         raise Problem(400, f"{name} is {shown(text)}; true or false wanted")
     return text.lower() == "true"

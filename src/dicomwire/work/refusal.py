@@ -23,6 +23,17 @@ class Reason(Enum):
     DUPLICATE_TRANSACTION = auto()
     FINAL_STATE = auto()  # a procedure step that may no longer be updated
     PROCESSING_FAILURE = auto()
+    UPS_FINAL = auto()  # this and the rest: Unified Procedure Steps (PS3.4 CC.2)
+    UPS_TRANSACTION = auto()
+    UPS_IN_PROGRESS = auto()
+    UPS_ONLY_CREATED = auto()
+    UPS_NOT_MET = auto()
+    UPS_UNKNOWN = auto()
+    UPS_RECEIVER_UNKNOWN = auto()
+    UPS_NOT_SCHEDULED = auto()
+    UPS_NOT_IN_PROGRESS = auto()
+    UPS_COMPLETED = auto()
+    UPS_NOT_APPROPRIATE = auto()
 
 
 class Refused(DicomwireError):

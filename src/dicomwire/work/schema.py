@@ -127,4 +127,60 @@ _WORKLIST: Final = (
     "CREATE INDEX worklist_station_item ON worklist_station (item)",
 )
 
-VERSIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _WORKLIST)
+_WORKITEM: Final = (
+    # Unified Procedure Steps. `attributes` is the DICOM JSON object, without the Transaction UID, the columns
+    # before it are taken out of it; times are as DICOM writes them but for `created` and `changed`.
+    """CREATE TABLE workitem (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        sop_instance_uid TEXT NOT NULL UNIQUE,
+        state TEXT NOT NULL,
+        transaction_uid TEXT NOT NULL,
+        priority TEXT NOT NULL,
+        label TEXT NOT NULL,
+        worklist_label TEXT NOT NULL,
+        start TEXT NOT NULL,
+        patient_id TEXT NOT NULL,
+        patient_name TEXT NOT NULL,
+        patient_name_key TEXT NOT NULL,
+        patient_name_ideographic TEXT NOT NULL,
+        patient_name_phonetic TEXT NOT NULL,
+        patient_name_words TEXT NOT NULL,
+        character_set TEXT NOT NULL,
+        attributes TEXT NOT NULL,
+        created REAL NOT NULL,
+        changed REAL NOT NULL
+    )""",
+    "CREATE INDEX workitem_state ON workitem (state, changed)",
+    "CREATE INDEX workitem_worklist_label ON workitem (worklist_label)",
+    "CREATE INDEX workitem_patient_id ON workitem (patient_id)",
+    "CREATE INDEX workitem_name ON workitem (patient_name_key)",
+    "CREATE INDEX workitem_name_ideographic ON workitem (patient_name_ideographic)",
+    "CREATE INDEX workitem_name_phonetic ON workitem (patient_name_phonetic)",
+    # AEs that have subscribed to all workitems there will be; `filter` is a DICOM JSON object of keys, '' for
+    # none. `door` is how they hear of events: 'dimse' or 'web'.
+    """CREATE TABLE worklist_subscriber (
+        ae_title TEXT PRIMARY KEY,
+        door TEXT NOT NULL,
+        locked INTEGER NOT NULL,
+        filter TEXT NOT NULL
+    ) WITHOUT ROWID""",
+    # AEs that are subscribed to a workitem; `locked`: with a Deletion Lock.
+    """CREATE TABLE workitem_subscriber (
+        ae_title TEXT NOT NULL,
+        workitem INTEGER NOT NULL REFERENCES workitem (id) ON DELETE CASCADE,
+        door TEXT NOT NULL,
+        locked INTEGER NOT NULL,
+        PRIMARY KEY (workitem, ae_title)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX workitem_subscriber_ae ON workitem_subscriber (ae_title)",
+    # Events that wait for an AE's event channel; `content` is the DICOM JSON object that it gets.
+    """CREATE TABLE workitem_event (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        ae_title TEXT NOT NULL,
+        content TEXT NOT NULL,
+        created REAL NOT NULL
+    )""",
+    "CREATE INDEX workitem_event_ae ON workitem_event (ae_title, id)",
+)
+
+VERSIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _WORKLIST, _WORKITEM)

@@ -1,0 +1,140 @@
+"""Searches of worklists: query parameters in, DICOM JSON or XML out (PS3.18 8.3.4, 11.9).
+
+As QIDO-RS; but that every attribute may be a key and be returned.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dicomwire.archive.query import Match, Path, Query
+from dicomwire.dicom import xml_model
+from dicomwire.dicom.indexed import SPECIFIC_CHARACTER_SET
+from dicomwire.errors import QueryError
+from dicomwire.web.media_types import DICOM_JSON, DICOM_XML, accept_of, metadata_type, not_acceptable
+from dicomwire.web.multipart import PartWriter
+from dicomwire.web.options import WebOptions
+from dicomwire.web.problems import Problem
+from dicomwire.web.search_query import attribute, flag, parameters, uint
+from dicomwire.work.matching import Selection, query_of, search, texts
+from dicomwire.work.store import Store
+
+_FLAGS: Final = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A query string, read.
+
+    Attributes:
+        fields: tags to return beside the usual ones.
+        everything: `includefield=all`.
+    """
+
+    query: Query
+    fields: frozenset[int]
+    everything: bool
+
+
+def parse(query_string: bytes, most: int, ignored: Sequence[str] = ()) -> Asked:
+    """The query parameters of a search. most: matches of one answer. Raises: Problem 400."""
+    matches: dict[Path, str] = {}
+    fields: set[int] = set()
+    reserved: dict[str, str] = {}
+    everything = False
+    for name, value in parameters(query_string):
+        plain = name.lower()
+        if plain in ("limit", "offset", *_FLAGS):
+            reserved[plain] = value.strip()
+        elif plain == "includefield":
+            names = [each.strip() for each in value.split(",") if each.strip()]
+            everything = everything or "all" in [each.lower() for each in names]
+            fields |= {attribute(each)[0] for each in names if each.lower() != "all"}
+        elif plain not in ("accept", "charset", *ignored):
+            path = attribute(name)
+            fields.add(path[0])
+            if path in matches and matches[path].strip() and value.strip():
+                value = f"{matches[path]}\\{value}"
+            matches[path] = value
+    flags = {name: flag(name, reserved.get(name, "false")) for name in _FLAGS}
+    limit = uint("limit", reserved["limit"]) if "limit" in reserved else most
+    query = query_of(
+        [Match(path, value) for path, value in matches.items()],
+        limit=min(limit, most) + 1,  # one more tells whether there are more
+        offset=uint("offset", reserved.get("offset", "0")),
+        fuzzy=flags["fuzzymatching"],
+        empty_values=flags["emptyvaluematching"],
+        all_values=flags["multiplevaluematching"],
+    )
+    return Asked(query, frozenset(fields), everything)
+
+
+async def answer(
+    request: Request,
+    store: Store,
+    options: WebOptions,
+    select: Callable[[Query], Selection],
+    *,
+    usual: frozenset[int],
+    hidden: frozenset[int] = frozenset(),
+) -> Response:
+    """Answer a search.
+
+    Args:
+        usual: tags that are always returned.
+        hidden: tags that never are.
+
+    Raises: Problem: 400, 406.
+    """
+    accept = accept_of(request)
+    form = accept.choose(metadata_type)
+    if form is None:
+        raise not_acceptable(accept, [DICOM_JSON, DICOM_XML])
+    asked = parse(request.scope["query_string"], options.maximum_results)
+    if any(match.path[0] in hidden for match in asked.query.matches):
+        raise Problem(400, "a key is an attribute that is not disclosed")
+    try:
+        selection = select(asked.query)
+    except QueryError as error:
+        raise Problem(400, str(error)) from None
+    ids = await store.beside(lambda: search(store, selection, asked.query))
+    limit = (asked.query.limit or 1) - 1
+    rows = texts(store, selection.table, ids[:limit], "attributes")
+    if not rows:
+        return Response(status_code=204)
+    found = [_reduced(json.loads(str(text)), asked, usual, hidden) for (text,) in rows]
+    headers = {}
+    if len(ids) > limit:
+        headers["Warning"] = '299 dicomwire "There are additional results that can be requested."'
+    return written(found, form, headers)
+
+
+def written(found: Sequence[dict[str, object]], form: str, headers: dict[str, str] | None = None) -> Response:
+    """Objects of the DICOM JSON Model as they are or as parts of XML."""
+    if form != DICOM_XML:
+        body = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
+        return Response(body, media_type=form, headers=headers)
+    writer = PartWriter(DICOM_XML)
+    head = writer.head(DICOM_XML)
+    parts = [head + xml_model.encode(json.dumps(each, ensure_ascii=False)) for each in found]
+    return Response(
+        b"".join(parts) + writer.tail, headers={**(headers or {}), "Content-Type": writer.content_type}
+    )
+
+
+def _reduced(
+    row: dict[str, object], asked: Asked, usual: frozenset[int], hidden: frozenset[int]
+) -> dict[str, object]:
+    wanted = usual | asked.fields | {SPECIFIC_CHARACTER_SET}
+    kept = {}
+    for name, value in row.items():
+        tag = int(name, 16)
+        if (asked.everything or tag in wanted) and tag not in hidden:
+            kept[name] = value
+    return kept
