@@ -87,3 +87,8 @@ def test_jobs_are_chosen_by_kind_and_destination(run: Run, folder: Path) -> None
 def test_jobs_are_chosen_one_way(run: Run, folder: Path, arguments: tuple[str, ...]) -> None:
     assert run("jobs", "cancel", *arguments, "--data", folder).status == 2
     assert listed(run, folder) == [(2, "failed"), (1, "waiting")]
+
+
+def test_alone_it_lists(run: Run, folder: Path) -> None:
+    assert [job["id"] for job in json.loads(run("jobs", "--data", folder, "--json").out)["jobs"]] == [2, 1]
+    assert run("jobs", "--data", folder, "list").status == 2

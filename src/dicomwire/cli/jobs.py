@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dicomwire.work.jobs import Command, Job
     from dicomwire.work.store import Store
 
-app = typer.Typer(help="Look at durable jobs; retry, cancel, pause and resume them.", no_args_is_help=True)
+app = typer.Typer(help="Look at durable jobs; retry, cancel, pause and resume them.")
 
 Config = Annotated[
     Path | None,
@@ -55,6 +55,17 @@ Destination = Annotated[
     str | None, typer.Option("--destination", metavar="AE", help="Only jobs for this AE title.")
 ]
 Limit = Annotated[int, typer.Option(min=1, max=100_000, help="Most jobs to show.")]
+
+
+@app.callback(invoke_without_command=True)
+def jobs_alone(
+    context: typer.Context, *, data: Data = None, config: Config = None, as_json: Json = False
+) -> None:
+    """Look at durable jobs; retry, cancel, pause and resume them. Alone it lists them."""
+    if context.invoked_subcommand is None:
+        list_jobs(data=data, config=config, as_json=as_json)
+    elif data is not None or config is not None or as_json:
+        raise Stop(f"write flags behind {context.invoked_subcommand}", 2)
 
 
 @app.command("list")
