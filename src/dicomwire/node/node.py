@@ -19,6 +19,7 @@ from dicomwire.association.association import Association
 from dicomwire.association.performer import Services
 from dicomwire.errors import ConfigurationError
 from dicomwire.node import identity, peers, store, web_door
+from dicomwire.node.compaction import Compaction
 from dicomwire.node.dimse_door import acceptor_options
 from dicomwire.node.facts import AssociationFacts, Door, Facts, PeerFacts, State, location, reachable
 from dicomwire.node.metrics import counted
@@ -58,6 +59,11 @@ class Node:
             self._transcoder = store.open_transcoder(settings, self._archive)
             self._work = Work(settings, self._archive, self._transcoder, self._destinations)
             opened.pop_all()
+        self._compaction = Compaction(
+            self._archive,
+            every=settings.archive.compact_every,
+            least_waste=settings.archive.compact_waste,
+        )
         self._dimse = _door(self._dimse_sockets, "dimse+tls" if settings.dimse.tls.enabled else "dimse")
         self._web = _door(self._web_sockets, "https" if settings.web.tls.enabled else "http")
         self._acceptor = Acceptor(options, self._services(), verifier=verifier)
@@ -75,6 +81,7 @@ class Node:
     async def start(self) -> None:
         """Serve at both doors."""
         self._archive.start(asyncio.get_running_loop())
+        self._compaction.start()
         await self._work.start()
         await self._acceptor.start(self._dimse_sockets)
         await self._server.start(self._web_sockets)
@@ -87,6 +94,7 @@ class Node:
         grace = self._settings.node.grace
         log.info("node stops", associations=len(self._acceptor.associations), grace=grace)
         await asyncio.gather(self._acceptor.stop(grace), self._server.stop())
+        await self._compaction.stop()
         await self._work.stop(grace)
         await self._transcoder.close()
         await self._archive.stop()

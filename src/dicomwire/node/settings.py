@@ -252,6 +252,12 @@ class ArchiveSettings(Section):
         32 << 20, ge=1 << 20, description="Bytes of instances under way, in all; beyond it reading pauses."
     )
     free_space: Size = Field(256 << 20, description="Bytes of disk kept free for the catalogue.")
+    compact_every: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        3600.0, description="Seconds between two looks for segments to compact; 0 is never."
+    )
+    compact_waste: float = Field(
+        0.3, gt=0, le=1, description="Share of a segment that has to be dead before it is compacted."
+    )
     depth_limit: int = Field(64, ge=1, le=512, description="Nesting of sequences in a data set.")
     inflate_limit: Size = Field(
         64 << 20, description="Bytes that a deflated data set may inflate to before its pixel data."
