@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dicomwire.errors import WorkError
 from dicomwire.work import jobs
 from dicomwire.work.jobs import Done, Failed, Job, Kind, Result, Retry, State
 from dicomwire.work.runner import Runner, RunnerOptions
@@ -206,3 +207,36 @@ async def test_jobs_that_another_process_adds_or_retries_are_seen(store: Store, 
         other.apply(lambda change: jobs.add(change, "send", "PACS", "{}", now=1000.0))
         await reached(store, State.DONE, 1)
     other.close()
+
+
+async def test_a_store_that_fails_for_a_while_stops_nothing_for_good(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the claim nor the result can be written at first: both are tried again."""
+    ran: list[int] = []
+
+    async def run(batch: Sequence[Job]) -> Mapping[int, Result]:
+        ran.append(batch[0].id)
+        return {batch[0].id: Done()}
+
+    change = Store.change
+    refusals = iter([True, True, False, True])  # two claims and, behind the third, the result
+
+    async def failing(self: Store, made: Callable[[object], object]) -> object:
+        if ("step" in made.__qualname__ or "_try" in made.__qualname__) and next(refusals, False):
+            raise WorkError("the disk is full")
+        return await change(self, made)  # type: ignore[arg-type]
+
+    await add(store)
+    monkeypatch.setattr(Store, "change", failing)
+    now = [1000.0]
+    options = RunnerOptions(Retry(first=0, longest=0), look=0.01, lease=30)
+    runner = Runner(store, {"send": Kind(run)}, options, clock=lambda: now[0], chance=lambda: 1.0)
+    await runner.start()
+    async with asyncio.timeout(SOON):
+        while not ran:
+            await store.change(lambda change: None)
+        now[0] += 100  # its lease is over
+        await reached(store, State.DONE, 1)
+    await runner.stop(0.1)
+    assert ran == [1, 1]

@@ -26,7 +26,7 @@ from dicomwire.uids import is_valid_uid, name_of
 from dicomwire.work.procedure_steps import MAY_NO_LONGER_BE_UPDATED
 from dicomwire.work.refusal import Reason, Refused
 
-LIMIT: Final = 8 << 20  # bytes of an attribute list; a commitment of 50,000 instances is 6 MiB
+LIMIT: Final = 4 << 20  # bytes of an attribute list; a procedure step that names 30,000 images has as many
 LONG: Final = 64 << 10  # bytes from which on an attribute list is decoded in a thread
 MANY: Final = 500  # items of one sequence from which on it is
 
@@ -131,10 +131,11 @@ def named_instance(command: dimse.Request) -> str:
 # SCP
 
 
-def service(handler: Handler, *, sop_classes: frozenset[str] | None = None) -> Service:
+def service(handler: Handler, *, sop_classes: frozenset[str] | None = None, limit: int = LIMIT) -> Service:
     """A service that gives whole operations to a handler.
 
     sop_classes: that a command may name; None for that of the presentation context only.
+    limit: bytes of a data set that is taken.
     """
 
     def perform(request: Request) -> Sink | Coroutine[None, None, None] | None:
@@ -143,7 +144,7 @@ def service(handler: Handler, *, sop_classes: frozenset[str] | None = None) -> S
             _respond(request, refusal)
             return None
         if request.command.data_set:
-            return _Incoming(handler, request)
+            return _Incoming(handler, request, limit)
         return _perform(handler, request, b"")
 
     return perform
@@ -163,20 +164,21 @@ def _refusal(request: Request, sop_classes: frozenset[str] | None) -> Answer | N
 class _Incoming:
     """The data set of one request on its way to its handler."""
 
-    def __init__(self, handler: Handler, request: Request) -> None:
+    def __init__(self, handler: Handler, request: Request, limit: int) -> None:
         self._handler = handler
+        self._limit = limit
         self._request = request
         self._data = bytearray()
         self._length = 0
 
     def write(self, data: memoryview) -> None:
         self._length += len(data)
-        if self._length <= LIMIT:
+        if self._length <= self._limit:
             self._data += data
 
     def finish(self) -> Coroutine[None, None, None] | None:
-        if self._length > LIMIT:
-            comment = f"Data set of {self._length} bytes; {LIMIT} are taken"
+        if self._length > self._limit:
+            comment = f"Data set of {self._length} bytes; {self._limit} are taken"
             _respond(self._request, Answer(status.RESOURCE_LIMITATION, comment))
             return None
         return _perform(self._handler, self._request, bytes(self._data))

@@ -34,6 +34,7 @@ from dicomwire.work.store import Store
 
 STORAGE_COMMITMENT: Final = "1.2.840.10008.1.20.1"
 INSTANCE: Final = "1.2.840.10008.1.20.1.1"  # the well-known SOP instance
+LIMIT: Final = 8 << 20  # bytes of a request or report; one of 50,000 instances has 6 MiB
 REQUEST: Final = 1  # Action Type ID (PS3.4 J.3.2.1)
 SUCCESSFUL, FAILURES_EXIST = 1, 2  # Event Type IDs (PS3.4 J.3.3.1)
 
@@ -59,7 +60,7 @@ class Committer:
 
     def services(self) -> Services:
         """The SCP of N-ACTION."""
-        return {(STORAGE_COMMITMENT, NActionRq): service(self._requested)}
+        return {(STORAGE_COMMITMENT, NActionRq): service(self._requested, limit=LIMIT)}
 
     def kinds(self) -> Mapping[str, Kind]:
         """The jobs that report, and those that ask for us."""
@@ -183,4 +184,4 @@ def receiving(taken: Callable[[Commitment, float], object], *, durably: Store | 
         taken(result, operation.now)
         return Answer()
 
-    return {(STORAGE_COMMITMENT, NEventReportRq): service(reported)}
+    return {(STORAGE_COMMITMENT, NEventReportRq): service(reported, limit=LIMIT)}
