@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from types import MappingProxyType
@@ -74,7 +74,7 @@ def acceptor_options(settings: Settings) -> AcceptorOptions:
     """
     dimse = settings.dimse
     return AcceptorOptions(
-        entities=tuple(_entity(entry, settings) for entry in _ae_titles(settings)),
+        entities=tuple(_entity(entry, settings) for entry in ae_titles(settings)),
         host=dimse.host,
         port=dimse.port,
         called=Check.LIST if dimse.called_ae_title == "own" else Check.OFF,
@@ -121,8 +121,21 @@ def storage_classes(dimse: DimseSettings) -> frozenset[str]:
     return frozenset(classes.difference(dimse.refused_sop_classes))
 
 
-def _ae_titles(settings: Settings) -> tuple[AETitleSettings, ...]:
-    return (AETitleSettings(ae_title=settings.node.ae_title), *settings.ae_titles)
+def ae_titles(settings: Settings) -> tuple[AETitleSettings, ...]:
+    """Every AE title of ours, the node's own first, those of gateways last."""
+    own = AETitleSettings(ae_title=settings.node.ae_title)
+    return (own, *settings.ae_titles, *_of_gateways(settings))
+
+
+def _of_gateways(settings: Settings) -> Iterator[AETitleSettings]:
+    """To one in front of a peer only that peer sends what it was asked for."""
+    for gateway in settings.gateways:
+        if gateway.ae_title is None:
+            continue
+        if gateway.peer is not None:
+            yield AETitleSettings(ae_title=gateway.ae_title, peers=(gateway.peer,), allow=("echo", "store"))
+        else:
+            yield AETitleSettings(ae_title=gateway.ae_title, allow=("echo", "store", "find", "get", "move"))
 
 
 def _entity(entry: AETitleSettings, settings: Settings) -> LocalEntity:

@@ -20,8 +20,9 @@ from dicomwire.association.performer import Services
 from dicomwire.errors import ConfigurationError
 from dicomwire.node import identity, peers, store, web_door
 from dicomwire.node.compaction import Compaction
-from dicomwire.node.dimse_door import acceptor_options
+from dicomwire.node.dimse_door import acceptor_options, ae_titles
 from dicomwire.node.facts import AssociationFacts, Door, Facts, PeerFacts, State, location, reachable
+from dicomwire.node.gateways import Gateways
 from dicomwire.node.metrics import counted
 from dicomwire.node.settings import DimseSettings, PeerSettings, Settings, WebSettings
 from dicomwire.node.work import Work
@@ -57,6 +58,8 @@ class Node:
             self._archive = store.open_archive(settings)
             opened.callback(self._archive.close)
             self._transcoder = store.open_transcoder(settings, self._archive)
+            self._gateways = Gateways(settings, self._destinations)
+            opened.callback(self._gateways.close)
             self._work = Work(settings, self._archive, self._transcoder, self._destinations)
             opened.pop_all()
         self._compaction = Compaction(
@@ -75,6 +78,7 @@ class Node:
             verifier,
             facts=self.facts,
             answered=self._answered,
+            gateways=self._gateways.mounts(web_door.web_options(settings)),
         )
         self._server = Server(app, server_options)
 
@@ -83,6 +87,7 @@ class Node:
         self._archive.start(asyncio.get_running_loop())
         self._compaction.start()
         await self._work.start()
+        await self._gateways.start()
         await self._acceptor.start(self._dimse_sockets)
         await self._server.start(self._web_sockets)
         self._started = time()
@@ -96,6 +101,7 @@ class Node:
         await asyncio.gather(self._acceptor.stop(grace), self._server.stop())
         await self._compaction.stop()
         await self._work.stop(grace)
+        await self._gateways.stop()
         await self._transcoder.close()
         await self._archive.stop()
         log.info("node stopped", performed=dict(self._performed), answered=dict(self._answered))
@@ -110,7 +116,7 @@ class Node:
             version=__version__,
             state=self._state,
             ae_title=settings.node.ae_title,
-            ae_titles=(settings.node.ae_title, *(entry.ae_title for entry in settings.ae_titles)),
+            ae_titles=tuple(entry.ae_title for entry in ae_titles(settings)),
             dimse=self._dimse,
             web=web,
             public_url=public.rstrip("/"),
@@ -129,16 +135,17 @@ class Node:
 
     def _services(self) -> Services:
         settings = self._settings
-        ae_titles = (settings.node.ae_title, *(entry.ae_title for entry in settings.ae_titles))
+        titles = (settings.node.ae_title, *(entry.ae_title for entry in settings.ae_titles))
         retriever = Retriever(self._archive, self._transcoder, self._sent)
-        services = {
+        services: Services = {
             **verification.SERVICES,
             **storage.services(self._archive),
-            **find.services(self._archive, ae_titles),
+            **find.services(self._archive, titles),
             **move.services(retriever, self._destinations),
             **get.services(retriever),
             **self._work.services(),
         }
+        services = self._gateways.services(services)
         return counted(permitted(services, identity.permissions(self._settings)), self._performed)
 
 

@@ -13,10 +13,10 @@ from dicomwire.association.options import RequestorOptions
 from dicomwire.association.performer import Services
 from dicomwire.association.requestor import Context, connect
 from dicomwire.association.tls import client_context
-from dicomwire.node.dimse_door import timed, timeouts
+from dicomwire.node.dimse_door import ae_titles, timed, timeouts
 from dicomwire.node.settings import PeerSettings, PeerTLSSettings, Settings
 from dicomwire.services.move import Destination, Destinations
-from dicomwire.upper_layer.items import RoleSelection, UserIdentityRq
+from dicomwire.upper_layer.items import RoleSelection, SOPClassExtendedNegotiation, UserIdentityRq
 
 
 def find(settings: Settings, ae_title: str) -> PeerSettings | None:
@@ -37,7 +37,7 @@ def _destination(peer: PeerSettings, settings: Settings) -> Destination | None:
     if host is None or port is None:
         return None
     options = requestor_options(peer, settings)
-    own = {settings.node.ae_title, *(entry.ae_title for entry in settings.ae_titles)}
+    own = {entry.ae_title for entry in ae_titles(settings)}
 
     def open_association(
         contexts: Sequence[Context],
@@ -45,6 +45,7 @@ def _destination(peer: PeerSettings, settings: Settings) -> Destination | None:
         *,
         roles: Sequence[RoleSelection] = (),
         services: Services | None = None,
+        extended: Sequence[SOPClassExtendedNegotiation] = (),
     ) -> AbstractAsyncContextManager[Association]:
         return connect(
             host,
@@ -53,7 +54,7 @@ def _destination(peer: PeerSettings, settings: Settings) -> Destination | None:
             calling_ae_title=calling_ae_title if calling_ae_title in own else settings.node.ae_title,
             contexts=contexts,
             services=services,
-            options=replace(options, roles=tuple(roles)) if roles else options,
+            options=replace(options, roles=tuple(roles), extended=tuple(extended)),
         )
 
     return Destination(peer.ae_title, open_association, peer.transfer_syntaxes)

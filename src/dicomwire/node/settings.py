@@ -463,6 +463,50 @@ class PeerSettings(Section):
         return self
 
 
+class GatewaySettings(Section):
+    """DICOMweb in front of a DIMSE archive (`peer`), or DIMSE in front of a DICOMweb service (`url`)."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")] = Field(
+        description="Its name: DICOMweb is served at /dicom-web/gateways/NAME, the cache is in "
+        "gateways/NAME of the data folder."
+    )
+    peer: AETitle | None = Field(None, description="AE title of the archive, one of [[peers]].")
+    retrieve: Literal["get", "move"] = Field(
+        "get", description="How instances are brought from the peer: C-GET, or C-MOVE to `ae_title`."
+    )
+    url: Annotated[str, AfterValidator(one_of("http://", "https://"))] | None = Field(
+        None, description="Base of the DICOMweb service, as in https://host/dicom-web."
+    )
+    ae_title: AETitle | None = Field(
+        None,
+        description="One more AE title of this node: that of the service, or that to which the peer moves.",
+    )
+    token_file: Path | None = Field(
+        None, description="File with the bearer token for the service; read anew for each request."
+    )
+    user: str | None = Field(None, description="User name for the service (HTTP Basic).")
+    password_file: Path | None = Field(None, description="File with the user's password.")
+    tls: PeerTLSSettings = PeerTLSSettings()
+    size: Size = Field(10 << 30, description="Bytes of the cache, beyond which unused studies go.")
+    fresh: Seconds = Field(
+        60.0, description="Seconds for which what was brought is not compared with the remote archive."
+    )
+    timeout: Seconds = Field(600.0, description="Seconds for bringing one study or series.")
+    fetches: int = Field(4, ge=1, le=64, description="Studies that are brought at once.")
+
+    @model_validator(mode="after")
+    def _possible(self) -> GatewaySettings:
+        if (self.peer is None) == (self.url is None):
+            raise ValueError("a gateway has either a peer or a url")
+        if self.ae_title is None and self.url is not None:
+            raise ValueError("a gateway to a url needs an ae_title, under which it is called")
+        if self.ae_title is None and self.retrieve == "move":
+            raise ValueError('retrieve = "move" needs an ae_title, to which the peer moves')
+        if (self.user is None) != (self.password_file is None):
+            raise ValueError("user and password_file belong together")
+        return self
+
+
 def _unique(values: Sequence[str], table: str, key: str) -> None:
     seen: set[str] = set()
     for value in values:
@@ -496,6 +540,7 @@ class Settings(BaseSettings):
     routes: tuple[RouteSettings, ...] = ()
     peers: tuple[PeerSettings, ...] = ()
     ae_titles: tuple[AETitleSettings, ...] = ()
+    gateways: tuple[GatewaySettings, ...] = ()
 
     @classmethod
     def settings_customise_sources(
@@ -512,8 +557,16 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
         _unique([peer.ae_title for peer in self.peers], "peers", "ae_title")
+        _unique([gateway.name for gateway in self.gateways], "gateways", "name")
         titles = [self.node.ae_title, *(entry.ae_title for entry in self.ae_titles)]
+        titles += [gateway.ae_title for gateway in self.gateways if gateway.ae_title is not None]
         _unique(titles, "ae_titles", "ae_title")
+        reachable = {peer.ae_title for peer in self.peers if peer.host is not None}
+        for gateway in self.gateways:
+            if gateway.peer is not None and gateway.peer not in reachable:
+                raise ValueError(
+                    f"[[gateways]] {gateway.name!r} names {gateway.peer!r}, which is no [[peers]] with a host"
+                )
         known = {peer.ae_title for peer in self.peers}
         for where, named in (
             ("mpps.forward", self.mpps.forward),

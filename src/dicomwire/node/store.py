@@ -27,6 +27,20 @@ def open_archive(settings: Settings) -> Archive:
         raise ConfigurationError(f"node.data {data}: {words}") from None
 
 
+def open_cache(settings: Settings, name: str) -> Archive:
+    """Open the archive that a gateway keeps what it has brought in; what comes again replaces what is there.
+
+    Raises: ConfigurationError, when it cannot be made or written.
+    """
+    folder = settings.node.data / "gateways" / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return Archive.open(folder, replace(options_of(settings), duplicates="replace"))
+    except (ArchiveError, OSError) as error:
+        words = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise ConfigurationError(f"cache of gateway {name!r}, {folder}: {words}") from None
+
+
 def open_transcoder(settings: Settings, archive: Archive) -> Transcoder:
     """What transcodes and renders the archive's instances, as configured."""
     chosen = settings.pixels

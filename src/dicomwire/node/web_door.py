@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -69,6 +69,7 @@ def build(
     *,
     facts: Callable[[], Facts],
     answered: Counter[str],
+    gateways: Sequence[Mount] = (),
 ) -> Starlette:
     """The whole application.
 
@@ -76,6 +77,7 @@ def build(
         verifier: of logins.
         facts: tells what the node is at this moment.
         answered: counts answers by class of status.
+        gateways: further DICOMweb services, below this one.
     """
     metrics = Metrics(facts)
 
@@ -112,6 +114,7 @@ def build(
             await dicomweb(dict(scope, root_path=DICOMWEB, path=path, raw_path=path.encode()), receive, send)
 
     routes = [
+        *(Mount(DICOMWEB + each.path, each.app) for each in gateways),
         Mount(DICOMWEB, dicomweb),
         Route(ITEMS, Items()),
         Route(ITEMS + "/{item}", Items()),

@@ -21,7 +21,7 @@ from dicomwire.services.instances import Instance
 from dicomwire.services.retrieval import Retriever, SubOperations, refuse
 from dicomwire.services.selection import MOVE
 from dicomwire.services.sending import MoveOriginator, deliver
-from dicomwire.upper_layer.items import RoleSelection
+from dicomwire.upper_layer.items import RoleSelection, SOPClassExtendedNegotiation
 
 
 class OpenDestination(Protocol):
@@ -34,6 +34,7 @@ class OpenDestination(Protocol):
         *,
         roles: Sequence[RoleSelection] = (),
         services: Services | None = None,
+        extended: Sequence[SOPClassExtendedNegotiation] = (),
     ) -> AbstractAsyncContextManager[Association]:
         """The association, for the length of an `async with`; "" for the node's own AE title."""
 

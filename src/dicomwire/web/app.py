@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -68,6 +68,10 @@ class Resource:
         if "GET" in methods:
             self._methods["HEAD"] = methods["GET"]
         self.allow = ", ".join(sorted({*self._methods, "OPTIONS"}))
+
+    def endpoint(self, method: str) -> Endpoint:
+        """What answers a method that the resource has."""
+        return self._methods[method]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         method: str = scope["method"]
@@ -147,6 +151,11 @@ def build(
     work: the store of work beside the archive.
     """
     options = options or WebOptions()
+    return application(routes(archive, options, transcoder or Transcoder(archive), work), options)
+
+
+def application(table: Sequence[Route], options: WebOptions) -> Starlette:
+    """A table of resources as an application that answers faults with problem details."""
     middleware = [Middleware(DecodedPath)]
     if options.cors_origins:
         cors = Middleware(
@@ -158,7 +167,7 @@ def build(
         )
         middleware.insert(0, cors)
     app = Starlette(
-        routes=routes(archive, options, transcoder or Transcoder(archive), work),
+        routes=table,
         middleware=middleware,
         exception_handlers={
             Problem: answer_problem,

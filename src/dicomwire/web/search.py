@@ -56,7 +56,7 @@ class Search:
             raise not_acceptable(accept, METADATA_TYPES)
         study, series = optional_uid(request, "study"), optional_uid(request, "series")
         asked = parse(request.scope["query_string"], self._level)
-        levels = _levels(self._level, study, series)
+        levels = levels_of(self._level, study, series)
         planned = self._plan(asked, study, series, levels)
         payload = Payload(asked, planned, base_url(request, self._options), levels)
         pages = self._archive.searches.pages(planned, first=_AT_ONCE)
@@ -122,7 +122,7 @@ class Search:
             least = "" if total.exact else "at least "
             warnings.append(f"There are {least}{remaining} additional results that can be requested.")
         headers = {"X-Total-Count": str(total.matches)} if total.exact else {}
-        return headers | _warning_header(warnings)
+        return headers | warning_header(warnings)
 
 
 class _Array:
@@ -166,13 +166,13 @@ async def _streamed(first: list[Found], pages: Pages, write: _Array | _Parts) ->
     yield write.tail
 
 
-def _levels(level: Level, study: str | None, series: str | None) -> Sequence[Level]:
+def levels_of(level: Level, study: str | None, series: str | None) -> Sequence[Level]:
     """Levels whose attributes are in the answer (PS3.18 Table 10.6.1-4): none that the path names."""
     top = Level.INSTANCE if series is not None else Level.SERIES if study is not None else Level.STUDY
     return [each for each in Level if top <= each <= level]
 
 
-def _warning_header(warnings: Sequence[str]) -> dict[str, str]:
+def warning_header(warnings: Sequence[str]) -> dict[str, str]:
     """Warning 299 (RFC 7234 5.5), text in ASCII without quotes."""
     texts = [ascii(text)[1:-1].replace("\\", "").replace('"', "'") for text in warnings[:_WARNING_LIMIT]]
     return {"Warning": ", ".join(f'299 dicomwire "{text}"' for text in texts)} if texts else {}

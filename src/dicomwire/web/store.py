@@ -6,9 +6,10 @@ time. Every instance gets its own verdict: those complete before a request break
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from http import HTTPStatus
-from typing import Final
+from typing import Final, TypeAlias
 
 import structlog
 from starlette.requests import ClientDisconnect, Request
@@ -32,10 +33,13 @@ from dicomwire.web.multipart import PartReader, WholeBody, boundary_of
 from dicomwire.web.options import WebOptions
 from dicomwire.web.problems import Problem, shown
 from dicomwire.web.resources import base_url, optional_uid
-from dicomwire.web.store_response import Stored, encode, status_of
+from dicomwire.web.store_response import Result, Stored, encode, status_of
 
 # Type of a multipart body to the form of its instances
 _FORMS: Final = {DICOM: DICOM, OCTET_STREAM: DICOM, DICOM_JSON: DICOM_JSON, DICOM_XML: DICOM_XML}
+
+Confirm: TypeAlias = Callable[[Sequence[Result]], Awaitable[Sequence[Result]]]
+"""Has the last word on what the archive has taken."""
 
 _log = structlog.get_logger()
 
@@ -43,9 +47,10 @@ _log = structlog.get_logger()
 class Store:
     """Endpoint of POST /studies and /studies/{study}."""
 
-    def __init__(self, archive: Archive, options: WebOptions) -> None:
+    def __init__(self, archive: Archive, options: WebOptions, confirm: Confirm | None = None) -> None:
         self._archive = archive
         self._options = options
+        self._confirm = confirm
 
     async def __call__(self, request: Request) -> Response:
         study = optional_uid(request, "study")
@@ -62,10 +67,12 @@ class Store:
                 unless_complete.pop_all()
         except ClientDisconnect:
             _log.info("web.store.disconnected", bytes=body.received, parts=len(intake))
+            if self._confirm is not None:
+                await self._results(intake)
             return Response(status_code=HTTPStatus.BAD_REQUEST)  # nobody reads it
         except Problem as problem:
-            raise await _told_what_is_stored(problem, intake) from None
-        results = await intake.results()
+            raise _told_what_is_stored(problem, await self._results(intake)) from None
+        results = await self._results(intake)
         if not results:
             raise Problem(400, "the request has no parts; one or more instances wanted")
         _log.info(
@@ -79,6 +86,10 @@ class Store:
             content = xml_model.encode(content)
         return Response(content, status_of(results), media_type=answer)
 
+    async def _results(self, intake: Intake) -> Sequence[Result]:
+        results = await intake.results()
+        return await self._confirm(results) if self._confirm is not None and results else results
+
 
 async def _receive(body: Body, reader: PartReader | WholeBody, intake: Intake) -> None:
     while chunk := await body.read():
@@ -90,9 +101,8 @@ async def _receive(body: Body, reader: PartReader | WholeBody, intake: Intake) -
         intake.take(event)
 
 
-async def _told_what_is_stored(problem: Problem, intake: Intake) -> Problem:
+def _told_what_is_stored(problem: Problem, results: Sequence[Result]) -> Problem:
     """The same problem, with what was stored before it came up."""
-    results = await intake.results()
     if not results:
         return problem
     stored = sum(isinstance(result, Stored) for result in results)

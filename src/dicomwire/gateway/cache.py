@@ -1,0 +1,212 @@
+"""What of a remote archive is kept here for a while: an archive of its own, filled on request and bounded.
+
+A study is brought once, however many ask for it at once, and is asked for again when what the remote archive
+says it has is no longer what is here. The studies that nobody has used for longest go first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, Protocol
+from weakref import WeakValueDictionary
+
+import structlog
+
+from dicomwire.archive.archive import Archive, Stored
+from dicomwire.errors import ArchiveError
+from dicomwire.gateway.failures import RemoteFailed
+
+_REMEMBERED: Final = 10_000  # studies and series whose last look at the remote archive is remembered
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A study, a series of it or an instance of that, by UID."""
+
+    study: str
+    series: str | None = None
+    instance: str | None = None
+
+
+class Source(Protocol):
+    """A remote archive."""
+
+    async def count(self, scope: Scope) -> int | None:
+        """Instances of a study or a series that it has; None where it does not say. Raises: RemoteFailed."""
+
+    async def fetch(self, scope: Scope) -> None:
+        """Bring a study or a series into the cache, all of it. Raises: RemoteFailed."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheOptions:
+    """How much is kept and how long is waited.
+
+    Attributes:
+        size: bytes, beyond which studies go.
+        fresh: seconds for which what was brought is not compared with the remote archive.
+        timeout: seconds for bringing a study or a series.
+        fetches: of different studies at once.
+    """
+
+    size: int = 10 << 30
+    fresh: float = 60.0
+    timeout: float = 600.0
+    fetches: int = 4
+
+
+class Cache:
+    """An archive that is filled from a remote one."""
+
+    def __init__(self, archive: Archive, source: Source, options: CacheOptions) -> None:
+        self.archive = archive
+        self._source = source
+        self._options = options
+        self._places = asyncio.Semaphore(options.fetches)
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._running: dict[Scope, asyncio.Task[None]] = {}
+        self._waiting: dict[asyncio.Future[None], Scope] = {}
+        self._fresh_until: dict[Scope, float] = {}
+        self._used: dict[str, float] = {}
+        self._pinned: Counter[str] = Counter()
+
+    def start(self) -> None:
+        """Serve in the running loop."""
+        self.archive.start(asyncio.get_running_loop())
+        self.archive.listen(self._arrived)
+
+    async def stop(self) -> None:
+        """End what is under way and close the archive."""
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.archive.stop()
+
+    @asynccontextmanager
+    async def holding(self, scope: Scope) -> AsyncIterator[None]:
+        """Have a study, series or instance in the archive, if the remote one has it; it stays inside.
+
+        Raises: RemoteFailed, when it could not be brought as a whole.
+        """
+        study = scope.study
+        self._pinned[study] += 1
+        self._used[study] = time.monotonic()
+        try:
+            await self._ensure(scope)
+            yield
+        finally:
+            self._pinned[study] -= 1
+            if not self._pinned[study]:
+                del self._pinned[study]
+
+    async def _ensure(self, scope: Scope) -> None:
+        whole = Scope(scope.study, scope.series)  # an instance comes with the others of its series
+        single = scope.instance is not None
+        if self._has(scope) if single else self._is_fresh(whole):
+            return
+        task = self._running.get(whole)
+        if task is None:
+            task = asyncio.create_task(self._fill(whole))
+            self._running[whole] = task
+            task.add_done_callback(lambda ended: self._ended(whole, ended))
+        if single:
+            await self._arrival(scope, task)
+            if self._has(scope):
+                return
+        await asyncio.shield(task)
+
+    async def _arrival(self, scope: Scope, task: asyncio.Task[None]) -> None:
+        """Wait for an instance, or for the end of what might bring it."""
+        arrival: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[arrival] = scope
+        try:
+            await asyncio.wait((arrival, task), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            del self._waiting[arrival]
+
+    def _arrived(self) -> None:
+        """Something has been stored."""
+        for arrival, scope in self._waiting.items():
+            if not arrival.done() and self._has(scope):
+                arrival.set_result(None)
+
+    def _has(self, scope: Scope) -> bool:
+        return bool(self._plan(scope))
+
+    def _plan(self, scope: Scope) -> list[Stored]:
+        return self.archive.plan(study=scope.study, series=scope.series, instance=scope.instance)
+
+    def _is_fresh(self, scope: Scope) -> bool:
+        now = time.monotonic()
+        return any(self._fresh_until.get(each, 0) > now for each in (scope, Scope(scope.study)))
+
+    def _ended(self, scope: Scope, task: asyncio.Task[None]) -> None:
+        del self._running[scope]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("gateway.fetch_failed", study=scope.study, series=scope.series, reason=str(error))
+
+    async def _fill(self, scope: Scope) -> None:
+        lock = self._locks.setdefault(scope.study, asyncio.Lock())
+        try:
+            async with asyncio.timeout(self._options.timeout), lock, self._places:
+                if not self._is_fresh(scope):
+                    await self._compare(scope)
+        except TimeoutError:
+            words = f"study {scope.study} was not brought within {self._options.timeout:g} s"
+            raise RemoteFailed(words, late=True) from None
+        await self.shrink()
+
+    async def _compare(self, scope: Scope) -> None:
+        """Make what is here what the remote archive has."""
+        there = await self._source.count(scope)
+        here = self._plan(scope)
+        if there is not None and len(here) > there:
+            await asyncio.to_thread(self.archive.remove, here)
+            here = []
+        if there is None or there != len(here):
+            await self._source.fetch(scope)
+        if len(self._fresh_until) >= _REMEMBERED:
+            now = time.monotonic()
+            self._fresh_until = {each: until for each, until in self._fresh_until.items() if until > now}
+        self._fresh_until[scope] = time.monotonic() + self._options.fresh
+
+    async def shrink(self) -> None:
+        """Remove the studies unused for longest, as far as there is too much."""
+        if self.archive.stats().bytes_live <= self._options.size:
+            return
+        try:
+            removed = await asyncio.to_thread(self._evict, frozenset(self._pinned), dict(self._used))
+        except (ArchiveError, OSError) as error:
+            log.warning("gateway.cache_not_shrunk", reason=str(error))
+            return
+        for study in removed:
+            self._used.pop(study, None)
+        self._fresh_until = {
+            scope: until for scope, until in self._fresh_until.items() if scope.study not in removed
+        }
+
+    def _evict(self, pinned: frozenset[str], used: dict[str, float]) -> set[str]:
+        """Remove and compact; blocking. Returns: the studies that are gone."""
+        studies: dict[str, list[Stored]] = {}
+        for stored in self.archive.plan_all():
+            studies.setdefault(stored.study_instance_uid, []).append(stored)
+        left = sum(stored.length for each in studies.values() for stored in each)
+        removed: set[str] = set()
+        for study in sorted(studies, key=lambda study: used.get(study, 0.0)):
+            if left <= self._options.size:
+                break
+            if study not in pinned:
+                left -= sum(stored.length for stored in studies[study])
+                self.archive.remove(studies[study])
+                removed.add(study)
+        given_back = self.archive.compact() if removed else 0
+        log.info("gateway.cache_shrunk", studies=len(removed), bytes=given_back)
+        return removed
