@@ -26,6 +26,7 @@ from dicomwire.errors import CodecsMissing, TranscodingError, WorkersBusy
 log = structlog.get_logger()
 
 _COMMAND: Final = "import sys; from dicomwire.archive.pixel_worker import main; main(*map(int, sys.argv[1:]))"
+_BUFFER: Final = 2 << 20  # bytes of an answer that a worker need not wait with for the node
 _END: Final = 2.0  # seconds for a worker to end by itself
 
 
@@ -145,6 +146,7 @@ class _Worker:
         self._options = options
         self._socket, other = socket.socketpair()
         self._socket.setblocking(False)
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         with other:
@@ -169,9 +171,9 @@ class _Worker:
             head = REQUEST.pack(len(request))
             if descriptors:
                 socket.send_fds(self._socket, [head], descriptors)
+                await loop.sock_sendall(self._socket, request)
             else:
-                await loop.sock_sendall(self._socket, head)
-            await loop.sock_sendall(self._socket, request)
+                await loop.sock_sendall(self._socket, head + request)
             while True:
                 kind, length = ANSWER.unpack(await self._receive(loop, ANSWER.size))
                 if kind != PROGRESS:
