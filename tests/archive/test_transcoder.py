@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from struct import pack
@@ -208,3 +210,12 @@ async def test_without_the_codecs_uncompressed_transfer_syntaxes_still_become_ea
     accepted = [codecs.RLE_LOSSLESS, IMPLICIT_VR_LITTLE_ENDIAN]
     assert transcoder.target(one, accepted) == IMPLICIT_VR_LITTLE_ENDIAN
     assert transcoder.target(one, [codecs.RLE_LOSSLESS]) is None
+
+
+def test_the_node_itself_loads_no_codec() -> None:
+    script = (
+        "import sys, dicomwire.node.node;"
+        "print(*sorted({'numpy', 'imagecodecs', 'PIL', 'av'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == ""
