@@ -20,6 +20,7 @@ from dicomwire.association.admission import Admission, Census, Refusal
 from dicomwire.association.agreement import Agreement, implementation
 from dicomwire.association.association import Association
 from dicomwire.association.connection import Connection, receive_buffer
+from dicomwire.association.flight import FlightRecorder, Recording
 from dicomwire.association.memo import Answer, Memo, answer
 from dicomwire.association.options import AcceptorOptions, ProxyProtocol
 from dicomwire.association.performer import Performer, Services
@@ -90,6 +91,7 @@ class Acceptor:
         *,
         verifier: Verifier | None = None,
         trace: Trace | None = None,
+        flight: FlightRecorder | None = None,
     ) -> None:
         """Prepare; nothing is opened before `start`.
 
@@ -98,6 +100,7 @@ class Acceptor:
             verifier: of user identities; without one, item 58H is ignored (PS3.7 D.3.3.7).
             trace: gives, for a connection's id, a function that takes the steps of its state machine, or
                 None.
+            flight: keeps the last connections.
         """
         if not options.entities:
             raise LocalProtocolError("an acceptor needs an AE title")
@@ -106,6 +109,7 @@ class Acceptor:
         self.services = services
         self.verifier = verifier
         self._trace = trace
+        self._flight = flight if flight is not None and flight.most else None
         self._memo = Memo(options.memo)
         self._servers: list[asyncio.Server] = []
         self._buffer = receive_buffer()
@@ -179,6 +183,8 @@ class Acceptor:
         arrival = Arrival(self)
         policy = Policy(artim=options.timeouts.artim, pdu_limit=options.maximum_pdu)
         trace = self._trace(arrival.id) if self._trace is not None else None
+        if self._flight is not None:
+            arrival.recording = self._flight.begin(arrival.id)
         connection = Connection(
             UpperLayer(Role.ACCEPTOR, policy, trace=trace, read=self._memo.decode),
             timeouts=options.timeouts,
@@ -186,6 +192,7 @@ class Acceptor:
             tls=Stream(options.tls, server_side=True) if options.tls is not None else None,
             greeting=True,
             proxied=options.proxy_protocol is ProxyProtocol.REQUIRED,
+            recorder=arrival.recording,
             arrived=self._arrived,
             gone=self._gone,
         )
@@ -213,6 +220,9 @@ class Acceptor:
 
     def ended(self, connection: Connection, association: Association) -> None:
         """An association is over; its connection lasts until the peer closes it."""
+        recording = self._flight.find(association.id) if self._flight is not None else None
+        if recording is not None:
+            recording.finished(str(association.ended), dict(association.performed))
         self.census.ended(association)
         self.turned_away(connection)
 
@@ -225,6 +235,8 @@ class Acceptor:
     def failed(self, arrival: Arrival) -> None:
         """A connection has gone without an association."""
         self._arrivals.discard(arrival)
+        if self._flight is not None and arrival.recording is not None and not arrival.connection.greeted:
+            self._flight.forget(arrival.recording)
 
     # From connections
 
@@ -250,12 +262,14 @@ class Arrival:
 
     Attributes:
         id: of the connection, and of the association that becomes of it.
+        recording: what the flight recorder keeps of it.
     """
 
     def __init__(self, acceptor: Acceptor) -> None:
         self.id = secrets.token_hex(6)
         self.connection: Connection
         self._acceptor = acceptor
+        self.recording: Recording | None = None
         self._task: asyncio.Task[None] | None = None
         self._settled = False  # accepted, rejected, turned away
 
@@ -392,6 +406,8 @@ class Arrival:
         titled = with_titles(answered.encoded, request.called_ae_title, request.calling_ae_title)
         connection.core.send(negotiation.answer, now, encoded=titled)
         association = self._association(request, admitted, negotiation, verdict, refused)
+        if self.recording is not None:
+            self.recording.named(request.calling_ae_title, request.called_ae_title, "established")
         acceptor.established(self, association)
         log.info(
             "association accepted",
@@ -452,6 +468,10 @@ class Arrival:
         self.connection.core.send(refusal.answer, asyncio.get_running_loop().time())
         self.connection.flush()
         told = refusal.answer
+        if self.recording is not None:
+            self.recording.named(request.calling_ae_title, request.called_ae_title, "rejected")
+            self.recording.note(refusal.words)
+            self.recording.answer = reasons.reject_words(told.result, told.source, told.reason)
         log.info(
             "association rejected",
             **self._facts(),
@@ -483,4 +503,6 @@ class Arrival:
         return {"association": self.id, "peer": self.connection.peer}
 
     def _log(self, event: str, *, reason: str, **facts: str | int) -> None:
+        if self.recording is not None and not self.recording.answer:
+            self.recording.note(reason)
         log.info(event, **self._facts(), reason=printable(reason), **facts)

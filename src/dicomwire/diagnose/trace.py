@@ -81,6 +81,10 @@ class Tap:
             view, rest = view[size:], rest - size
         return b"".join(packets)
 
+    def skip(self, side: Side, count: int) -> None:
+        """So many bytes of one side are left out: a gap."""
+        self._next[side] = (self._next[side] + count) & _MASK
+
     def closed(self, side: Side, now: float, *, reset: bool = False) -> bytes:
         """One side closed the connection."""
         return self._packet(side, RST | ACK if reset else FIN | ACK, b"", 0, now)

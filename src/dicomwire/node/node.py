@@ -16,6 +16,7 @@ from dicomwire import __version__
 from dicomwire.access.identity import Verifier
 from dicomwire.association.acceptor import Acceptor
 from dicomwire.association.association import Association
+from dicomwire.association.flight import FlightRecorder
 from dicomwire.association.performer import Services
 from dicomwire.errors import ConfigurationError
 from dicomwire.node import identity, peers, store, web_door
@@ -69,7 +70,8 @@ class Node:
         )
         self._dimse = _door(self._dimse_sockets, "dimse+tls" if settings.dimse.tls.enabled else "dimse")
         self._web = _door(self._web_sockets, "https" if settings.web.tls.enabled else "http")
-        self._acceptor = Acceptor(options, self._services(), verifier=verifier)
+        self._flight = FlightRecorder(settings.dimse.limits.recorded)
+        self._acceptor = Acceptor(options, self._services(), verifier=verifier, flight=self._flight)
         app = web_door.build(
             settings,
             self._archive,
@@ -77,6 +79,7 @@ class Node:
             self._transcoder,
             verifier,
             facts=self.facts,
+            flight=self._flight,
             answered=self._answered,
             gateways=self._gateways.mounts(web_door.web_options(settings)),
         )

@@ -123,6 +123,9 @@ class LimitSettings(Section):
     )
     half_open: int = Field(512, ge=1, description="Connections that have not yet asked for an association.")
     pdu: Size = Field(1 << 20, ge=1 << 12, description="Bytes of a PDU other than P-DATA-TF.")
+    recorded: int = Field(
+        200, ge=0, le=10_000, description="Associations whose PDUs are kept, data sets cut; 0 for none."
+    )
     progress: Size = Field(
         1_024, description="Bytes that a message under way must bring in each timeouts.progress."
     )

@@ -17,7 +17,8 @@ from starlette.types import Receive, Scope, Send
 from dicomwire.access.identity import Verifier
 from dicomwire.archive.archive import Archive
 from dicomwire.archive.transcoder import Transcoder
-from dicomwire.node import page, work_api
+from dicomwire.association.flight import FlightRecorder
+from dicomwire.node import flight_api, page, work_api
 from dicomwire.node.dimse_door import ANY_SOP_CLASS, storage_classes, tls_context
 from dicomwire.node.facts import Facts, State
 from dicomwire.node.login import Login
@@ -68,6 +69,7 @@ def build(
     verifier: Verifier,
     *,
     facts: Callable[[], Facts],
+    flight: FlightRecorder,
     answered: Counter[str],
     gateways: Sequence[Mount] = (),
 ) -> Starlette:
@@ -76,6 +78,7 @@ def build(
     Args:
         verifier: of logins.
         facts: tells what the node is at this moment.
+        flight: the last associations.
         answered: counts answers by class of status.
         gateways: further DICOMweb services, below this one.
     """
@@ -123,6 +126,7 @@ def build(
         Route("/", home),
         Route("/api/node", node),
         *work_api.routes(work),
+        *flight_api.routes(flight),
         Route("/healthz", healthz),
         Route("/readyz", readyz),
         Route("/metrics", exposition),

@@ -1,0 +1,88 @@
+"""The flight recorder as JSON and as captures: `/api/associations`, each of them, and its PDUs.
+
+No value of a data set is in it, and no credentials.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from dicomwire.association.flight import FlightRecorder, Recording
+from dicomwire.diagnose.explain import explain
+from dicomwire.diagnose.finding import Side, Story, escaped, timestamp
+from dicomwire.web.problems import problem_response
+
+PATH = "/api/associations"
+MEDIA_TYPE = "application/vnd.tcpdump.pcap"
+
+
+def routes(flight: FlightRecorder) -> list[Route]:
+    """`/api/associations`, `/api/associations/{id}` and `/api/associations/{id}/pcap`."""
+
+    async def list_associations(request: Request) -> Response:
+        return _json({"associations": [facts(one) for one in flight]})
+
+    async def show(request: Request) -> Response:
+        found = flight.find(request.path_params["id"])
+        if found is None:
+            return _unknown(request)
+        story = story_of(found)
+        return _json({**facts(found), "story": story.as_json() if story else None})
+
+    async def pcap(request: Request) -> Response:
+        found = flight.find(request.path_params["id"])
+        if found is None:
+            return _unknown(request)
+        headers = {
+            "Content-Disposition": f'attachment; filename="{found.id}.pcapng"',
+            "Cache-Control": "no-store",
+        }
+        return Response(found.trace(), media_type=MEDIA_TYPE, headers=headers)
+
+    return [
+        Route(PATH, list_associations),
+        Route(f"{PATH}/{{id}}", show),
+        Route(f"{PATH}/{{id}}/pcap", pcap),
+    ]
+
+
+def facts(recording: Recording) -> dict[str, object]:
+    """What is known of one association, without its PDUs."""
+    client = recording.client
+    host = f"[{client[0]}]" if ":" in client[0] else client[0]
+    ended = recording.ended
+    return {
+        "id": recording.id,
+        "state": recording.state,
+        "peer": f"{host}:{client[1]}",
+        "calling_ae_title": escaped(recording.calling_ae_title),
+        "called_ae_title": escaped(recording.called_ae_title),
+        "began": timestamp(recording.began),
+        "seconds": None if ended is None else round(ended - recording.began, 3),
+        "reason": escaped(recording.reason),
+        "answer": recording.answer,
+        "performed": dict(recording.performed),
+        "bytes_received": recording.bytes[Side.REQUESTOR],
+        "bytes_sent": recording.bytes[Side.ACCEPTOR],
+        "bytes_left_out": recording.omitted,
+    }
+
+
+def story_of(recording: Recording) -> Story | None:
+    """What the rules of diagnosis say of it."""
+    stories = explain(recording.id, [recording.trace()]).stories
+    return next((one for one in stories if one.kind != "capture"), None)
+
+
+def _unknown(request: Request) -> Response:
+    return problem_response(404, f"no association {request.path_params['id']!r} is kept")
+
+
+def _json(body: Mapping[str, object]) -> Response:
+    text = json.dumps(body, indent=2, ensure_ascii=False)
+    return Response(text + "\n", media_type="application/json", headers={"Cache-Control": "no-store"})

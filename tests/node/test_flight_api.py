@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import httpx
+from starlette.applications import Starlette
+
+from dicomwire.association.flight import FlightRecorder
+from dicomwire.diagnose.explain import explain
+from dicomwire.node import flight_api
+from dicomwire.uids import VERIFICATION
+from dicomwire.upper_layer.codec import encode
+from dicomwire.upper_layer.items import ProposedContext
+from dicomwire.upper_layer.pdu import AssociateRj, AssociateRq
+
+
+def client() -> httpx.AsyncClient:
+    flight = FlightRecorder(10)
+    recording = flight.begin("abc")
+    recording.opened(("192.0.2.1", 40_000), ("192.0.2.2", 104))
+    request = AssociateRq("NODE", "CT1", (ProposedContext(1, VERIFICATION, ("1.2.840.10008.1.2",)),), ())
+    recording.received(memoryview(encode(request)))
+    recording.named("CT1", "NODE", "rejected")
+    recording.note("calling AE title 'CT1' is none of the configured peers")
+    recording.sent([encode(AssociateRj(1, 1, 3))])
+    recording.closed(by_peer=True, error=None)
+    transport = httpx.ASGITransport(Starlette(routes=flight_api.routes(flight)))
+    return httpx.AsyncClient(transport=transport, base_url="http://node")
+
+
+async def test_associations_are_listed_with_the_true_reason() -> None:
+    async with client() as web:
+        (found,) = (await web.get("/api/associations")).json()["associations"]
+    assert found["id"] == "abc"
+    assert found["state"] == "rejected"
+    assert found["peer"] == "192.0.2.1:40000"
+    assert found["calling_ae_title"] == "CT1"
+    assert "none of the configured peers" in found["reason"]
+
+
+async def test_one_association_is_explained_by_the_rules() -> None:
+    async with client() as web:
+        story = (await web.get("/api/associations/abc")).json()["story"]
+    assert story["verdict"]["code"] == "reject-calling-ae-title"
+
+
+async def test_pcap_is_a_capture_that_explain_reads() -> None:
+    async with client() as web:
+        answer = await web.get("/api/associations/abc/pcap")
+    assert answer.headers["content-type"] == "application/vnd.tcpdump.pcap"
+    stories = explain("abc", [answer.content]).stories
+    assert stories[0].requestor.ae_title == "CT1"
+
+
+async def test_unknown_association_is_404() -> None:
+    async with client() as web:
+        for path in ("/api/associations/xyz", "/api/associations/xyz/pcap"):
+            assert (await web.get(path)).status_code == 404
