@@ -1,4 +1,4 @@
-"""DICOMweb transactions, many at once: requests a second of this node and of Orthanc's plug-in (PS3.18 10).
+"""Metadata and stores over DICOMweb, many at once, beside Orthanc's plug-in (PS3.18 10.4, 10.5).
 
 Eight processes, each with a connection that is kept alive, share the requests of a kind; the client only
 moves bytes. Both receivers hold the same instances, stored over DIMSE before the clock starts. A kind counts
@@ -55,13 +55,10 @@ class Kind:
     alone: bool = False
 
 
-OCTETS = 'multipart/related; type="application/octet-stream"'
 KINDS = (
-    Kind("frames", "frames of a stored 512 KB CT", 4, "/frames/1", OCTETS, requests=2000, least=512 << 10),
     Kind("metadata", "instance metadata", 3, "/metadata", "application/dicom+json",
          requests=2000, least=2000),
-    Kind("rendered", "rendered JPEG, not cached", 1.2, "/rendered", "image/jpeg", requests=500, least=1000),
-    Kind("study-metadata", "study metadata of 500 instances", 8, "metadata", "application/dicom+json",
+    Kind("study-metadata", "study metadata of 500 instances", 8, "/metadata", "application/dicom+json",
          requests=5, least=500_000, alone=True),
     Kind("stow-small", "STOW-RS of 10 KB, one a request", 4, store="small", requests=500),
     Kind("stow-ct", "STOW-RS of 525 KB, one a request", 2.5, store="ct", requests=300),
@@ -149,16 +146,10 @@ def _requests(
     for number in range(kind.requests):
         one = study[number % len(study)]
         resource = f"/{path}/studies/{one.study_instance_uid}"
-        resource += f"/{kind.path}" if kind.alone else f"{_below(one)}{kind.path}"
-        head = f"GET {resource} HTTP/1.1\r\nHost: {host}\r\nAccept: {kind.accept}\r\n\r\n"
+        if not kind.alone:
+            resource += f"/series/{one.series_instance_uid}/instances/{one.sop_instance_uid}"
+        head = f"GET {resource}{kind.path} HTTP/1.1\r\nHost: {host}\r\nAccept: {kind.accept}\r\n\r\n"
         yield partial(bytes, head.encode())
-
-
-def _below(instance: data.Instance) -> str:
-    header = instance.header
-    at = header.find(b"\x20\x00\x0e\x00UI") + 8
-    series = header[at : at + header[at - 2]].rstrip(b"\0").decode()
-    return f"/series/{series}/instances/{instance.sop_instance_uid}"
 
 
 def _store(data_set: str, number: int, host: str, path: str) -> bytes:
