@@ -26,7 +26,8 @@ class Permission(Flag):
     COMMIT = 64
     MPPS = 128
     NOTIFY = 256
-    USUAL = ECHO | STORE | FIND | GET | MOVE | COMMIT | MPPS | NOTIFY
+    UPS = 512
+    USUAL = ECHO | STORE | FIND | GET | MOVE | COMMIT | MPPS | NOTIFY | UPS
     ALL = USUAL | DELETE
 
     @classmethod

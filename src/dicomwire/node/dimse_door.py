@@ -28,7 +28,7 @@ from dicomwire.node.settings import (
     TimeoutSettings,
     TLSSettings,
 )
-from dicomwire.services import find, procedure_step, selection
+from dicomwire.services import find, procedure_step, selection, unified_procedure_step
 from dicomwire.services.instance_availability import INSTANCE_AVAILABILITY
 from dicomwire.services.retrieval import levels_are_free
 from dicomwire.services.storage_commitment import STORAGE_COMMITMENT
@@ -52,6 +52,7 @@ SOP_CLASSES_OF = {
     "move": tuple(sorted(selection.MOVE)),
     "get": tuple(sorted(selection.GET)),
     "mpps": procedure_step.SCP_CLASSES,
+    "ups": unified_procedure_step.SOP_CLASSES,
     "commit": (STORAGE_COMMITMENT,),
     "notify": (INSTANCE_AVAILABILITY,),
 }

@@ -39,6 +39,9 @@ class Login:
         self._prefix = prefix + "/"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await self._channel(scope, receive, send)
+            return
         if scope["type"] != "http" or scope["path"] in OPEN_PATHS or scope["method"] == "OPTIONS":
             await self._app(scope, receive, send)
             return
@@ -54,6 +57,17 @@ class Login:
             log.info("operation refused", peer=_peer(scope), user=identity.name, operation=str(needed.name))
             words = f"user {identity.name!r} may not {(needed.name or '').lower()}"
             await problem_response(403, words)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    async def _channel(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A websocket: its handshake is refused with 403 where a request would be."""
+        verdict = await self._verdict(scope)
+        identity = verdict.identity if isinstance(verdict, Accepted) else None
+        if isinstance(verdict, Refused) or (identity and not identity.permission & Permission.UPS):
+            log.info("login refused", peer=_peer(scope), path=scope["path"][:300], reason="event channel")
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
             return
         await self._app(scope, receive, send)
 
@@ -91,6 +105,8 @@ def operation(method: str, path: str, prefix: str) -> Permission:
         return Permission.MPPS
     if path.startswith(("/api/worklist", f"{prefix}modality-scheduled-procedure-steps")):
         return Permission.FIND if method in ("GET", "HEAD") else Permission.STORE
+    if path.startswith((f"{prefix}workitems", f"{prefix}subscribers/", f"{prefix}ws/")):
+        return Permission.UPS
     if not path.startswith(prefix):
         return Permission.NONE
     if path.startswith(f"{prefix}commitment-requests/"):

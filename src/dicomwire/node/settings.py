@@ -34,8 +34,18 @@ from dicomwire.node.values import (
 ENVIRONMENT_PREFIX = "DICOMWIRE_"
 NESTED = "__"
 
-Operation = Literal["echo", "store", "find", "get", "move", "delete", "commit", "mpps", "notify"]
-OPERATIONS: tuple[Operation, ...] = ("echo", "store", "find", "get", "move", "commit", "mpps", "notify")
+Operation = Literal["echo", "store", "find", "get", "move", "delete", "commit", "mpps", "notify", "ups"]
+OPERATIONS: tuple[Operation, ...] = (
+    "echo",
+    "store",
+    "find",
+    "get",
+    "move",
+    "commit",
+    "mpps",
+    "notify",
+    "ups",
+)
 
 
 class Section(BaseModel):

@@ -16,7 +16,8 @@ from dicomwire.services import forwarding, instance_availability, procedure_step
 from dicomwire.services.forwarding import Router
 from dicomwire.services.move import Destinations
 from dicomwire.services.storage_commitment import Committer, receiving
-from dicomwire.work import availability, commitment
+from dicomwire.services.unified_procedure_step import Scheduler
+from dicomwire.work import availability, commitment, ups, ups_events
 from dicomwire.work.commitment import Result as Commitment
 from dicomwire.work.jobs import Kind, Retry, counts
 from dicomwire.work.procedure_steps import Followers
@@ -50,6 +51,7 @@ class Work:
         self.store = _opened(settings)
         same_association = settings.commitment.same_association
         self._committer = Committer(self.store, archive, destinations, same_association=same_association)
+        self._scheduler = Scheduler(self.store, destinations)
         self._runner: Runner | None = None
         self._router: Router | None = None
 
@@ -60,6 +62,7 @@ class Work:
             **procedure_step.services(self.store, Followers(mpps.forward, mpps.notify)),
             **self._committer.services(),
             **instance_availability.services(self.store),
+            **self._scheduler.services(),
             **worklist.services(self.store, self._settings.worklist.hide),
             **receiving(_log_commitment, durably=self.store),
         }
@@ -92,6 +95,7 @@ class Work:
         return {
             **procedure_step.kinds(destinations),
             **self._committer.kinds(),
+            **self._scheduler.kinds(),
             **forwarding.kinds(archive, self._transcoder, destinations),
             **instance_availability.kinds(self.store, archive, destinations, ae_title),
         }
@@ -100,6 +104,8 @@ class Work:
 def _tidy(change: Transaction, now: float) -> None:
     commitment.prune(change, now - KEPT)
     availability.prune(change, now - KEPT)
+    ups.prune(change, now - KEPT)
+    ups_events.prune(change, now - KEPT)
 
 
 def _log_commitment(result: Commitment, now: float) -> None:

@@ -11,7 +11,12 @@ from dicomwire.association.performer import Request, Service, Services, Sink
 from dicomwire.dimse import status
 from dicomwire.dimse.command import CEchoRq, CFindRq, CGetRq, CMoveRq, CStoreRq
 from dicomwire.dimse.command import Request as RequestCommand
-from dicomwire.services import instance_availability, procedure_step, storage_commitment
+from dicomwire.services import (
+    instance_availability,
+    procedure_step,
+    storage_commitment,
+    unified_procedure_step,
+)
 
 OPERATIONS: Mapping[type[RequestCommand], Permission] = {
     CEchoRq: Permission.ECHO,
@@ -26,6 +31,7 @@ SOP_CLASSES: Mapping[str, Permission] = {
     procedure_step.RETRIEVE: Permission.MPPS,
     storage_commitment.STORAGE_COMMITMENT: Permission.COMMIT,
     instance_availability.INSTANCE_AVAILABILITY: Permission.NOTIFY,
+    **dict.fromkeys(unified_procedure_step.SOP_CLASSES, Permission.UPS),
 }
 """Every operation on these is the one thing that can be allowed."""
 

@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from dicomwire.archive.archive import Archive
@@ -41,7 +41,9 @@ from dicomwire.web.resources import DecodedPath
 from dicomwire.web.retrieve import Retrieve
 from dicomwire.web.search import Search
 from dicomwire.web.store import Store as StoreInstances
+from dicomwire.web.subscriptions import CHANNEL, SUBSCRIBER, SUSPEND, Subscriptions
 from dicomwire.web.wado_uri import WadoUri
+from dicomwire.web.workitems import CANCEL, STATE, WORKITEM, WORKITEMS, Workitems
 from dicomwire.web.worklist import Worklist
 from dicomwire.work.store import Store
 
@@ -130,12 +132,30 @@ def routes(
     if work is not None:
         requests = Commitment(archive, work, options)
         table[commitment.PATH] = {"POST": requests.request, "GET": requests.result}
+        workitems, subscriptions = Workitems(work, options), Subscriptions(work, options)
+        table |= {
+            WORKITEMS: {"GET": workitems.search, "POST": workitems.create},
+            WORKITEM: {"GET": workitems.retrieve, "POST": workitems.update},
+            STATE: {"PUT": workitems.change_state},
+            CANCEL: {"POST": workitems.request_cancel},
+            SUBSCRIBER: {"POST": subscriptions.subscribe, "DELETE": subscriptions.unsubscribe},
+            SUSPEND: {"POST": subscriptions.suspend},
+        }
         items = Worklist(work, options)
         table[worklist.PATH] = {"GET": items.search, "POST": items.add}
         table[worklist.ITEM] = {"GET": items.retrieve, "PUT": items.replace, "DELETE": items.remove}
     capabilities = Capabilities(options, {path: tuple(methods) for path, methods in table.items()})
     table["/"] = {"GET": capabilities, "OPTIONS": capabilities}
-    return [Route(path, Resource(table[path])) for path in sorted(table, key=lambda path: path not in _FIRST)]
+    listed = sorted(table, key=lambda path: path not in _FIRST)
+    return [Route(path, Resource(table[path])) for path in listed]
+
+
+def channels(options: WebOptions, work: Store | None = None) -> list[WebSocketRoute]:
+    """The websockets that events go out by."""
+    if work is None:
+        return []
+    subscriptions = Subscriptions(work, options)
+    return [WebSocketRoute(path, subscriptions.channel) for path in (CHANNEL, "/ws" + CHANNEL)]
 
 
 def build(
@@ -151,10 +171,11 @@ def build(
     work: the store of work beside the archive.
     """
     options = options or WebOptions()
-    return application(routes(archive, options, transcoder or Transcoder(archive), work), options)
+    resources = routes(archive, options, transcoder or Transcoder(archive), work)
+    return application([*resources, *channels(options, work)], options)
 
 
-def application(table: Sequence[Route], options: WebOptions) -> Starlette:
+def application(table: Sequence[Route | WebSocketRoute], options: WebOptions) -> Starlette:
     """A table of resources as an application that answers faults with problem details."""
     middleware = [Middleware(DecodedPath)]
     if options.cors_origins:

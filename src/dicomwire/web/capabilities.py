@@ -117,6 +117,21 @@ TRANSACTIONS: Final[Mapping[tuple[str, str], Transaction]] = {
     ("POST", "modality-scheduled-procedure-steps"): Transaction(
         "Create Worklist Item", takes=(DICOM_JSON, DICOM_XML), gives=(JSON,), statuses=(201,)
     ),
+    ("GET", "workitems"): replace(_SEARCH, name="Search for Workitems"),
+    ("POST", "workitems"): Transaction(
+        "Create Workitem", takes=(DICOM_JSON, DICOM_XML), parameters=("workitem",), statuses=(201,)
+    ),
+    ("GET", "{workitem}"): Transaction("Retrieve Workitem", gives=(DICOM_JSON, DICOM_XML)),
+    ("POST", "{workitem}"): Transaction(
+        "Update Workitem", takes=(DICOM_JSON, DICOM_XML), parameters=("transaction-uid",)
+    ),
+    ("PUT", "state"): Transaction("Change Workitem State", takes=(DICOM_JSON, DICOM_XML)),
+    ("POST", "cancelrequest"): Transaction(
+        "Request Cancellation", takes=(DICOM_JSON, DICOM_XML), statuses=(202,)
+    ),
+    ("POST", "{aetitle}"): Transaction("Subscribe", parameters=("deletionlock", "filter"), statuses=(201,)),
+    ("DELETE", "{aetitle}"): Transaction("Unsubscribe"),
+    ("POST", "suspend"): Transaction("Suspend Global Subscription"),
     ("GET", "{item}"): Transaction("Retrieve Worklist Item", gives=(DICOM_JSON, DICOM_XML)),
     ("PUT", "{item}"): Transaction("Replace Worklist Item", takes=(DICOM_JSON, DICOM_XML), statuses=(204,)),
     ("DELETE", "{item}"): Transaction("Delete Worklist Item", statuses=(204,)),

@@ -173,7 +173,7 @@ def _config(app: ASGIApp, options: ServerOptions) -> uvicorn.Config:
     config = uvicorn.Config(
         app,
         http="httptools" if HTTPTOOLS else "h11",
-        ws="none",
+        ws="websockets-sansio",
         lifespan="off",
         log_config=None,
         access_log=False,
