@@ -226,8 +226,12 @@ class Recording:
         """Bytes left out in the middle."""
         return sum(self._omitted.values())
 
-    def trace(self) -> bytes:
-        """A pcapng file of it, credentials masked."""
+    def trace(self, mask: Callable[[str], str] = str) -> bytes:
+        """A pcapng file of it, credentials masked.
+
+        Args:
+            mask: takes out of the reason what is not to be shown.
+        """
         tap = Tap(self.client, self.server)
         parts = [HEAD, tap.connected(self.began)]
         parts += [_packet(tap, segment) for segment in _without_credentials(self._first)]
@@ -236,7 +240,7 @@ class Recording:
         parts += [_packet(tap, segment) for segment in self._last]
         latest = self._latest.moment if self._latest is not None else self.began
         if self.reason:
-            parts.append(tap.note(self.reason, latest))
+            parts.append(tap.note(mask(self.reason), latest))
         if self._closed is not None:
             side, reset = self._closed
             parts.append(tap.closed(side, max(latest, self.ended or 0), reset=reset))

@@ -14,6 +14,7 @@ import typer
 
 from dicomwire.cli import (
     archive,
+    associations,
     commit,
     compare,
     config,
@@ -64,6 +65,7 @@ app.command()(conformance.conformance)
 app.add_typer(archive.app, name="archive")
 app.add_typer(web.app, name="web")
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(associations.app, name="associations")
 app.command("export", hidden=True)(archive.export_files)
 app.command("import", hidden=True)(archive.import_files)
 app.add_typer(config.app, name="config")

@@ -16,7 +16,21 @@ _LIBRARIES = ("pydicom", "sqlalchemy", "starlette", "uvicorn", "uvloop", "isal",
 
 def version(*, as_json: Json = False) -> None:
     """Show the version of dicomwire and of what it runs on."""
-    facts: dict[str, object] = {
+    known = facts()
+    libraries = {name: _installed(name) for name in _LIBRARIES}
+    if as_json:
+        show_json({**known, "libraries": libraries})
+        return
+    print(f"dicomwire {__version__}")
+    for name, value in list(known.items())[1:]:
+        print(f"{name.replace('_', ' '):28} {value}")
+    print(f"{'libraries':28} " + ", ".join(f"{name} {found}" for name, found in libraries.items() if found))
+    print(f"{'installed in':28} {sys.prefix}")
+
+
+def facts() -> dict[str, object]:
+    """What runs here, but for its libraries."""
+    return {
         "dicomwire": __version__,
         "implementation_class_uid": IMPLEMENTATION_CLASS_UID,
         "implementation_version_name": IMPLEMENTATION_VERSION_NAME,
@@ -25,15 +39,6 @@ def version(*, as_json: Json = False) -> None:
         "platform": platform.platform(),
         "sqlite": _sqlite(),
     }
-    libraries = {name: _installed(name) for name in _LIBRARIES}
-    if as_json:
-        show_json({**facts, "libraries": libraries})
-        return
-    print(f"dicomwire {__version__}")
-    for name, value in list(facts.items())[1:]:
-        print(f"{name.replace('_', ' '):28} {value}")
-    print(f"{'libraries':28} " + ", ".join(f"{name} {found}" for name, found in libraries.items() if found))
-    print(f"{'installed in':28} {sys.prefix}")
 
 
 def _installed(name: str) -> str | None:

@@ -15,6 +15,7 @@ from starlette.routing import Route
 from dicomwire.association.flight import FlightRecorder, Recording
 from dicomwire.diagnose.explain import explain
 from dicomwire.diagnose.finding import Side, Story, escaped, timestamp
+from dicomwire.node.masking import masked_line
 from dicomwire.web.problems import problem_response
 
 PATH = "/api/associations"
@@ -42,7 +43,7 @@ def routes(flight: FlightRecorder) -> list[Route]:
             "Content-Disposition": f'attachment; filename="{found.id}.pcapng"',
             "Cache-Control": "no-store",
         }
-        return Response(found.trace(), media_type=MEDIA_TYPE, headers=headers)
+        return Response(found.trace(masked_line), media_type=MEDIA_TYPE, headers=headers)
 
     return [
         Route(PATH, list_associations),
