@@ -303,5 +303,5 @@ async def test_plain_dicom_to_a_tls_port(certificates: Certificates) -> None:
 async def test_tls_to_a_port_without(certificates: Certificates, behaviour: Behaviour) -> None:
     async with listening(behaviour) as port:
         report = await examined(port, tls=client_context(ca=certificates.ca))
-    expected = "tls-handshake-failed" if behaviour is silent else "tls-client-on-plain-port"
+    expected = "association-no-answer" if behaviour is silent else "tls-client-on-plain-port"
     assert code(report) == expected

@@ -15,7 +15,7 @@ from dicomwire.doctor import exercise, matrix, variants
 from dicomwire.doctor.attempt import Attempt, Proposal, Work, attempt, cause, values_of, with_verdict
 from dicomwire.doctor.journal import Journal
 from dicomwire.doctor.matrix import Matrix
-from dicomwire.doctor.options import STEPS_WAITED, ExaminationOptions, Target
+from dicomwire.doctor.options import SECOND_LOOK, STEPS_WAITED, ExaminationOptions, Target
 from dicomwire.doctor.report import Report, Result, Step
 from dicomwire.doctor.sniff import Addresses, NotResolved, describe_versions, resolve, sniff, try_any_tls
 from dicomwire.services.verification import verify
@@ -249,13 +249,19 @@ class _Examination:
         self._add_variant("without TLS", plain)
         self._revise(first)
         answer = plain.line.first or b"\0"
-        if not plain.accepted and not 2 <= answer[0] <= 7:
-            await self._any_tls(first)
+        if plain.accepted or 2 <= answer[0] <= 7:
+            return
+        if plain.finding is not None and plain.finding.code == "association-no-answer":
+            self._replace_finding(plain.finding)  # it says nothing, whatever it is asked
+            self.story = with_verdict(self.story, plain.finding) if self.story else None
+            return
+        await self._any_tls(first)
 
     async def _any_tls(self, first: Attempt) -> None:
         """Neither plain DICOM nor our TLS: is it another version of TLS, or nothing?"""
         began, proposal, context = self._mark(), first.proposal, first.proposal.tls
-        agreed = await try_any_tls(self.journal, proposal.host, proposal.port, self._budget())
+        budget = self._fresh(proposal).budget
+        agreed = await try_any_tls(self.journal, proposal.host, proposal.port, budget)
         self._add("any TLS version", Result.INFO, agreed or "no TLS of any version", self._mark() - began)
         words = f" (the peer takes another: {agreed})" if agreed else " and says no word"
         offered = describe_versions(context) if context is not None else ""
@@ -358,7 +364,7 @@ class _Examination:
     # -- findings
 
     def _fresh(self, proposal: Proposal) -> Proposal:
-        return replace(proposal, budget=self._budget())
+        return replace(proposal, budget=min(self._budget(), SECOND_LOOK * self.options.wait))
 
     def _revise(self, first: Attempt) -> None:
         """Ask the rules again, now that more connections are in sight."""

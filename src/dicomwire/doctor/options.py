@@ -9,7 +9,8 @@ from typing import Final
 from dicomwire.upper_layer.items import UserIdentityRq
 
 STEP_SECONDS: Final = 3.0  # for each step, unless asked for more
-STEPS_WAITED: Final = 3  # steps that may use all of their time before the rest is left out
+STEPS_WAITED: Final = 2.6  # steps' times after which the rest is left out
+SECOND_LOOK: Final = 0.6  # of a step's time: a peer that answers at all has answered before, or not at all
 
 
 @dataclass(frozen=True, slots=True)
