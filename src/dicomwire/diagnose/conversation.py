@@ -16,6 +16,7 @@ from dicomwire.diagnose.ear import Ear
 from dicomwire.diagnose.exchange import Exchange, Exchanges
 from dicomwire.diagnose.facts import EventLog, Fault, Sent
 from dicomwire.diagnose.finding import Event, Party, Side, escaped
+from dicomwire.diagnose.protocols import Protocol
 from dicomwire.diagnose.quirks import product_of
 from dicomwire.diagnose.stream import DataSetHead, Place
 from dicomwire.dimse import status
@@ -393,9 +394,23 @@ class CaptureFacts:
     ended: float
     conversations: list[Conversation] = field(default_factory=list)
     error: str = ""
+    _protocols: dict[tuple[str, int], frozenset[Protocol]] = field(default_factory=dict)
+    _by_server: dict[tuple[str, int], list[Conversation]] = field(default_factory=dict)
 
     def same_acceptor(self, one: Conversation) -> Iterator[Conversation]:
         """Other conversations with the same listening socket."""
-        for other in self.conversations:
-            if other is not one and other.connection.server == one.connection.server:
+        if not self._by_server:
+            for conversation in self.conversations:
+                self._by_server.setdefault(conversation.connection.server, []).append(conversation)
+        for other in self._by_server.get(one.connection.server, ()):
+            if other is not one:
                 yield other
+
+    def protocols(self, one: Conversation) -> frozenset[Protocol]:
+        """What the listening socket speaks, on any connection."""
+        server = one.connection.server
+        if server not in self._protocols:
+            talks = [one, *self.same_acceptor(one)]
+            spoken = {talk.acceptor_ear.protocol for talk in talks}
+            self._protocols[server] = frozenset(protocol for protocol in spoken if protocol is not None)
+        return self._protocols[server]

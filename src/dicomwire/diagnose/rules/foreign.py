@@ -21,11 +21,8 @@ _QUIET: Final = frozenset({0, 90})  # close_notify, user_canceled
 
 
 def spoken_at(conversation: Conversation) -> frozenset[Protocol]:
-    """What the same listening socket spoke on other connections."""
-    if conversation.capture is None:
-        return frozenset()
-    spoken = {other.acceptor_ear.protocol for other in conversation.capture.same_acceptor(conversation)}
-    return frozenset(one for one in spoken if one is not None)
+    """What the same listening socket spoke, on this connection or another."""
+    return conversation.capture.protocols(conversation) if conversation.capture else frozenset()
 
 
 def wrong_protocol(conversation: Conversation, side: Side, wanted: Protocol) -> Iterator[Hit]:
