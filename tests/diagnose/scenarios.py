@@ -385,6 +385,11 @@ def _(wire: Wire) -> None:
     echo(associated(wire, (1, VERIFICATION, (ILE,)))).ask(Abort(0, 0)).close(1)
 
 
+@fires("closed-without-release", beside=True)
+def _(wire: Wire) -> None:
+    echo(associated(wire, (1, VERIFICATION, (ILE,)))).close(0)
+
+
 @fires("abort-by-acceptor")
 def _(wire: Wire) -> None:
     echo(associated(wire, (1, VERIFICATION, (ILE,)))).answer(Abort(0, 0)).close(1)
@@ -635,6 +640,13 @@ def _(wire: Wire) -> None:
 @fires("capture-ends-early")
 def _(wire: Wire) -> None:
     associated(wire, (1, CT, (ILE,))).ask(message(CStoreRq(1, CT, "1.2.3"), instance()))
+
+
+@fires("capture-one-sided")
+def _(wire: Wire) -> None:
+    talk = associated(wire, (1, CT, (ILE,)))
+    release(store(talk))
+    wire.frames = [frame for frame in wire.frames if frame[1][26:30] == bytes((10, 0, 0, 1))]
 
 
 @fires("capture-no-dicom")

@@ -246,6 +246,14 @@ class Connection:
         """The client has answered the SYN, ACK, or the capture began later."""
         return self.late or self.requestor.ack >= 0
 
+    @property
+    def unseen(self) -> Side | None:
+        """The side of which no packet was captured, though the other one talks to it."""
+        for half in self.halves:
+            if half.next < 0 and half.peer.position and half.peer.ack >= 0:
+                return half.side
+        return None
+
     def half(self, side: Side) -> Half:
         return self.requestor if side is Side.REQUESTOR else self.acceptor
 

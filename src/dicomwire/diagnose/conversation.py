@@ -248,7 +248,9 @@ class Conversation:
 
     def _other_in_step(self, side: Side) -> bool:
         other = self.ear(Side.ACCEPTOR if side is Side.REQUESTOR else Side.REQUESTOR)
-        return other.stream is None or other.stream.in_step
+        if other.stream is None:
+            return self.connection.half(other.side).next >= 0  # else nothing of it is in the capture
+        return other.stream.in_step
 
     def p_data(self, side: Side, length: int, place: Place) -> None:
         self.last_said = place

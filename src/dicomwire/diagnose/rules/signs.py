@@ -63,7 +63,8 @@ def answered(conversation: Conversation) -> bool:
 
 def hidden(conversation: Conversation, side: Side) -> bool:
     """Something that a side said is not in the capture."""
-    return any(not gap.harmless for gap in conversation.connection.half(side).gaps)
+    connection = conversation.connection
+    return connection.unseen is side or any(not gap.harmless for gap in connection.half(side).gaps)
 
 
 def capture_end(conversation: Conversation) -> float:
@@ -184,7 +185,8 @@ def contexts_matter(conversation: Conversation) -> bool:
     if negotiated is None:
         return False
     return not negotiated.contexts or (
-        not conversation.exchanges.total and bool(conversation.releases or conversation.aborts)
+        not conversation.exchanges.total
+        and bool(conversation.releases or conversation.aborts or conversation.connection.ends)
     )
 
 
