@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from dicomwire.cli import stow
 from dicomwire.services.instances import DataSet, Instance
 from dicomwire.services.sending import Outcome
+from dicomwire.web import store_answer
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 
@@ -32,7 +33,7 @@ def answer(**sequences: list[dict[str, object]]) -> bytes:
 
 
 def item(uid: str, **codes: int) -> dict[str, object]:
-    row: dict[str, object] = {stow.REFERENCED_SOP_INSTANCE_UID: {"vr": "UI", "Value": [uid]}}
+    row: dict[str, object] = {store_answer.REFERENCED_SOP_INSTANCE_UID: {"vr": "UI", "Value": [uid]}}
     return row | {tag.lstrip("t"): {"vr": "US", "Value": [code]} for tag, code in codes.items()}
 
 

@@ -16,7 +16,7 @@ from tests.web.conftest import make
 SECONDS = 20.0
 DOORS = {"dimse": {"port": 0, "host": "127.0.0.1"}, "web": {"port": 0, "host": "127.0.0.1"}}
 
-__all__ = ["Running", "gateway_to", "make", "running", "stow"]
+__all__ = ["Running", "gateway_from", "gateway_to", "make", "running", "stow"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,15 @@ async def gateway_to(folder: Path, port: int, **gateway: object) -> AsyncIterato
     node = {"ae_title": "GATEWAY"}
     async with running(folder, node=node, peers=[peer], gateways=[entry]) as started:
         started.http.base_url = started.http.base_url.join("gateways/pacs/")
+        yield started
+
+
+@asynccontextmanager
+async def gateway_from(folder: Path, url: str, *peers: object, **gateway: object) -> AsyncIterator[Running]:
+    """A node whose AE title CLOUD is a DICOMweb service."""
+    entry = {"name": "cloud", "url": url, "ae_title": "CLOUD", "timeout": 10, **gateway}
+    dimse = {"port": 0, "calling_ae_title": "off"}
+    async with running(folder, dimse=dimse, peers=list(peers), gateways=[entry]) as started:
         yield started
 
 

@@ -6,8 +6,7 @@ answer tells them apart by nothing else. Files go out as they are; a bare data s
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,20 +16,13 @@ from dicomwire.dimse import status
 from dicomwire.errors import WebServiceError
 from dicomwire.services.instances import Instance
 from dicomwire.services.sending import Delivery, Outcome, Report
+from dicomwire.web.store_answer import read
 
 if TYPE_CHECKING:
     from dicomwire.web.client import Upload, WebClient
 
 MOST_INSTANCES = 100  # of one request
 MOST_BYTES = 64 << 20  # of one request, unless one instance alone is larger
-
-REFERENCED_SOP_SEQUENCE = "00081199"
-FAILED_SOP_SEQUENCE = "00081198"
-REFERENCED_SOP_INSTANCE_UID = "00081155"
-WARNING_REASON = "00081196"
-FAILURE_REASON = "00081197"
-
-Row = Mapping[str, object]  # an object of the DICOM JSON model (PS3.18 F.2)
 
 
 async def deliver(
@@ -110,9 +102,8 @@ def judge(instances: Sequence[Instance], code: int, body: bytes) -> list[Deliver
     """
     from dicomwire.web.client import refusal
 
-    row = _row(body)
-    failed = _reasons(row, FAILED_SOP_SEQUENCE, FAILURE_REASON)
-    stored = _reasons(row, REFERENCED_SOP_SEQUENCE, WARNING_REASON)
+    reasons = read(body)
+    failed, stored = reasons.failed, reasons.stored
     deliveries = []
     for instance in instances:
         uid, syntax = instance.sop_instance_uid, instance.transfer_syntax_uid
@@ -128,30 +119,3 @@ def judge(instances: Sequence[Instance], code: int, body: bytes) -> list[Deliver
             delivery = Delivery(instance, Outcome.REFUSED, refusal(code, body), None, syntax)
         deliveries.append(delivery)
     return deliveries
-
-
-def _row(body: bytes) -> Row:
-    try:
-        found = json.loads(body)
-    except ValueError:
-        return {}
-    if isinstance(found, list):
-        found = found[0] if found else {}
-    return found if isinstance(found, dict) else {}
-
-
-def _reasons(row: Row, sequence: str, reason: str) -> dict[str, int]:
-    """Reason by SOP instance UID of the items of a sequence; 0 where an item gives none."""
-    reasons = {}
-    for item in _values(row, sequence):
-        if isinstance(item, dict):
-            uids, codes = _values(item, REFERENCED_SOP_INSTANCE_UID), _values(item, reason)
-            for uid in uids[:1]:
-                reasons[str(uid)] = codes[0] if codes and isinstance(codes[0], int) else 0
-    return reasons
-
-
-def _values(row: Row, tag: str) -> Sequence[object]:
-    element = row.get(tag)
-    values = element.get("Value") if isinstance(element, dict) else None
-    return values if isinstance(values, list) else []

@@ -41,8 +41,11 @@ class Source(Protocol):
     async def count(self, scope: Scope) -> int | None:
         """Instances of a study or a series that it has; None where it does not say. Raises: RemoteFailed."""
 
-    async def fetch(self, scope: Scope) -> None:
-        """Bring a study or a series into the cache, all of it. Raises: RemoteFailed."""
+    async def fetch(self, scope: Scope) -> bool:
+        """Bring a study or a series into the cache, all of it. Raises: RemoteFailed.
+
+        Returns: whether it has said that this is all.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +175,10 @@ class Cache:
             await asyncio.to_thread(self.archive.remove, here)
             here = []
         if there is None or there != len(here):
-            await self._source.fetch(scope)
+            sure = await self._source.fetch(scope)
+            count = len(self._plan(scope))
+            if not sure and there is not None and count < there:
+                raise RemoteFailed(f"only {count} of {there} instances of study {scope.study} came")
         if len(self._fresh_until) >= _REMEMBERED:
             now = time.monotonic()
             self._fresh_until = {each: until for each, until in self._fresh_until.items() if until > now}

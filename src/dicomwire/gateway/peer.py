@@ -104,8 +104,8 @@ class Peer:
             (text, *_) = found[0].values().get(counted, ()) or ("",)
         return int(text) if text.isascii() and text.isdigit() else None
 
-    async def fetch(self, scope: Scope) -> None:
-        """As `Source`."""
+    async def fetch(self, scope: Scope) -> bool:
+        """As `Source`; the final answer says so."""
         level = Level.STUDY if scope.series is None else Level.SERIES
         keys = (*_keys(scope), Key((QUERY_RETRIEVE_LEVEL,), level.name, given=True))
         name = f"C-{self._retrieve.upper()}"
@@ -116,6 +116,7 @@ class Peer:
             words = f"{count} instances were not sent" if count else "it ended without a final answer"
             comment = f": {end.comment or end.words}" if end is not None else ""
             raise RemoteFailed(f"{self.ae_title}, {name}: {words}{comment}")
+        return True
 
     async def store(self, instances: Iterable[Instance], report: Report) -> None:
         """Send instances; what became of each is reported."""

@@ -1,21 +1,31 @@
-"""The gateways in `[[gateways]]`: their caches, what they serve over HTTP and what over DIMSE."""
+"""The gateways in `[[gateways]]`: their caches, what they serve over HTTP and what over DIMSE.
+
+The client of DICOMweb services, and httpx with it, is loaded only where a gateway needs it: a node without
+one is ready sooner.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
+from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from dicomwire.archive.archive import Archive
 from dicomwire.archive.transcoder import Transcoder
 from dicomwire.association.performer import Services
+from dicomwire.errors import ConfigurationError, WebServiceError
 from dicomwire.gateway import web_app
 from dicomwire.gateway.cache import Cache, CacheOptions
 from dicomwire.gateway.dispatch import by_called_ae_title
 from dicomwire.gateway.peer import Peer
 from dicomwire.node import store
+from dicomwire.node.peers import tls_context
 from dicomwire.node.settings import GatewaySettings, Settings
 from dicomwire.services import storage, verification
 from dicomwire.services.move import Destinations
@@ -30,7 +40,8 @@ class Gateway:
     cache: Cache
     transcoder: Transcoder
     services: Services
-    peer: Peer
+    mount: Callable[[WebOptions], Starlette] | None = None
+    close: Callable[[], Awaitable[None]] | None = None
 
 
 class Gateways:
@@ -44,7 +55,8 @@ class Gateways:
                 archive = store.open_cache(settings, gateway.name)
                 opened.callback(archive.close)
                 transcoder = store.open_transcoder(settings, archive)
-                self._gateways.append(_to_peer(gateway, settings, archive, transcoder, destinations))
+                opener = _to_peer if gateway.peer is not None else _to_service
+                self._gateways.append(opener(gateway, settings, archive, transcoder, destinations))
             opened.pop_all()
 
     def services(self, services: Services) -> Services:
@@ -55,11 +67,9 @@ class Gateways:
     def mounts(self, options: WebOptions) -> list[Mount]:
         """DICOMweb in front of peers, below the node's own."""
         return [
-            Mount(
-                f"/gateways/{each.settings.name}",
-                web_app.build(each.peer, each.cache, options, each.transcoder),
-            )
+            Mount(f"/gateways/{each.settings.name}", each.mount(options))
             for each in self._gateways
+            if each.mount is not None
         ]
 
     async def start(self) -> None:
@@ -76,6 +86,7 @@ class Gateways:
         """End what is under way, and close the caches."""
         await asyncio.gather(*(each.transcoder.close() for each in self._gateways))
         await asyncio.gather(*(each.cache.stop() for each in self._gateways))
+        await asyncio.gather(*(each.close() for each in self._gateways if each.close is not None))
 
 
 def _cache_options(chosen: GatewaySettings) -> CacheOptions:
@@ -99,4 +110,54 @@ def _to_peer(
         retrieve=chosen.retrieve,
     )
     cache = Cache(archive, peer, _cache_options(chosen))
-    return Gateway(chosen, cache, transcoder, {**verification.SERVICES, **into_cache}, peer)
+    return Gateway(
+        chosen,
+        cache,
+        transcoder,
+        {**verification.SERVICES, **into_cache},
+        mount=lambda options: web_app.build(peer, cache, options, transcoder),
+    )
+
+
+def _to_service(
+    chosen: GatewaySettings,
+    settings: Settings,
+    archive: Archive,
+    transcoder: Transcoder,
+    destinations: Destinations,
+) -> Gateway:
+    from dicomwire.gateway import front, service
+    from dicomwire.web.client import WebClient
+
+    client = WebClient(
+        chosen.url or "",
+        token=partial(_token, chosen.token_file) if chosen.token_file is not None else None,
+        user=(chosen.user, _password(chosen)) if chosen.user is not None else None,
+        verify=tls_context(chosen.tls),
+        timeout=chosen.timeout,
+    )
+    remote = service.Service(chosen.name, client, archive, WebOptions(sop_classes=None))
+    cache = Cache(archive, remote, _cache_options(chosen))
+    services = front.services(
+        remote, cache, transcoder, destinations, spool=settings.node.data / "gateways" / chosen.name / "spool"
+    )
+    return Gateway(chosen, cache, transcoder, services, close=remote.close)
+
+
+def _token(file: Path) -> str:
+    """The bearer token; read for each request, so that it may be replaced."""
+    try:
+        return file.read_text("ascii").strip()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no ASCII text"
+        raise WebServiceError(f"token_file {file}: {reason}") from None
+
+
+def _password(chosen: GatewaySettings) -> str:
+    assert chosen.password_file is not None, "the settings say so"
+    try:
+        return chosen.password_file.read_text("utf-8").strip()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no UTF-8"
+        words = f"password_file of gateway {chosen.name!r}, {chosen.password_file}: {reason}"
+        raise ConfigurationError(words) from None

@@ -75,10 +75,11 @@ def requestor_options(peer: PeerSettings, settings: Settings) -> RequestorOption
     )
     if peer.tls is None or not peer.tls.enabled:
         return options
-    return replace(options, tls=_context(peer.tls), server_hostname=peer.tls.server_name or "")
+    return replace(options, tls=tls_context(peer.tls), server_hostname=peer.tls.server_name or "")
 
 
-def _context(tls: PeerTLSSettings) -> ssl.SSLContext:
+def tls_context(tls: PeerTLSSettings) -> ssl.SSLContext:
+    """Context towards a peer. Raises: ConfigurationError, when a file cannot be read."""
     return client_context(
         ca=tls.ca,
         certificate=tls.certificate,

@@ -35,7 +35,7 @@ from dicomwire.services.find_request import (
 from dicomwire.services.identifier import LIMIT, Collector
 from dicomwire.services.models import Root
 
-__all__ = ["FIND", "answered", "services"]
+__all__ = ["FIND", "answered", "final", "pending", "refuse", "services", "understood"]
 
 FIND: Final = {root.value.find: root for root in Root if root.value.levels}
 """Information models by the SOP class that finds in them."""
@@ -62,17 +62,17 @@ async def _perform(
     archive: Archive, ae_titles: tuple[str, ...], request: Request, data: bytes | None
 ) -> None:
     try:
-        asked = _asked(request, data)
+        asked = understood(request, data)
         planned = plan(asked.query)
     except (DataSetError, InvalidAttribute) as error:
-        _refuse(request, status.UNABLE_TO_PROCESS, f"Identifier: {error}")
+        refuse(request, status.UNABLE_TO_PROCESS, f"Identifier: {error}")
         return
     except SearchError as error:
-        _refuse(request, status.OUT_OF_RESOURCES, str(error))
+        refuse(request, status.OUT_OF_RESOURCES, str(error))
         return
     except QueryError as error:
         offending = (error.tag,) if isinstance(error, Unfit) else ()
-        _refuse(request, status.IDENTIFIER_DOES_NOT_MATCH, str(error), offending)
+        refuse(request, status.IDENTIFIER_DOES_NOT_MATCH, str(error), offending)
         return
     called = request.association.called_ae_title
     answers = Answers(
@@ -82,24 +82,24 @@ async def _perform(
         term=asked.character_set or request.association.character_set or None,
         transfer_syntax_uid=request.context.transfer_syntax,
     )
-    pending = status.PENDING_WARNING if asked.unsupported else status.PENDING
+    code = status.PENDING_WARNING if asked.unsupported else status.PENDING
     pages = archive.searches.pages(planned, lambda: request.cancelled)
     try:
-        matches = await _stream(request, pages, answers, _pending(request, pending))
+        matches = await _stream(request, pages, answers, pending(request, code))
     except SearchError as error:
-        _refuse(request, status.OUT_OF_RESOURCES, str(error))
+        refuse(request, status.OUT_OF_RESOURCES, str(error))
         return
-    final = status.CANCEL if request.cancelled else status.SUCCESS
+    end = status.CANCEL if request.cancelled else status.SUCCESS
     log.debug(
         "query answered",
         association=request.association.id,
         level=LEVEL_NAMES[asked.query.level],
         keys=len(asked.query.matches),
         matches=matches,
-        status=status.words(status.FIND, final),
+        status=status.words(status.FIND, end),
     )
     if not request.answered:
-        request.respond(_response(request, final))
+        request.respond(final(request, end))
 
 
 async def _stream(request: Request, pages: Pages, answers: Answers, pending: CFindRsp) -> int:
@@ -117,11 +117,11 @@ async def _stream(request: Request, pages: Pages, answers: Answers, pending: CFi
             matches += len(together)
             sent = [(pending, [answers.encode(found)]) for found in together]
             last = pages.finished and at + _TOGETHER >= len(page)
-            await request.send_all(sent, _response(request, status.SUCCESS) if last else None)
+            await request.send_all(sent, final(request, status.SUCCESS) if last else None)
     return matches
 
 
-def _asked(request: Request, data: bytes | None) -> Asked:
+def understood(request: Request, data: bytes | None) -> Asked:
     """The query that a request stands for. Raises: what makes it none."""
     if data is None:
         raise SearchError(f"Identifier has more than {LIMIT >> 20} MiB")
@@ -146,16 +146,19 @@ def _decoded(data: bytes, transfer_syntax_uid: str) -> DataSet:
     return identifier
 
 
-def _response(request: Request, code: int) -> CFindRsp:
+def final(request: Request, code: int) -> CFindRsp:
+    """The last answer."""
     return CFindRsp(request.command.message_id, code, affected_sop_class_uid=request.context.abstract_syntax)
 
 
-def _pending(request: Request, code: int) -> CFindRsp:
+def pending(request: Request, code: int) -> CFindRsp:
+    """What goes with each match."""
     uid = request.context.abstract_syntax
     return CFindRsp(request.command.message_id, code, affected_sop_class_uid=uid, data_set=True)
 
 
-def _refuse(request: Request, code: int, comment: str, offending: tuple[int, ...] = ()) -> None:
+def refuse(request: Request, code: int, comment: str, offending: tuple[int, ...] = ()) -> None:
+    """Answer with a failure, and say so in the log."""
     log.warning(
         "query refused",
         association=request.association.id,

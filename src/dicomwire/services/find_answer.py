@@ -120,8 +120,8 @@ class Answers:
                 attribute = Attribute(field.vr, (value if isinstance(value, int) else str(value),))
                 elements.append((slot, self._encoder.element(field.tag, attribute)))
         for tag, attribute in from_json(f"{{{','.join(texts)}}}").items() if texts else ():
-            reduced = _reduced(attribute, self._items.get(tag))
-            elements.append((self._slots[tag], self._encoder.element(tag, reduced)))
+            wanted = reduced(attribute, self._items.get(tag))
+            elements.append((self._slots[tag], self._encoder.element(tag, wanted)))
         return elements
 
 
@@ -137,15 +137,15 @@ def _content(text: str, vr: str, characters: CharacterSet) -> bytes:
     return content[:0xFFFE]
 
 
-def _reduced(sequence: Attribute, wanted: frozenset[int] | None) -> Attribute:
+def reduced(sequence: Attribute, wanted: frozenset[int] | None) -> Attribute:
     """A sequence whose items have the requested attributes only, known or not (PS3.4 C.2.2.2.6)."""
     if wanted is None:
         return sequence
     items = []
     for item in sequence.values:
         if isinstance(item, DataSet):
-            reduced = DataSet()
+            left = DataSet()
             for tag in wanted:
-                reduced[tag] = item.get(tag) or Attribute(vr_of(tag)[:2])
-            items.append(reduced)
+                left[tag] = item.get(tag) or Attribute(vr_of(tag)[:2])
+            items.append(left)
     return Attribute(sequence.vr, tuple(items))

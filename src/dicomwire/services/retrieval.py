@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -55,11 +56,13 @@ class Retriever:
     Attributes:
         transcoder: for what the receiver does not take as it is stored; None where nothing is transcoded.
         counts: sub-operations so far, by outcome.
+        bring: has what is asked for in the archive for the length of a retrieval, where that fills itself.
     """
 
     archive: Archive
     transcoder: Transcoder | None = None
     counts: Counter[str] = field(default_factory=Counter)
+    bring: Callable[[Request, Selection], AbstractAsyncContextManager[None]] | None = None
 
     def begin(self, request: Request, carry: Carry, *, receiver: str) -> Sink:
         """Take a retrieval's Identifier, then perform it.
@@ -71,11 +74,17 @@ class Retriever:
         return identifier.Collector(partial(self._perform, request, carry, receiver))
 
     async def _perform(self, request: Request, carry: Carry, receiver: str, data: bytes | None) -> None:
-        try:
-            instances = await self._plan(request, data)
-        except Refused as refusal:
-            refuse(request, refusal.status, str(refusal))
-            return
+        async with AsyncExitStack() as held:
+            try:
+                instances = await self._plan(request, data, held)
+            except Refused as refusal:
+                refuse(request, refusal.status, str(refusal))
+                return
+            await self._carry(request, instances, carry, receiver)
+
+    async def _carry(
+        self, request: Request, instances: Sequence[Instance], carry: Carry, receiver: str
+    ) -> None:
         operations = SubOperations(request, len(instances), self.counts, receiver=receiver)
         if instances:
             operations.begin()
@@ -85,7 +94,7 @@ class Retriever:
                 operations.end()
         operations.conclude()
 
-    async def _plan(self, request: Request, data: bytes | None) -> list[Instance]:
+    async def _plan(self, request: Request, data: bytes | None, held: AsyncExitStack) -> list[Instance]:
         """The instances asked for. Raises: Refused."""
         sop_class_uid = request.context.abstract_syntax
         if data is None:
@@ -97,6 +106,8 @@ class Retriever:
         except DataSetError as error:
             raise Refused(status.UNABLE_TO_PROCESS, f"Identifier: {error}") from None
         selection = select(asked, sop_class_uid, relational=relational(request))
+        if self.bring is not None:
+            await held.enter_async_context(self.bring(request, selection))
         try:
             return await asyncio.to_thread(self._instances, selection, sop_class_uid)
         except ArchiveError as error:

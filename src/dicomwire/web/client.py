@@ -9,7 +9,7 @@ import json
 import os
 import secrets
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from http.client import responses
@@ -67,6 +67,18 @@ class Answer:
     body: bytes
 
 
+class _Bearer(httpx.Auth):
+    """A bearer token with each request (RFC 6750)."""
+
+    def __init__(self, token: str | Callable[[], str]) -> None:
+        self._token = token
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        token = self._token if isinstance(self._token, str) else self._token()
+        request.headers["Authorization"] = f"Bearer {token}"
+        yield request
+
+
 class WebClient:
     """A DICOMweb service, for the length of an `async with`."""
 
@@ -74,7 +86,7 @@ class WebClient:
         self,
         url: str,
         *,
-        token: str | None = None,
+        token: str | Callable[[], str] | None = None,
         user: tuple[str, str] | None = None,
         verify: ssl.SSLContext | bool = True,
         timeout: float = SECONDS,
@@ -83,13 +95,13 @@ class WebClient:
 
         Args:
             url: base of the service, as `https://host/dicom-web`.
-            token: bearer token. user: name and password for Basic.
+            token: bearer token, or what gives it for each request. user: name and password for Basic.
             verify: False takes any certificate.
             timeout: seconds for each step of a request.
         """
-        headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
+        auth = _Bearer(token) if token is not None else user
         self._url = url.rstrip("/")
-        self._client = httpx.AsyncClient(auth=user, verify=verify, timeout=timeout, headers=headers)
+        self._client = httpx.AsyncClient(auth=auth, verify=verify, timeout=timeout)
 
     async def __aenter__(self) -> WebClient:
         return self

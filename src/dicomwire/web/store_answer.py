@@ -1,0 +1,82 @@
+"""The Store Instances Response as a client reads it (PS3.18 10.5.3, I). `store_response` writes it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from dicomwire.dicom import xml_model
+from dicomwire.errors import DicomwireError
+
+REFERENCED_SOP_SEQUENCE: Final = "00081199"
+FAILED_SOP_SEQUENCE: Final = "00081198"
+OTHER_FAILURES_SEQUENCE: Final = "0008119A"
+REFERENCED_SOP_INSTANCE_UID: Final = "00081155"
+WARNING_REASON: Final = "00081196"
+FAILURE_REASON: Final = "00081197"
+
+Row: TypeAlias = Mapping[str, object]
+"""An object of the DICOM JSON Model (PS3.18 F.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reasons:
+    """What is said of each instance.
+
+    Attributes:
+        failed: Failure Reason by SOP Instance UID; 0 where none is given.
+        stored: Warning Reason by SOP Instance UID; 0 where there is none.
+        others: Failure Reasons of what is not named.
+        read: there was a response at all, in JSON or in XML.
+    """
+
+    failed: Mapping[str, int]
+    stored: Mapping[str, int]
+    others: tuple[int, ...]
+    read: bool
+
+
+def read(body: bytes) -> Reasons:
+    """Read a response of any kind; what is none says nothing."""
+    row = _row(body)
+    named = row or {}
+    others = (_code(item, FAILURE_REASON) for item in _values(named, OTHER_FAILURES_SEQUENCE))
+    return Reasons(
+        _reasons(named, FAILED_SOP_SEQUENCE, FAILURE_REASON),
+        _reasons(named, REFERENCED_SOP_SEQUENCE, WARNING_REASON),
+        tuple(others),
+        row is not None,
+    )
+
+
+def _row(body: bytes) -> Row | None:
+    try:
+        found = xml_model.decode(body) if body.lstrip()[:1] == b"<" else json.loads(body)
+    except (ValueError, DicomwireError, RecursionError):
+        return None
+    if isinstance(found, list):
+        found = found[0] if found else {}
+    return found if isinstance(found, dict) else None
+
+
+def _reasons(row: Row, sequence: str, reason: str) -> dict[str, int]:
+    """Reason by SOP instance UID of the items of a sequence; 0 where an item gives none."""
+    return {
+        str(uid): _code(item, reason)
+        for item in _values(row, sequence)
+        if isinstance(item, dict)
+        for uid in _values(item, REFERENCED_SOP_INSTANCE_UID)[:1]
+    }
+
+
+def _code(item: object, reason: str) -> int:
+    codes = _values(item, reason) if isinstance(item, dict) else ()
+    return codes[0] if codes and isinstance(codes[0], int) else 0
+
+
+def _values(row: Row, tag: str) -> Sequence[object]:
+    element = row.get(tag)
+    values = element.get("Value") if isinstance(element, dict) else None
+    return values if isinstance(values, list) else []
