@@ -34,7 +34,7 @@ def node(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = {
         "/api/associations": httpx.Response(200, json={"associations": [facts(recording)]}),
         "/api/associations/abc": httpx.Response(
-            200, json={**facts(recording), "story": story.as_json() if story else None}
+            200, json={**facts(recording), "requests": [], "story": story.as_json() if story else None}
         ),
         "/api/associations/abc/pcap": httpx.Response(200, content=recording.trace(masked_line)),
         "/api/node": httpx.Response(200, json={"associations": [{"user": "doe"}]}),

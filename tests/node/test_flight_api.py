@@ -5,11 +5,13 @@ from starlette.applications import Starlette
 
 from dicomwire.association.flight import FlightRecorder
 from dicomwire.diagnose.explain import explain
+from dicomwire.dimse.codec import encode as encode_command
+from dicomwire.dimse.command import CEchoRq, CEchoRsp
 from dicomwire.node import flight_api
 from dicomwire.uids import VERIFICATION
 from dicomwire.upper_layer.codec import encode
-from dicomwire.upper_layer.items import ProposedContext
-from dicomwire.upper_layer.pdu import AssociateRj, AssociateRq
+from dicomwire.upper_layer.items import ContextResult, ProposedContext
+from dicomwire.upper_layer.pdu import AssociateAc, AssociateRj, AssociateRq, PData, PresentationDataValue
 
 
 def client() -> httpx.AsyncClient:
@@ -54,3 +56,20 @@ async def test_unknown_association_is_404() -> None:
     async with client() as web:
         for path in ("/api/associations/xyz", "/api/associations/xyz/pcap"):
             assert (await web.get(path)).status_code == 404
+
+
+def test_each_request_has_its_time() -> None:
+    recording = FlightRecorder(1).begin("abc")
+    recording.opened(("192.0.2.1", 40_000), ("192.0.2.2", 104))
+    context = ProposedContext(1, VERIFICATION, ("1.2.840.10008.1.2",))
+    answer = ContextResult(1, 0, "1.2.840.10008.1.2")
+    recording.received(memoryview(encode(AssociateRq("NODE", "CT1", (context,), ()))))
+    recording.sent([encode(AssociateAc("NODE", "CT1", (answer,), ()))])
+    for command, send in (
+        (CEchoRq(7, VERIFICATION), lambda data: recording.received(memoryview(data))),
+        (CEchoRsp(7, 0, affected_sop_class_uid=VERIFICATION), lambda data: recording.sent([data])),
+    ):
+        send(encode(PData((PresentationDataValue(1, 3, encode_command(command)),))))
+    (request,) = flight_api.requests(recording)
+    assert (request["request"], request["message_id"], request["status"]) == ("C-ECHO", 7, "0000")
+    assert isinstance(request["milliseconds"], float)

@@ -7,11 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from dicomwire.association.acceptor import Acceptor
+from dicomwire.association.flight import FlightRecorder
+from dicomwire.association.options import AcceptorOptions
 from dicomwire.association.requestor import Context
-from dicomwire.errors import ConfigurationError
+from dicomwire.diagnose.finding import Outcome
+from dicomwire.errors import ConfigurationError, ConnectionRefused
 from dicomwire.node import peers
+from dicomwire.node.flight_api import facts, story_of
 from dicomwire.node.settings import Settings
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN
+from tests.association.support import entity
 
 CT = Context("1.2.840.10008.5.1.4.1.1.2", (EXPLICIT_VR_LITTLE_ENDIAN,))
 
@@ -76,3 +82,30 @@ def test_a_missing_certificate_of_a_peer_is_a_configuration_error(tmp_path: Path
     peer = {"ae_title": "PACS", "host": "h", "port": 104, "tls": tls}
     with pytest.raises(ConfigurationError, match=r"absent\.pem"):
         peers.destinations(made(peers=[peer]))
+
+
+async def test_associations_of_ours_are_kept_by_the_flight_recorder() -> None:
+    flight = FlightRecorder(10)
+    acceptor = Acceptor(AcceptorOptions((entity("CT1"),), port=0), {})
+    await acceptor.start()
+    peer = {"ae_title": "CT1", "host": "127.0.0.1", "port": acceptor.port}
+    (destination,) = peers.destinations(made(peers=[peer]), flight).values()
+    assert destination is not None
+    try:
+        async with destination.open([CT], "DICOMWIRE"):
+            pass
+        (recording,) = flight
+        assert (recording.state, recording.called_ae_title) == ("ended", "CT1")
+        told = story_of(recording)
+        assert told is not None
+        assert told.outcome is Outcome.OK
+        assert told.acceptor.port == acceptor.port
+        assert facts(recording)["direction"] == "outgoing"
+    finally:
+        await acceptor.stop(0)
+    with pytest.raises(ConnectionRefused):
+        async with destination.open([CT], "DICOMWIRE"):
+            pass
+    refused = next(iter(flight))
+    assert "nobody listens" in refused.reason
+    assert story_of(refused) is None

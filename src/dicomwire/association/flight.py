@@ -135,6 +135,7 @@ class Recording:
 
     Attributes:
         id: of the association.
+        requestor: we asked for it.
         began, ended: seconds since 1970; `ended` None while it lasts.
         client, server: its ends.
         calling_ae_title, called_ae_title: as in the request, "" before it.
@@ -145,8 +146,10 @@ class Recording:
         size: bytes it takes.
     """
 
-    def __init__(self, id: str, grown: Callable[[int], None]) -> None:
+    def __init__(self, id: str, grown: Callable[[int], None], *, requestor: bool = False) -> None:
         self.id = id
+        self.requestor = requestor
+        self._own, self._peer = (_REQUESTOR, _ACCEPTOR) if requestor else (_ACCEPTOR, _REQUESTOR)
         self.began = time.time()
         self.ended: float | None = None
         self.client: Endpoint = ("", 0)
@@ -175,13 +178,13 @@ class Recording:
 
     def received(self, data: memoryview) -> None:
         """The peer's bytes."""
-        self._take(_REQUESTOR, data)
+        self._take(self._peer, data)
 
     def sent(self, buffers: Sequence[Buffer]) -> None:
         """Our bytes."""
         for buffer in buffers:
             view = memoryview(buffer)
-            self._take(_ACCEPTOR, view if view.format == "B" else view.cast("B"))
+            self._take(self._own, view if view.format == "B" else view.cast("B"))
 
     def secured(self) -> None:
         """TLS is there: the handshake is forgotten."""
@@ -198,7 +201,7 @@ class Recording:
     def closed(self, *, by_peer: bool, error: Exception | None) -> None:
         """The connection ends; the first call says who began it."""
         if self._closed is None:
-            self._closed = (_REQUESTOR if by_peer else _ACCEPTOR, isinstance(error, ConnectionError))
+            self._closed = (self._peer if by_peer else self._own, isinstance(error, ConnectionError))
         if self.ended is None:
             self.ended = time.time()
 
@@ -232,6 +235,8 @@ class Recording:
         Args:
             mask: takes out of the reason what is not to be shown.
         """
+        if not self.server[1]:
+            return HEAD  # there was no connection
         tap = Tap(self.client, self.server)
         parts = [HEAD, tap.connected(self.began)]
         parts += [_packet(tap, segment) for segment in _without_credentials(self._first)]
@@ -351,9 +356,9 @@ class FlightRecorder:
         self._limit = size
         self._recordings: OrderedDict[str, Recording] = OrderedDict()
 
-    def begin(self, id: str) -> Recording:
-        """Record a connection that arrives; the oldest ones give way."""
-        recording = Recording(id, self._grown)
+    def begin(self, id: str, *, requestor: bool = False) -> Recording:
+        """Record a connection that arrives, or one of ours; the oldest ones give way."""
+        recording = Recording(id, self._grown, requestor=requestor)
         self._recordings[id] = recording
         if len(self._recordings) > self.most:
             self._forget()

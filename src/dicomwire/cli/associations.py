@@ -108,9 +108,15 @@ def show(
     from dicomwire.diagnose.text import explanation_lines
 
     facts = door.get(f"{PATH}/{id}").json()
-    for name in ("state", "began", "seconds", "performed", "answer", "reason"):
+    for name in ("state", "began", "seconds", "peer", "performed", "answer", "reason"):
         if facts[name]:
             print(f"{name:10} {escaped(str(facts[name]))}")
+    if facts["story"] is None:
+        return
+    if facts["requests"]:
+        head = ("request", "message", "milliseconds", "status")
+        keys = ("request", "message_id", "milliseconds", "status")
+        show_table(head, [[str(one[key]) for key in keys] for one in facts["requests"]])
     capture = door.get(f"{PATH}/{id}/pcap").content
     show_lines(explanation_lines(explain(id, [capture]), everything=True))
 

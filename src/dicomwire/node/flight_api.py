@@ -13,8 +13,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dicomwire.association.flight import FlightRecorder, Recording
+from dicomwire.diagnose.exchange import Exchange
 from dicomwire.diagnose.explain import explain
 from dicomwire.diagnose.finding import Side, Story, escaped, timestamp
+from dicomwire.diagnose.timeline import listen
 from dicomwire.node.masking import masked_line
 from dicomwire.web.problems import problem_response
 
@@ -33,7 +35,8 @@ def routes(flight: FlightRecorder) -> list[Route]:
         if found is None:
             return _unknown(request)
         story = story_of(found)
-        return _json({**facts(found), "story": story.as_json() if story else None})
+        told = {"requests": requests(found), "story": story.as_json() if story else None}
+        return _json({**facts(found), **told})
 
     async def pcap(request: Request) -> Response:
         found = flight.find(request.path_params["id"])
@@ -54,13 +57,15 @@ def routes(flight: FlightRecorder) -> list[Route]:
 
 def facts(recording: Recording) -> dict[str, object]:
     """What is known of one association, without its PDUs."""
-    client = recording.client
-    host = f"[{client[0]}]" if ":" in client[0] else client[0]
+    peer = recording.server if recording.requestor else recording.client
+    host = f"[{peer[0]}]" if ":" in peer[0] else peer[0]
+    own, other = (Side.REQUESTOR, Side.ACCEPTOR) if recording.requestor else (Side.ACCEPTOR, Side.REQUESTOR)
     ended = recording.ended
     return {
         "id": recording.id,
         "state": recording.state,
-        "peer": f"{host}:{client[1]}",
+        "direction": "outgoing" if recording.requestor else "incoming",
+        "peer": f"{host}:{peer[1]}" if peer[1] else "",
         "calling_ae_title": escaped(recording.calling_ae_title),
         "called_ae_title": escaped(recording.called_ae_title),
         "began": timestamp(recording.began),
@@ -68,8 +73,8 @@ def facts(recording: Recording) -> dict[str, object]:
         "reason": escaped(recording.reason),
         "answer": recording.answer,
         "performed": dict(recording.performed),
-        "bytes_received": recording.bytes[Side.REQUESTOR],
-        "bytes_sent": recording.bytes[Side.ACCEPTOR],
+        "bytes_received": recording.bytes[other],
+        "bytes_sent": recording.bytes[own],
         "bytes_left_out": recording.omitted,
     }
 
@@ -78,6 +83,29 @@ def story_of(recording: Recording) -> Story | None:
     """What the rules of diagnosis say of it."""
     stories = explain(recording.id, [recording.trace()]).stories
     return next((one for one in stories if one.kind != "capture"), None)
+
+
+def requests(recording: Recording) -> list[dict[str, object]]:
+    """Each request that was kept: when it was complete, and how long its final response took."""
+    conversations = listen([recording.trace()]).facts.conversations
+    return [
+        {
+            "request": exchange.name,
+            "sender": exchange.side,
+            "message_id": exchange.request.message_id,
+            "sop_class": exchange.sop_class_uid,
+            "began": timestamp(exchange.began.time),
+            "milliseconds": _milliseconds(exchange),
+            "status": None if exchange.status is None else f"{exchange.status:04X}",
+        }
+        for conversation in conversations
+        for exchange in conversation.exchanges
+    ]
+
+
+def _milliseconds(exchange: Exchange) -> float | None:
+    answered = exchange.response_place if exchange.done else None
+    return None if answered is None else round((answered.time - exchange.began.time) * 1_000, 3)
 
 
 def _unknown(request: Request) -> Response:

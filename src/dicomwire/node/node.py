@@ -49,7 +49,8 @@ class Node:
         self._performed: Counter[str] = Counter()
         self._answered: Counter[str] = Counter()
         self._sent: Counter[str] = Counter()
-        self._destinations = peers.destinations(settings)
+        self._flight = FlightRecorder(settings.dimse.limits.recorded)
+        self._destinations = peers.destinations(settings, self._flight if self._flight.most else None)
         options = acceptor_options(settings)
         server_options = web_door.server_options(settings)
         verifier = Verifier(identity.policy(settings.identity))
@@ -70,7 +71,6 @@ class Node:
         )
         self._dimse = _door(self._dimse_sockets, "dimse+tls" if settings.dimse.tls.enabled else "dimse")
         self._web = _door(self._web_sockets, "https" if settings.web.tls.enabled else "http")
-        self._flight = FlightRecorder(settings.dimse.limits.recorded)
         self._acceptor = Acceptor(options, self._services(), verifier=verifier, flight=self._flight)
         app = web_door.build(
             settings,

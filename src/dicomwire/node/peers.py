@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import secrets
 import ssl
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 
 from dicomwire.association import identity
 from dicomwire.association.association import Association
+from dicomwire.association.flight import FlightRecorder
 from dicomwire.association.options import RequestorOptions
 from dicomwire.association.performer import Services
 from dicomwire.association.requestor import Context, connect
 from dicomwire.association.tls import client_context
+from dicomwire.errors import AssociationError
 from dicomwire.node.dimse_door import ae_titles, timed, timeouts
 from dicomwire.node.settings import PeerSettings, PeerTLSSettings, Settings
 from dicomwire.services.move import Destination, Destinations
@@ -24,15 +28,18 @@ def find(settings: Settings, ae_title: str) -> PeerSettings | None:
     return next((peer for peer in settings.peers if peer.ae_title == ae_title), None)
 
 
-def destinations(settings: Settings) -> Destinations:
+def destinations(settings: Settings, flight: FlightRecorder | None = None) -> Destinations:
     """Where something can be sent to, by AE title.
+
+    Args:
+        flight: keeps the associations.
 
     Raises: ConfigurationError, when a certificate or key cannot be read.
     """
-    return {peer.ae_title: _destination(peer, settings) for peer in settings.peers}
+    return {peer.ae_title: _destination(peer, settings, flight) for peer in settings.peers}
 
 
-def _destination(peer: PeerSettings, settings: Settings) -> Destination | None:
+def _destination(peer: PeerSettings, settings: Settings, flight: FlightRecorder | None) -> Destination | None:
     host, port = peer.host, peer.port
     if host is None or port is None:
         return None
@@ -47,17 +54,40 @@ def _destination(peer: PeerSettings, settings: Settings) -> Destination | None:
         services: Services | None = None,
         extended: Sequence[SOPClassExtendedNegotiation] = (),
     ) -> AbstractAsyncContextManager[Association]:
-        return connect(
+        title = calling_ae_title if calling_ae_title in own else settings.node.ae_title
+        asked = partial(
+            connect,
             host,
             port,
             called_ae_title=peer.ae_title,
-            calling_ae_title=calling_ae_title if calling_ae_title in own else settings.node.ae_title,
+            calling_ae_title=title,
             contexts=contexts,
             services=services,
             options=replace(options, roles=tuple(roles), extended=tuple(extended)),
         )
+        return asked() if flight is None else _recorded(flight, title, peer.ae_title, asked)
 
     return Destination(peer.ae_title, open_association, peer.transfer_syntaxes)
+
+
+@asynccontextmanager
+async def _recorded(
+    flight: FlightRecorder,
+    calling: str,
+    called: str,
+    asked: Callable[..., AbstractAsyncContextManager[Association]],
+) -> AsyncIterator[Association]:
+    """An association of ours with the flight recorder listening, and why it failed if it did."""
+    recording = flight.begin(secrets.token_hex(6), requestor=True)
+    recording.named(calling, called, "connected")
+    try:
+        async with asked(recorder=recording) as association:
+            recording.state = "established"
+            yield association
+    except AssociationError as error:
+        recording.note(str(error))
+        raise
+    recording.finished(str(association.ended), dict(association.invoked))
 
 
 def requestor_options(peer: PeerSettings, settings: Settings) -> RequestorOptions:
