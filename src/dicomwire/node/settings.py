@@ -322,6 +322,21 @@ class WorklistSettings(Section):
     )
 
 
+class HL7Settings(Section):
+    """Orders by HL7 v2 over MLLP (ORM^O01, OMG^O19, OMI^O23) as worklist items."""
+
+    host: Host = Field("127.0.0.1", description="Address to listen on.")
+    port: Annotated[int, Field(ge=0, le=65_535)] | None = Field(
+        None, description="Port to listen on; not set, nothing listens."
+    )
+    stations: dict[str, AETitle] = Field(
+        {}, description="Scheduled Station AE Title by modality, for orders that name none."
+    )
+    idle: Seconds = Field(3_600.0, description="Seconds between two messages of a connection.")
+    timeout: Seconds = Field(30.0, description="Seconds for the rest of a message, and for taking an answer.")
+    connections: int = Field(64, ge=1, description="Connections at once.")
+
+
 class CommitmentSettings(Section):
     """Storage Commitment."""
 
@@ -549,6 +564,7 @@ class Settings(BaseSettings):
     mpps: MPPSSettings = MPPSSettings()
     commitment: CommitmentSettings = CommitmentSettings()
     worklist: WorklistSettings = WorklistSettings()
+    hl7: HL7Settings = HL7Settings()
     availability: AvailabilitySettings = AvailabilitySettings()
     routes: tuple[RouteSettings, ...] = ()
     peers: tuple[PeerSettings, ...] = ()

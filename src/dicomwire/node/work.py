@@ -11,7 +11,9 @@ from dicomwire.archive.transcoder import Transcoder
 from dicomwire.association.performer import Services
 from dicomwire.association.words import printable
 from dicomwire.errors import ConfigurationError, WorkError
+from dicomwire.node.mllp import Listener
 from dicomwire.node.settings import RouteSettings, Settings
+from dicomwire.node.worklist_folder import Folder
 from dicomwire.services import forwarding, instance_availability, procedure_step, worklist
 from dicomwire.services.forwarding import Router
 from dicomwire.services.move import Destinations
@@ -52,6 +54,9 @@ class Work:
         same_association = settings.commitment.same_association
         self._committer = Committer(self.store, archive, destinations, same_association=same_association)
         self._scheduler = Scheduler(self.store, destinations)
+        self.hl7 = Listener(self.store, settings.hl7)
+        folder, interval = settings.worklist.folder, settings.worklist.interval
+        self._folder = Folder(self.store, folder, interval) if folder is not None else None
         self._runner: Runner | None = None
         self._router: Router | None = None
 
@@ -80,9 +85,15 @@ class Work:
         rules = [_route(route) for route in self._settings.routes]
         self._router = Router(self.store, self._archive, rules, Notices(chosen.notify, chosen.quiet))
         await self._router.start()
+        if self._folder is not None:
+            await self._folder.start()
+        await self.hl7.start()
 
     async def stop(self, grace: float) -> None:
         """Let jobs under way finish for the grace time, then close the store."""
+        await self.hl7.stop()
+        if self._folder is not None:
+            await self._folder.stop()
         if self._router is not None:
             await self._router.stop()
         if self._runner is not None:
