@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dicomwire.association.acceptor import Acceptor
 from dicomwire.association.flight import FIRST, LAST, FlightRecorder, Recording
 from dicomwire.association.identity import username_and_passcode
-from dicomwire.association.options import AcceptorOptions, Check, RequestorOptions
+from dicomwire.association.options import AcceptorOptions, Check, ProxyProtocol, RequestorOptions
 from dicomwire.association.requestor import connect
 from dicomwire.diagnose.explain import explain
 from dicomwire.diagnose.finding import Outcome, Story
@@ -218,3 +218,20 @@ def test_credentials_of_a_request_that_never_becomes_whole_are_left_out() -> Non
     recording = fresh()
     recording.received(memoryview(b"\x01\0\0\0\x02\0" + b"hunter2" * 20))
     assert b"hunter2" not in recording.trace()
+
+
+async def test_client_behind_a_load_balancer_is_named_by_its_own_address() -> None:
+    flight = FlightRecorder(10)
+    door = await acceptor(flight, proxy_protocol=ProxyProtocol.REQUIRED, called=Check.LIST)
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+        context = ProposedContext(1, VERIFICATION, ("1.2.840.10008.1.2",))
+        writer.write(b"PROXY TCP4 192.0.2.9 192.0.2.1 5000 104\r\n")
+        writer.write(encode(AssociateRq("WRONG", "ME", (context,), ())))
+        assert (await reader.read(1)) == b"\x03"
+        writer.close()
+        await writer.wait_closed()
+    finally:
+        await door.stop()
+    assert only(flight).client == ("192.0.2.9", 5000)
+    assert story(only(flight)).requestor.address == "192.0.2.9"

@@ -6,9 +6,14 @@ import asyncio
 from pathlib import Path
 
 from benchmarks.receivers import DcmQRSCP, Orthanc, free_port
+from dicomwire.diagnose.explain import explain
+from dicomwire.diagnose.finding import Outcome
+from dicomwire.diagnose.trace import HEAD
 from dicomwire.doctor.examination import examine
 from dicomwire.doctor.options import ExaminationOptions, Target
+from dicomwire.doctor.proxy import Proxy, ProxyOptions
 from dicomwire.doctor.report import Report, Result
+from dicomwire.doctor.script import read
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN, VERIFICATION
 from tests.interop.conftest import BitPreservingStoreSCP, StartNode
 
@@ -75,3 +80,50 @@ def test_our_own_node_stores_finds_and_moves_back(start_node: StartNode, tmp_pat
     assert unknown.verdict is not None
     assert unknown.verdict.code == "move-destination-unknown"
     assert results(unknown)["store"] is Result.OK
+
+
+def test_pynetdicom_that_wants_its_own_title_is_called_by_it() -> None:
+    from pynetdicom import AE
+
+    entity = AE(ae_title="PYNETDICOM")
+    entity.require_called_aet = True
+    entity.require_calling_aet = ["KNOWN"]
+    entity.add_supported_context(VERIFICATION)
+    server = entity.start_server(("127.0.0.1", 0), block=False)
+    port = server.server_address[1]
+    try:
+        codes = [
+            examined(port, called, calling_ae_title=calling).as_json()["code"]
+            for called, calling in (("NOBODY", "KNOWN"), ("PYNETDICOM", "STRANGER"), ("PYNETDICOM", "KNOWN"))
+        ]
+    finally:
+        server.shutdown()
+    assert codes == ["reject-called-ae-title", "reject-calling-ae-title", None]
+
+
+def test_storescu_through_the_proxy_is_recorded_and_refused_by_script(
+    storescp: BitPreservingStoreSCP, dcmtk: None
+) -> None:
+    record = bytearray(HEAD)
+    script = read('{"fault": [{"on": "A-ASSOCIATE-RQ", "action": "refuse", "connections": [2]}]}', "s.json")
+
+    async def through() -> list[int]:
+        options = ProxyOptions(
+            port=0, target_host="127.0.0.1", target_port=storescp.dimse_port, script=script
+        )
+        proxy = Proxy(options, record=record.extend)
+        await proxy.start()
+        codes = []
+        for _ in range(2):
+            client = await asyncio.create_subprocess_exec("echoscu", "127.0.0.1", str(proxy.port))
+            codes.append(await client.wait())
+        await proxy.stop()
+        return codes
+
+    first, second = asyncio.run(through())
+    assert first == 0
+    assert second != 0
+    well, refused = explain("proxy", [bytes(record)]).stories
+    assert well.outcome is Outcome.OK
+    assert refused.verdict is not None
+    assert refused.verdict.code == "reject-no-reason"

@@ -407,6 +407,7 @@ class Arrival:
         connection.core.send(negotiation.answer, now, encoded=titled)
         association = self._association(request, admitted, negotiation, verdict, refused)
         if self.recording is not None:
+            self.recording.client = (self.connection.peer_host, self.connection.peer_port)
             self.recording.named(request.calling_ae_title, request.called_ae_title, "established")
         acceptor.established(self, association)
         log.info(
@@ -469,6 +470,7 @@ class Arrival:
         self.connection.flush()
         told = refusal.answer
         if self.recording is not None:
+            self.recording.client = (self.connection.peer_host, self.connection.peer_port)
             self.recording.named(request.calling_ae_title, request.called_ae_title, "rejected")
             self.recording.note(refusal.words)
             self.recording.answer = reasons.reject_words(told.result, told.source, told.reason)
