@@ -11,7 +11,7 @@ from dicomwire.dimse.codec import encode as encode_command
 from dicomwire.dimse.command import CEchoRq, CEchoRsp, CStoreRq, CStoreRsp, NEventReportRq, NEventReportRsp
 from dicomwire.uids import VERIFICATION
 from dicomwire.upper_layer.items import AsynchronousOperationsWindow, UnknownItem
-from dicomwire.upper_layer.pdu import ReleaseRp, ReleaseRq
+from dicomwire.upper_layer.pdu import AssociateRj, ReleaseRp, ReleaseRq
 from tests.diagnose.scenarios import (
     BESIDE,
     COMMITMENT,
@@ -257,6 +257,15 @@ def test_credentials_are_masked() -> None:
     shown = str(SCENARIOS["reject-user-identity"]().explained().as_json())
     assert "joe" not in shown
     assert "secret" not in shown
+
+
+def test_a_wrong_title_is_told_with_the_right_one_where_the_capture_has_it() -> None:
+    wire = Wire()
+    release(echo(associated(wire, (1, VERIFICATION, (ILE,)))))
+    wire.open().ask(rq(called="scp")).answer(AssociateRj(1, 1, 7)).close()
+    verdict = wire.stories()[1].verdict
+    assert verdict is not None
+    assert "own (SCP, to which it answered on another connection) instead of scp" in verdict.fix.requestor
 
 
 def test_pdata_without_any_value_is_no_fault() -> None:

@@ -196,7 +196,7 @@ class Conversation:
 
     def _request_words(self, pdu: AssociateRq) -> str:
         words = f"{escaped(pdu.calling_ae_title)} calls {escaped(pdu.called_ae_title)}"
-        words += f", {len(pdu.presentation_contexts)} presentation contexts"
+        words += f", {_contexts(len(pdu.presentation_contexts))}"
         identity = user_item(pdu.user_information, UserIdentityRq)
         if identity is not None:
             who = identity.primary.decode("utf-8", "replace")[:64] if self.unmask else data_set.MASKED
@@ -207,11 +207,11 @@ class Conversation:
         if self.answer is None:
             self.answer = Sent(pdu, side, place)
         if self.request is None or self.negotiated is not None:
-            return f"{len(pdu.presentation_contexts)} presentation contexts answered"
+            return f"{_contexts(len(pdu.presentation_contexts))} answered"
         self.negotiated = accepted(self.request.pdu, pdu)
         self._limits = {Side.REQUESTOR: _limit(pdu), Side.ACCEPTOR: _limit(self.request.pdu)}
         usable, proposed = len(self.negotiated.contexts), len(self.negotiated.outcomes)
-        return f"{usable} of {proposed} presentation contexts accepted"
+        return f"{usable} of {_contexts(proposed)} accepted"
 
     def _unexpected(self, side: Side, pdu: Pdu) -> str:
         """Why this side may not send this PDU now, "" where it may.
@@ -351,6 +351,10 @@ class Conversation:
                 bad=bad,
             )
         )
+
+
+def _contexts(count: int) -> str:
+    return f"{count} presentation context{'' if count == 1 else 's'}"
 
 
 def _limit(pdu: AssociateRq | AssociateAc) -> int:

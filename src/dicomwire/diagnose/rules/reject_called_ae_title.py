@@ -11,7 +11,18 @@ from dicomwire.diagnose.rules.signs import rejection
 
 
 def detect(conversation: Conversation) -> Iterator[Hit]:
-    yield from rejection(conversation, 1, 7)
+    for hit in rejection(conversation, 1, 7):
+        yield Hit(values={**hit.values, "known": _known(conversation)}, evidence=hit.evidence)
+
+
+def _known(conversation: Conversation) -> str:
+    """An AE title that the same acceptor answered to on another connection."""
+    if conversation.capture is None:
+        return ""
+    for other in conversation.capture.same_acceptor(conversation):
+        if other.accepted is not None and other.acceptor.ae_title:
+            return f" ({other.acceptor.ae_title}, to which it answered on another connection)"
+    return ""
 
 
 RULE = Rule(
@@ -22,7 +33,7 @@ RULE = Rule(
     why="The acceptor compares the called AE title with its own, letter by letter, upper and lower case "
     "included, and rejects the association when they differ.",
     fix=Fix(
-        requestor="Set the called AE title to the acceptor's own instead of {called}.",
+        requestor="Set the called AE title to the acceptor's own{known} instead of {called}.",
         acceptor="Add {called} to its AE titles, or switch the check of the called AE title off.",
     ),
     check="The acceptor's log names the AE title it expected; check the case and spaces within.",
