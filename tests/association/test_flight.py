@@ -235,3 +235,16 @@ async def test_client_behind_a_load_balancer_is_named_by_its_own_address() -> No
         await door.stop()
     assert only(flight).client == ("192.0.2.9", 5000)
     assert story(only(flight)).requestor.address == "192.0.2.9"
+
+
+@given(st.lists(st.tuples(st.booleans(), st.binary(max_size=80)), max_size=30))
+def test_any_bytes_are_recorded_and_read_again(parts: list[tuple[bool, bytes]]) -> None:
+    recording = fresh()
+    for ours, data in parts:
+        if ours:
+            recording.sent([data])
+        else:
+            recording.received(memoryview(data))
+    explanation = explain("flight", [recording.trace()])
+    assert explanation.error is None
+    assert sum(recording.bytes.values()) == sum(len(data) for _, data in parts)

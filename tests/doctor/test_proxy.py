@@ -6,10 +6,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dicomwire.diagnose.explain import explain
 from dicomwire.diagnose.finding import Outcome, Story
 from dicomwire.diagnose.trace import HEAD
+from dicomwire.doctor.pdus import Pdus
 from dicomwire.doctor.proxy import STORY_BYTES, Proxy, ProxyOptions
 from dicomwire.doctor.script import Script, read
 from dicomwire.errors import ConfigurationError
@@ -210,3 +213,14 @@ def test_script_that_cannot_be_names_the_place(text: str, words: str) -> None:
 def test_script_in_json() -> None:
     script = read('{"fault": [{"action": "delay", "seconds": 0.5}]}', "faults.json")
     assert script.faults[0].seconds == 0.5
+
+
+@given(st.lists(st.binary(max_size=40), max_size=20), st.integers(1, 60))
+def test_what_is_taken_apart_is_what_came(parts: list[bytes], size: int) -> None:
+    stream = b"".join(
+        bytes((kind % 9, 0)) + len(part).to_bytes(4, "big") + part for kind, part in enumerate(parts, start=1)
+    )
+    pdus, passed = Pdus(), b""
+    for start in range(0, len(stream), size):
+        passed += b"".join(piece.data for piece in pdus.feed(stream[start : start + size]))
+    assert passed + pdus.rest() == stream

@@ -28,6 +28,7 @@ CHUNK: Final = 65_536  # bytes read at once
 STORY_BYTES: Final = 2 << 20  # of one connection kept for its story; of what follows, heads only
 HEAD_KEPT: Final = 128  # bytes of a chunk beyond that
 STORY_PACKETS: Final = 20_000
+LAST_PACKETS: Final = 1_000  # for notes and the end, beyond these
 MOST_CONNECTIONS: Final = 1_000  # at a time
 CONNECT_SECONDS: Final = 10.0
 NO_FAULTS: Final = Script()
@@ -277,7 +278,8 @@ class _Passage:
     def _keep(self, packet: Callable[[Tap, float], bytes]) -> None:
         now = time.time()
         self.proxy.record(packet(self.tap, now))
-        self.packets.append(packet(self.brief, now))
+        if len(self.packets) < STORY_PACKETS + LAST_PACKETS:
+            self.packets.append(packet(self.brief, now))
 
     def _name(self, client: tuple[str, int], server: tuple[str, int]) -> None:
         self.tap, self.brief = Tap(client, server), Tap(client, server)
