@@ -64,3 +64,66 @@ async def test_what_is_not_there_is_404_and_what_cannot_be_is_406(door, make_ins
     assert (await door.get(STUDY + "/pixeldata", OCTETS)).status_code == 404
     for accept in ("image/png", "application/octet-stream", OCTETS + "; transfer-syntax=1.2"):
         assert (await door.get(STUDY + "/bulkdata", accept)).status_code == 406
+
+
+@pytest.mark.parametrize("path", [STUDY, SERIES, INSTANCE])
+async def test_instances_asked_for_as_octets_are_their_bulk_data(door, make_instance, path: str) -> None:
+    await door.store(make_instance(1, extra=PRIVATE), make_instance(2, extra=PRIVATE))
+    asked, named = await door.get(path, OCTETS), await door.get(path + "/bulkdata", OCTETS)
+    assert asked.headers["content-type"].startswith('multipart/related; type="application/octet-stream"')
+    assert parts(asked) == parts(named)
+
+
+async def test_instances_and_bulk_data_come_in_a_compressed_media_type(door, make_instance) -> None:
+    await door.store(RLE, make_instance(1, extra=PRIVATE))
+    stored = pydicom.dcmread(BytesIO(RLE))
+    study = f"/studies/{stored.StudyInstanceUID}"
+    instance = f"{study}/series/{stored.SeriesInstanceUID}/instances/{stored.SOPInstanceUID}"
+    frame = next(pydicom.encaps.generate_frames(stored.PixelData, number_of_frames=1))
+    for path in (study, instance, study + "/bulkdata", instance + "/pixeldata"):
+        ((head, body),) = parts(await door.get(path, 'multipart/related; type="image/dicom-rle"'))
+        assert head["content-type"] == "image/dicom-rle; transfer-syntax=1.2.840.10008.1.2.5"
+        assert head["content-location"].endswith("/frames/1")
+        assert body == frame
+    assert (await door.get(instance, "image/dicom-rle")).content == frame
+    assert (await door.get(study, 'multipart/related; type="image/jls"')).status_code == 200
+    refused = await door.get(
+        study, 'multipart/related; type="image/jls"; transfer-syntax=1.2.840.10008.1.2.4.50'
+    )
+    assert refused.status_code == 406
+    assert 'multipart/related; type="image/jls"' in refused.json()["detail"]
+
+
+async def test_an_encapsulated_icon_is_not_taken_for_the_image(door) -> None:
+    data_set = pydicom.dcmread(BytesIO(RLE))
+    icon = pydicom.Dataset()
+    icon.add_new("PixelData", "OB", pydicom.encaps.encapsulate([b"the icon's code!"]))
+    icon["PixelData"].is_undefined_length = True
+    data_set.IconImageSequence = [icon]
+    file = BytesIO()
+    data_set.save_as(file)
+    await door.store(file.getvalue())
+    study = f"/studies/{data_set.StudyInstanceUID}"
+    (metadata,) = (await door.get(study + "/metadata")).json()
+    uri = metadata["00880200"]["Value"][0]["7FE00010"]["BulkDataURI"]
+    path = uri[uri.index("/studies") :]
+    assert (await door.get(path, "*/*")).content == b"the icon's code!"
+    everything = parts(await door.get(study + "/bulkdata", OCTETS))
+    assert [head["content-location"] for head, _ in everything] == [
+        uri,
+        uri[: uri.index("/bulkdata")] + "/frames/1",
+    ]
+    assert everything[0][1] == b"the icon's code!"
+    ((head, body),) = parts(await door.get(path, OCTETS))
+    assert (head["content-location"], body) == (uri, b"the icon's code!")
+    ((_, pixels),) = parts(await door.get(study + "/pixeldata", OCTETS))
+    assert pixels == data_set.pixel_array.tobytes()
+
+
+async def test_bulk_data_are_not_repeated_for_who_has_them(door, make_instance) -> None:
+    await door.store(make_instance())
+    tag = (await door.get(STUDY + "/bulkdata", OCTETS)).headers["etag"]
+    for path in (STUDY + "/bulkdata", STUDY):
+        again = await door.get(path, OCTETS, **{"If-None-Match": tag})
+        assert again.status_code == 304
+    assert (await door.get(STUDY + "/pixeldata", OCTETS)).headers["etag"] != tag

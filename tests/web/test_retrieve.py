@@ -110,7 +110,7 @@ async def test_what_never_leaves_is_converted_with_equal_values(
         "application/dicom; transfer-syntax=1.2.840.10008.1.2.4.102",
         "application/dicom+json",
         "text/html",
-        'multipart/related; type="image/jpeg"',
+        'multipart/related; type="image/png"',
         "application/dicom;q=0",
     ],
 )

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 import trustme
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -33,6 +33,7 @@ class Application:
                 Route("/endless", self.endless),
                 Route("/wait", self.wait),
                 Route("/refuse", self.hello, methods=["POST"]),
+                Route("/read", self.read, methods=["POST"]),
             ]
         )
 
@@ -49,6 +50,15 @@ class Application:
 
         self.entered.set()
         return StreamedResponse(chunks(), content_type="application/octet-stream")
+
+    async def read(self, request: Request) -> Response:
+        self.entered.set()
+        try:
+            return Response(await request.body())
+        except ClientDisconnect:
+            return Response()
+        finally:
+            self.closed.set()
 
     async def wait(self, request: Request) -> Response:
         self.entered.set()
@@ -194,6 +204,32 @@ async def test_a_client_that_goes_away_ends_the_answer(server: Server, applicati
 async def test_a_refused_body_is_read_for_a_while_and_then_closed_on(exchange: Exchange) -> None:
     answer = await exchange(b"POST /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nsome")
     assert answer.startswith(b"HTTP/1.1 405 ")
+
+
+@pytest.mark.parametrize("chunk", [b"zz\r\n", b"FFFFFFFFFFFFFFFFFFFF\r\n", b"3\r\nabcdef\r\n"])
+async def test_a_chunked_body_that_cannot_be_read_is_400_as_a_problem(
+    exchange: Exchange, chunk: bytes
+) -> None:
+    head = b"POST /read HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = await exchange(head + chunk)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"application/problem+json" in answer
+    assert answer.count(b"content-length: ") == 1
+
+
+async def test_a_body_that_ends_before_its_length_is_400_as_a_problem(
+    server: Server, application: Application
+) -> None:
+    reader, writer = await asyncio.open_connection(*server.addresses[0])
+    writer.write(b"POST /read HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999999\r\n\r\nsome")
+    async with asyncio.timeout(5):
+        await application.entered.wait()
+        writer.write_eof()
+        answer = await reader.read()
+        await application.closed.wait()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"the request's body ends before its length" in answer
 
 
 async def test_a_connection_is_used_again_after_a_refused_body(exchange: Exchange) -> None:

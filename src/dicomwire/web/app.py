@@ -92,12 +92,13 @@ def routes(
 ) -> list[Route]:
     """The table of resources; those that need a store of work only where there is one."""
     store = StoreInstances(archive, options)
-    retrieve = Retrieve(archive, options, transcoder)
     metadata = Metadata(archive, options)
     frames = Frames(archive, options, transcoder)
     rendered = Rendered(archive, options, transcoder)
     thumbnail = Thumbnail(archive, options, transcoder)
     bulk_data = BulkData(archive, options, frames)
+    every_value = BulkResources(archive, options, bulk_data, frames, pixels_only=False)
+    retrieve = Retrieve(archive, options, transcoder, every_value)
     studies = Search(archive, options, Level.STUDY)
     series = Search(archive, options, Level.SERIES)
     instances = Search(archive, options, Level.INSTANCE)
@@ -117,10 +118,10 @@ def routes(
         INSTANCE + "/frames/{frames}": {"GET": frames},
         INSTANCE + "/bulkdata/{path:path}": {"GET": bulk_data},
     }
-    for name, pixels_only in (("bulkdata", False), ("pixeldata", True)):
-        resources = BulkResources(archive, options, bulk_data, frames, pixels_only=pixels_only)
-        for path in (STUDY, SERIES, INSTANCE):
-            table[f"{path}/{name}"] = {"GET": resources}
+    pixel_data = BulkResources(archive, options, bulk_data, frames, pixels_only=True)
+    for path in (STUDY, SERIES, INSTANCE):
+        table[f"{path}/bulkdata"] = {"GET": every_value}
+        table[f"{path}/pixeldata"] = {"GET": pixel_data}
     for path in (STUDY, SERIES, INSTANCE, INSTANCE + "/frames/{frames}"):
         table[path + "/rendered"] = {"GET": rendered}
         table[path + "/thumbnail"] = {"GET": thumbnail}

@@ -1,13 +1,16 @@
 """WADO-RS: all bulk data, or all pixel data, of studies, series and instances (PS3.18 10.4.1.1.5, 8.7.3.3).
 
 A part a value, or a frame of compressed pixel data: uncompressed in little endian order, or as it is stored
-where `transfer-syntax=*` asks for that or nothing here can decode it.
+where `transfer-syntax=*` asks for that or nothing here can decode it. A compressed media type is of frames:
+then every frame comes in it and values that are no pixels are left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import aclosing
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Final
 
 from starlette.requests import Request
@@ -20,7 +23,8 @@ from dicomwire.dicom.json_model import encode
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN
 from dicomwire.web.awaited import AsyncChunks, AwaitedResponse
 from dicomwire.web.bulkdata import BulkData, bulk_data_url
-from dicomwire.web.frames import Frames
+from dicomwire.web.conditional import entity_tag, not_modified
+from dicomwire.web.frames import Frames, FramesForm
 from dicomwire.web.media_types import (
     MULTIPART_RELATED,
     OCTET_STREAM,
@@ -28,6 +32,7 @@ from dicomwire.web.media_types import (
     Wanted,
     accept_of,
     not_acceptable,
+    parse_accept,
 )
 from dicomwire.web.multipart import PartWriter
 from dicomwire.web.options import WebOptions
@@ -38,8 +43,23 @@ from dicomwire.web.resources import base_url
 _DECODED: Final = (None, EXPLICIT_VR_LITTLE_ENDIAN)
 
 
+@dataclass(frozen=True, slots=True)
+class BulkForm:
+    """How bulk data leave.
+
+    Attributes:
+        media_type: of the whole answer.
+        frames: how the frames of each instance leave, where they are compressed or are to be.
+        only: the instances whose frames are answered, in a compressed media type; None for all values.
+    """
+
+    media_type: str
+    frames: tuple[FramesForm, ...]
+    only: tuple[Stored, ...] | None = None
+
+
 class BulkResources:
-    """Endpoint of GET on .../bulkdata and .../pixeldata."""
+    """Endpoint of GET on .../bulkdata and .../pixeldata; instances as bulk data."""
 
     def __init__(
         self, archive: Archive, options: WebOptions, values: BulkData, frames: Frames, *, pixels_only: bool
@@ -52,33 +72,85 @@ class BulkResources:
 
     async def __call__(self, request: Request) -> Response:
         accept = accept_of(request)
-        as_stored = accept.choose(lambda wanted: _offer(wanted, accept))
-        if as_stored is None:
-            parts = f'{MULTIPART_RELATED}; type="{OCTET_STREAM}"'
-            raise not_acceptable(accept, [parts, f"{parts}; transfer-syntax=*"])
         plan = planned(request, self._archive)
-        writer = PartWriter(OCTET_STREAM)
-        chunks = self._chunks(plan, writer, base_url(request, self._options), as_stored=as_stored)
-        return AwaitedResponse(chunks, content_type=writer.content_type)
+        form = accept.choose(lambda wanted: self.offer(wanted, accept, plan))
+        if form is None:
+            raise not_acceptable(accept, self.offered(plan))
+        return self.answer(request, plan, form)
 
-    async def _chunks(
-        self, plan: list[Stored], writer: PartWriter, base: str, *, as_stored: bool
-    ) -> AsyncChunks:
+    def offer(self, wanted: Wanted, accept: Accept, plan: list[Stored]) -> BulkForm | None:
+        """What a range of Accept makes of the bulk data of instances."""
+        octets = _offer(wanted, accept)
+        if octets is not None:
+            choose = self._frames.as_stored if octets else self._frames.decoded
+            return BulkForm(OCTET_STREAM, tuple(map(choose, plan)))
+        with_pixels = [stored for stored in plan if stored.pixel_data_offset is not None]
+        forms = [self._frames.offer(wanted, stored) for stored in with_pixels]
+        for one in forms[0] if forms else ():
+            multipart = wanted.multipart and accept.allows(one.media_type, multipart=True)
+            single = wanted.single and len(plan) == 1 and plan[0].number_of_frames == 1
+            if not multipart and not (single and accept.allows(one.media_type, multipart=False)):
+                continue
+            alike = [
+                next((form for form in each if form.media_type == one.media_type), None) for each in forms
+            ]
+            found = tuple(replace(form, multipart=multipart) for form in alike if form is not None)
+            if len(found) == len(forms):
+                return BulkForm(one.media_type, found, tuple(with_pixels))
+        return None
+
+    def offered(self, plan: list[Stored]) -> list[str]:
+        """What there is, for a 406; a compressed media type where all frames can leave in it."""
+        anything = replace(parse_accept([]).wanted[0], single=False)
+        frames = [
+            [form.media_type for form in self._frames.offer(anything, stored)]
+            for stored in plan
+            if stored.pixel_data_offset is not None
+        ]
+        common = set.intersection(*map(set, frames)) if frames else set()
+        compressed = [each for each in dict.fromkeys(chain(*frames)) if each in common]
+        parts = [f'{MULTIPART_RELATED}; type="{each}"' for each in (OCTET_STREAM, *compressed)]
+        return [*parts, f"{parts[0]}; transfer-syntax=*"]
+
+    def answer(self, request: Request, plan: list[Stored], form: BulkForm) -> Response:
+        """The bulk data of instances in a form that was chosen."""
+        base = base_url(request, self._options)
+        if form.only is not None and not form.frames[0].multipart:
+            return self._frames.answer(request, plan[0], None, form.frames[0])
+        tag = entity_tag(plan, form.media_type, repr(form.frames), str(self._pixels_only), base)
+        if (unchanged := not_modified(request, tag)) is not None:
+            return unchanged
+        writer = PartWriter(form.media_type)
+        chunks = (
+            self._octets(plan, writer, base, form)
+            if form.only is None
+            else self._compressed(writer, base, form)
+        )
+        return AwaitedResponse(chunks, content_type=writer.content_type, headers={"ETag": tag})
+
+    async def _octets(self, plan: list[Stored], writer: PartWriter, base: str, form: BulkForm) -> AsyncChunks:
         any_there = False
-        for stored in plan:
+        for stored, frames in zip(plan, form.frames, strict=True):
             for value in self._wanted(stored):
                 any_there = True
-                if value.encapsulated:
-                    parts = self._frames.parts(stored, writer, base, as_stored=as_stored)
-                    async with aclosing(parts) as chunks:
+                if value.encapsulated and len(value.path) == 1:
+                    async with aclosing(self._frames.parts(stored, writer, base, frames)) as chunks:
                         async for chunk in chunks:
                             yield chunk
                     continue
-                yield writer.head(OCTET_STREAM, location=bulk_data_url(instance_url_of(base, stored), value))
+                content_type = self._values.content_type(stored, value)
+                yield writer.head(content_type, location=bulk_data_url(instance_url_of(base, stored), value))
                 for chunk in self._values.octets(stored, value):
                     yield chunk
         if not any_there:
             raise Problem(404, f"there {'are no pixel data' if self._pixels_only else 'is no bulk data'}")
+        yield writer.tail
+
+    async def _compressed(self, writer: PartWriter, base: str, form: BulkForm) -> AsyncChunks:
+        for stored, frames in zip(form.only or (), form.frames, strict=True):
+            async with aclosing(self._frames.parts(stored, writer, base, frames)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
         yield writer.tail
 
     def _wanted(self, stored: Stored) -> Iterator[Value]:

@@ -1,6 +1,7 @@
 """WADO-RS: bulk data, the values that metadata leave out (PS3.18 10.4.1.1.5, 8.7.3.3).
 
-Values are octets in little endian order. Encapsulated pixel data are answered frame by frame.
+Values are octets in little endian order. Encapsulated pixel data are answered frame by frame; those
+of an item, as of an icon, are one codestream.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from dicomwire.dicom.bulk_data import BulkData as Value
 from dicomwire.dicom.bulk_data import Path, format_path, locate, parse_path
 from dicomwire.dicom.byte_order import UNIT_SIZES, swapped
 from dicomwire.dicom.deflate import inflate
+from dicomwire.dicom.encoding import EXPLICIT_LITTLE, fragments
 from dicomwire.uids import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN
-from dicomwire.web.frames import Frames
+from dicomwire.web.frames import FRAME_MEDIA_TYPES, Frames
 from dicomwire.web.media_types import OCTET_STREAM, Accept, Wanted, accept_of, not_acceptable
 from dicomwire.web.multipart import PartWriter
 from dicomwire.web.options import WebOptions
@@ -45,8 +47,10 @@ class BulkData:
         value = self._locate(stored, path)
         if value is None:
             raise Problem(404, f"the instance has no value {text}")
-        if value.encapsulated:
+        if value.encapsulated and len(path) == 1:
             return await self._frames.all_frames(request, stored)
+        if value.encapsulated:
+            return self._codestream(request, stored, value)
         multipart = accept.choose(lambda wanted: _offer(wanted, accept))
         if multipart is None:
             raise not_acceptable(accept, [OCTET_STREAM, f'multipart/related; type="{OCTET_STREAM}"'])
@@ -58,6 +62,35 @@ class BulkData:
     def _locate(self, stored: Stored, path: Path) -> Value | None:
         with self._archive.open_stored(stored) as opened:
             return locate(opened.view[stored.data_set_offset :], stored.transfer_syntax_uid, path)
+
+    def _codestream(self, request: Request, stored: Stored, value: Value) -> Response:
+        """Encapsulated pixel data within an item: as they are stored, whatever syntax is asked for."""
+        accept = accept_of(request)
+        media_type = FRAME_MEDIA_TYPES.get(stored.transfer_syntax_uid, OCTET_STREAM)
+        chosen = accept.choose(
+            lambda wanted: next(
+                (
+                    (each, multipart)
+                    for each in (media_type, OCTET_STREAM)
+                    if (multipart := _offer(wanted, accept, each)) is not None
+                ),
+                None,
+            )
+        )
+        if chosen is None:
+            raise not_acceptable(accept, [media_type, OCTET_STREAM])
+        content_type = f"{chosen[0]}; transfer-syntax={stored.transfer_syntax_uid}"
+        if not chosen[1]:
+            return StreamedResponse(self.octets(stored, value), content_type=content_type)
+        writer = PartWriter(chosen[0])
+        location = bulk_data_url(instance_url_of(base_url(request, self._options), stored), value)
+
+        def chunks() -> Chunks:
+            yield writer.head(content_type, location=location)
+            yield from self.octets(stored, value)
+            yield writer.tail
+
+        return StreamedResponse(chunks(), content_type=writer.content_type)
 
     def _single(self, stored: Stored, value: Value, span: ByteRange | None) -> Response:
         headers = {"Accept-Ranges": "bytes"}
@@ -90,13 +123,26 @@ class BulkData:
             status=200 if span is None else 206,
         )
 
+    def content_type(self, stored: Stored, value: Value) -> str:
+        """Of a value that is answered as it is stored."""
+        if not value.encapsulated:
+            return OCTET_STREAM
+        own = stored.transfer_syntax_uid
+        return f"{FRAME_MEDIA_TYPES.get(own, OCTET_STREAM)}; transfer-syntax={own}"
+
     def octets(self, stored: Stored, value: Value, span: ByteRange | None = None) -> Chunks:
-        """A value, or a range of it, in little endian order."""
+        """A value, or a range of it, in little endian order; an encapsulated one without its items' heads."""
         start, end = (span.start, span.end) if span else (0, value.length)
         with self._archive.open_stored(stored) as opened:
             if stored.transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
                 data_set = memoryview(inflate(opened.view[stored.data_set_offset :]))
                 yield data_set[value.offset + start : value.offset + end]
+                return
+            if value.encapsulated:
+                data_set = opened.view[stored.data_set_offset :]
+                end = value.offset + value.length
+                for start, length in [*fragments(data_set, value.offset, end, EXPLICIT_LITTLE)][1:-1]:
+                    yield data_set[start : start + length]
                 return
             unit = 1 if value.little_endian else UNIT_SIZES.get(value.vr, 1)
             first = stored.data_set_offset + value.offset
@@ -115,13 +161,13 @@ def bulk_data_url(instance_url: str, value: Value) -> str:
     return f"{instance_url}/bulkdata/{format_path(value.path)}"
 
 
-def _offer(wanted: Wanted, accept: Accept) -> bool | None:
+def _offer(wanted: Wanted, accept: Accept, media_type: str = OCTET_STREAM) -> bool | None:
     """Whether the answer is multipart; one value is answered as itself where the client leaves it open."""
-    if not wanted.part.matches(OCTET_STREAM):
+    if not wanted.part.matches(media_type):
         return None
     for multipart in (False, True):
         if (wanted.multipart if multipart else wanted.single) and accept.allows(
-            OCTET_STREAM, multipart=multipart
+            media_type, multipart=multipart
         ):
             return multipart
     return None

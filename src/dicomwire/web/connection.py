@@ -94,6 +94,12 @@ class Connection(HttpToolsProtocol):
         self._in_body = False
         super().on_message_complete()
 
+    def eof_received(self) -> None:
+        """The client sends no more: a body that is not whole is told so, as far as the client still reads."""
+        if self._in_body and not self.transport.is_closing():
+            _log.info("web.cut", peer=self._peer)
+            self._answer_and_close(HTTPStatus.BAD_REQUEST, "the request's body ends before its length")
+
     def send_400_response(self, msg: str) -> None:
         """Answers a request that cannot be read; called by uvicorn."""
         refusal = self._refusal or (HTTPStatus.BAD_REQUEST, "the request cannot be read as HTTP/1.1")
@@ -110,16 +116,21 @@ class Connection(HttpToolsProtocol):
         return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, words
 
     def _answer_and_close(self, status: HTTPStatus, detail: str) -> None:
-        """An answer outside of any request; none in the middle of another one's."""
+        """An answer in place of a request's own; none in the middle of another one's."""
         if self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete:
+        cycle = self.cycle
+        unanswered = cycle is not None and not cycle.response_started and not self.pipeline
+        if cycle is None or cycle.response_complete or unanswered:
             document = problems.body(status, detail)
             head = (
                 f"HTTP/1.1 {int(status)} {status.phrase}\r\ncontent-type: {problems.MEDIA_TYPE}\r\n"
                 f"content-length: {len(document)}\r\nconnection: close\r\n\r\n"
             )
             self.transport.write(head.encode("ascii") + document)
+        if cycle is not None and unanswered:
+            cycle.disconnected = True
+            cycle.message_event.set()
         self.transport.close()
 
     def _look_later(self) -> None:

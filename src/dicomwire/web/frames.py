@@ -121,7 +121,7 @@ class _Kind(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Form:
+class FramesForm:
     """How frames leave."""
 
     multipart: bool
@@ -151,25 +151,39 @@ class Frames:
         """Every frame of an instance, for its pixel data as bulk data."""
         return await self._answer(request, stored, None)
 
-    async def parts(self, stored: Stored, writer: PartWriter, base: str, *, as_stored: bool) -> AsyncChunks:
-        """Every frame of an instance as a part of a larger answer, decoded where it can be.
+    def offer(self, wanted: Wanted, stored: Stored) -> list[FramesForm]:
+        """The compressed forms that a range of Accept leaves for the frames of an instance."""
+        return [
+            FramesForm(wanted.multipart, one.media_type, one.transfer_syntax)
+            for one in _representations(*_kind(stored, self._transcoder))
+            if one.media_type != OCTET_STREAM
+            and wanted.part.matches(one.media_type)
+            and wanted.transfer_syntax in one.asked
+        ]
 
-        as_stored: leave them encoded.
-        """
-        syntax = own = _as_frames_lie(stored)
-        if not as_stored and self._transcoder.available:
-            targets = self._transcoder.targets(stored)
-            syntax = EXPLICIT_VR_LITTLE_ENDIAN if EXPLICIT_VR_LITTLE_ENDIAN in targets else own
-        media_type = OCTET_STREAM if syntax != own else FRAME_MEDIA_TYPES.get(own, OCTET_STREAM)
+    def decoded(self, stored: Stored) -> FramesForm:
+        """How the frames of an instance leave as octets: as they are stored where they cannot be decoded."""
+        own = _as_frames_lie(stored)
+        if self._transcoder.available and EXPLICIT_VR_LITTLE_ENDIAN in self._transcoder.targets(stored):
+            return FramesForm(True, OCTET_STREAM, EXPLICIT_VR_LITTLE_ENDIAN)
+        return FramesForm(True, FRAME_MEDIA_TYPES.get(own, OCTET_STREAM), own)
+
+    def as_stored(self, stored: Stored) -> FramesForm:
+        """The form in which the frames of an instance are stored."""
+        own = _as_frames_lie(stored)
+        return FramesForm(True, FRAME_MEDIA_TYPES.get(own, OCTET_STREAM), own)
+
+    async def parts(self, stored: Stored, writer: PartWriter, base: str, form: FramesForm) -> AsyncChunks:
+        """Every frame of an instance as a part of a larger answer."""
         spans = self._layouts.spans(stored, None)
         numbers = range(1, len(spans) + 1)
-        url, content_type = instance_url_of(base, stored), f"{media_type}; transfer-syntax={syntax}"
-        heads = [writer.head(content_type, location=f"{url}/frames/{number}") for number in numbers]
-        if syntax == own:
+        url = instance_url_of(base, stored)
+        heads = [writer.head(form.content_type, location=f"{url}/frames/{number}") for number in numbers]
+        if form.transfer_syntax == _as_frames_lie(stored):
             for chunk in self._octets(stored, spans, heads):
                 yield chunk
             return
-        async with aclosing(self._transcoded(stored, numbers, syntax, heads, b"")) as chunks:
+        async with aclosing(self._transcoded(stored, numbers, form.transfer_syntax, heads, b"")) as chunks:
             async for chunk in chunks:
                 yield chunk
 
@@ -180,6 +194,12 @@ class Frames:
         form = _chosen(accept, kind, single=count == 1)
         if form is None:
             raise not_acceptable(accept, _offered(_representations(*kind), count))
+        return self.answer(request, stored, numbers, form)
+
+    def answer(
+        self, request: Request, stored: Stored, numbers: Sequence[int] | None, form: FramesForm
+    ) -> Response:
+        """Frames of an instance, all of them for None, in a form that was chosen."""
         base = base_url(request, self._options)
         tag = entity_tag([stored], str(numbers), form.content_type, base if form.multipart else "")
         if (unchanged := not_modified(request, tag)) is not None:
@@ -263,15 +283,15 @@ def frame_numbers(text: str) -> list[int]:
 
 def _offer(
     wanted: Wanted, accept: Accept, representations: Sequence[_Representation], count: int
-) -> _Form | None:
+) -> FramesForm | None:
     for one in representations:
         media_type = one.media_type
         if not wanted.part.matches(media_type) or wanted.transfer_syntax not in one.asked:
             continue
         if wanted.multipart and accept.allows(media_type, multipart=True):
-            return _Form(True, media_type, one.transfer_syntax)
+            return FramesForm(True, media_type, one.transfer_syntax)
         if wanted.single and count == 1 and accept.allows(media_type, multipart=False):
-            return _Form(False, media_type, one.transfer_syntax)
+            return FramesForm(False, media_type, one.transfer_syntax)
     return None
 
 
@@ -293,7 +313,7 @@ def _kind(stored: Stored, transcoder: Transcoder) -> _Kind:
 
 
 @lru_cache(maxsize=1024)
-def _chosen(accept: Accept, kind: _Kind, *, single: bool) -> _Form | None:
+def _chosen(accept: Accept, kind: _Kind, *, single: bool) -> FramesForm | None:
     representations = _representations(*kind)
     return accept.choose(lambda wanted: _offer(wanted, accept, representations, 1 if single else 2))
 

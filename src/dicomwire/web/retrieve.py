@@ -1,5 +1,8 @@
 """WADO-RS: studies, series and instances as DICOM files (PS3.18 10.4, 8.7.3.1).
 
+Their bulk data leave instead where a client takes octets or a compressed media type only (PS3.18 Table
+10.4.4-1).
+
 What leaves as it is stored goes from the archive's mapped files to the socket, uncopied and with a
 Content-Length. Implicit VR Little Endian and Explicit VR Big Endian never leave (PS3.18 8.7.3): they are
 converted while sent. Pixel data are decoded or encoded by worker processes, an instance or two ahead of the
@@ -30,6 +33,7 @@ from dicomwire.uids import (
     IMPLICIT_VR_LITTLE_ENDIAN,
 )
 from dicomwire.web.awaited import AsyncChunks, AwaitedResponse, ahead
+from dicomwire.web.bulk_resources import BulkForm, BulkResources
 from dicomwire.web.conditional import entity_tag, not_modified
 from dicomwire.web.media_types import DICOM, MULTIPART_RELATED, Accept, Wanted, accept_of, not_acceptable
 from dicomwire.web.multipart import PartWriter
@@ -55,29 +59,44 @@ class _Form:
         transfer_syntaxes: of each.
         strict: the client named the transfer syntax: what cannot be in it is no answer.
         packaged: as one ZIP file, as they are stored.
+        bulk: not as files, as their bulk data.
     """
 
     multipart: bool
     transfer_syntaxes: tuple[str, ...]
     strict: bool
     packaged: bool = False
+    bulk: BulkForm | None = None
 
 
 class Retrieve:
     """Endpoint of GET on a study, a series and an instance."""
 
-    def __init__(self, archive: Archive, options: WebOptions, transcoder: Transcoder) -> None:
+    def __init__(
+        self, archive: Archive, options: WebOptions, transcoder: Transcoder, bulk: BulkResources
+    ) -> None:
         self._archive = archive
         self._options = options
         self._transcoder = transcoder
+        self._bulk = bulk
 
     async def __call__(self, request: Request) -> Response:
         accept = accept_of(request)
         base = base_url(request, self._options)
         plan = planned(request, self._archive)
-        form = accept.choose(lambda wanted: _offer(wanted, accept, plan, self._transcoder))
+
+        def offer(wanted: Wanted) -> _Form | None:
+            if files := _offer(wanted, accept, plan, self._transcoder):
+                return files
+            if bulk := self._bulk.offer(wanted, accept, plan):
+                return _Form(multipart=True, transfer_syntaxes=(), strict=False, bulk=bulk)
+            return None
+
+        form = accept.choose(offer)
         if form is None:
-            raise not_acceptable(accept, _offered(plan, self._transcoder))
+            raise not_acceptable(accept, [*_offered(plan, self._transcoder), *self._bulk.offered(plan)])
+        if form.bulk is not None:
+            return self._bulk.answer(request, plan, form.bulk)
         tag = entity_tag(plan, repr(form), base)
         if (unchanged := not_modified(request, tag)) is not None:
             return unchanged
