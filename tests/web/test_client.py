@@ -111,3 +111,12 @@ async def test_nobody_there_is_an_error_in_words(tmp_path: Path) -> None:
     async with WebClient("http://127.0.0.1:1") as client:
         with pytest.raises(WebServiceError, match="http://127"):
             await client.metadata("studies/1")
+
+
+async def test_an_answer_without_an_end_is_an_error(
+    door: Door, client: WebClient, make_instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await door.store(make_instance())
+    monkeypatch.setattr("dicomwire.web.client.LONGEST", 100)
+    with pytest.raises(WebServiceError, match="an answer of more than"):
+        await client.metadata("studies/1.2.3")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from dicomwire.services.querying import Match
 from dicomwire.services.retrieving import Progress, together
 from dicomwire.services.sending import Report, deliver
 
+QUESTIONS: Final = 16  # associations for C-FIND with one peer at once
 _COUNTS: Final = {
     Level.STUDY: TAGS["NumberOfStudyRelatedInstances"],
     Level.SERIES: TAGS["NumberOfSeriesRelatedInstances"],
@@ -76,6 +78,7 @@ class Peer:
         self._own = ae_title
         self._storage = storage
         self._retrieve = retrieve
+        self._places = asyncio.Semaphore(QUESTIONS)
 
     @asynccontextmanager
     async def questions(self, *, fuzzy: bool = False) -> AsyncIterator[Questions]:
@@ -84,9 +87,10 @@ class Peer:
         proposal = proposals.propose([Use.FIND], roots=[Root.STUDY])
         options = QueryOptions(relational=True, combined_date_time=True, fuzzy=fuzzy)
         with at_peer(self.ae_title, "association for C-FIND"):
-            async with self._destination.open(
+            opened = self._destination.open(
                 proposal.contexts, self._own, extended=options.items([Use.FIND], [Root.STUDY])
-            ) as association:
+            )
+            async with self._places, opened as association:
                 answer = association.agreement.extended_negotiation.get(uid, b"")
                 yield Questions(association, agreed(answer), self.ae_title)
 

@@ -134,7 +134,7 @@ def _to_service(
         token=partial(_token, chosen.token_file) if chosen.token_file is not None else None,
         user=(chosen.user, _password(chosen)) if chosen.user is not None else None,
         verify=tls_context(chosen.tls),
-        timeout=chosen.timeout,
+        store_timeout=chosen.timeout,
     )
     remote = service.Service(chosen.name, client, archive, WebOptions(sop_classes=None))
     cache = Cache(archive, remote, _cache_options(chosen))

@@ -40,6 +40,7 @@ JsonObject: TypeAlias = Mapping[str, object]
 
 SECONDS: Final = 60.0  # for each step of a request
 PIECE: Final = 1 << 20  # bytes read of a file at once
+LONGEST: Final = 512 << 20  # bytes of an answer that is read as a whole
 _MORE: Final = "additional results"  # words of the Warning that there are more (PS3.18 8.3.4.4)
 _DETAIL: Final = 300  # characters of an error's body that are told
 _UIDS: Final = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
@@ -67,6 +68,16 @@ class Answer:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """An answer, whole."""
+
+    url: str
+    status: int
+    headers: httpx.Headers
+    content: bytes
+
+
 class _Bearer(httpx.Auth):
     """A bearer token with each request (RFC 6750)."""
 
@@ -90,6 +101,7 @@ class WebClient:
         user: tuple[str, str] | None = None,
         verify: ssl.SSLContext | bool = True,
         timeout: float = SECONDS,
+        store_timeout: float | None = None,
     ) -> None:
         """Prepare.
 
@@ -98,10 +110,12 @@ class WebClient:
             token: bearer token, or what gives it for each request. user: name and password for Basic.
             verify: False takes any certificate.
             timeout: seconds for each step of a request.
+            store_timeout: seconds for the answer to a store request; None for as long as any step.
         """
         auth = _Bearer(token) if token is not None else user
         self._url = url.rstrip("/")
         self._client = httpx.AsyncClient(auth=auth, verify=verify, timeout=timeout)
+        self._storing = httpx.Timeout(timeout, read=store_timeout or timeout)
 
     async def __aenter__(self) -> WebClient:
         return self
@@ -144,7 +158,7 @@ class WebClient:
             if limit is not None:
                 page.append(("limit", str(limit - given)))
             answer = await self._get(path, DICOM_JSON, [*asked, *page])
-            found = _objects(answer) if answer.status_code == 200 else []
+            found = _objects(answer) if answer.status == 200 else []
             for each in found:
                 yield each
             given += len(found)
@@ -219,22 +233,21 @@ class WebClient:
         }
         url = f"{self._url}/studies" + (f"/{study}" if study else "")
         try:
-            answer = await self._client.post(url, content=_body(uploads, head, end), headers=headers)
+            body = _body(uploads, head, end)
+            request = self._client.stream("POST", url, content=body, headers=headers, timeout=self._storing)
+            async with request as answer:
+                return Answer(answer.status_code, await _read(answer))
         except httpx.HTTPError as error:
             raise WebServiceError(f"{url}: {_words(error)}") from error
-        return Answer(answer.status_code, answer.content)
 
     async def delete(self, path: str) -> None:
         """Remove a study, series or instance. Raises: WebServiceError."""
         async with self._stream(path, "*/*", method="DELETE"):
             pass
 
-    async def _get(
-        self, path: str, accept: str, parameters: Sequence[tuple[str, str]] = ()
-    ) -> httpx.Response:
+    async def _get(self, path: str, accept: str, parameters: Sequence[tuple[str, str]] = ()) -> _Document:
         async with self._stream(path, accept, parameters) as answer:
-            await answer.aread()
-            return answer
+            return _Document(str(answer.url), answer.status_code, answer.headers, await _read(answer))
 
     @asynccontextmanager
     async def _stream(
@@ -245,10 +258,8 @@ class WebClient:
             request = self._client.stream(method, url, params=list(parameters), headers={"Accept": accept})
             async with request as answer:
                 if not answer.is_success:
-                    await answer.aread()
-                    raise WebServiceError(
-                        f"{url}: {refusal(answer.status_code, answer.content)}", answer.status_code
-                    )
+                    words = refusal(answer.status_code, await _read(answer))
+                    raise WebServiceError(f"{url}: {words}", answer.status_code)
                 yield answer
         except httpx.HTTPError as error:
             raise WebServiceError(f"{url}: {_words(error)}") from error
@@ -269,13 +280,24 @@ def _words(error: httpx.HTTPError) -> str:
     return str(error) or type(error).__name__
 
 
-def _objects(answer: httpx.Response) -> list[JsonObject]:
+async def _read(answer: httpx.Response) -> bytes:
+    """The whole body. Raises: WebServiceError, when there is no end to it."""
+    body = bytearray()
+    async for chunk in answer.aiter_bytes():
+        body += chunk
+        if len(body) > LONGEST:
+            words = f"{answer.url}: an answer of more than {LONGEST >> 20} MB"
+            raise WebServiceError(words, answer.status_code)
+    return bytes(body)
+
+
+def _objects(answer: _Document) -> list[JsonObject]:
     try:
-        found = answer.json()
-    except ValueError as error:
-        raise WebServiceError(f"{answer.url}: no JSON: {error}", answer.status_code) from None
+        found = json.loads(answer.content)
+    except (ValueError, RecursionError) as error:
+        raise WebServiceError(f"{answer.url}: no JSON: {error}", answer.status) from None
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-        raise WebServiceError(f"{answer.url}: no array of DICOM JSON objects", answer.status_code)
+        raise WebServiceError(f"{answer.url}: no array of DICOM JSON objects", answer.status)
     return found
 
 

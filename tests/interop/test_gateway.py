@@ -1,0 +1,133 @@
+"""Gateways with Orthanc and DCMTK's archive behind them, asked by dicomweb-client and DCMTK's programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from dicomweb_client import DICOMwebClient
+
+from benchmarks.receivers import DcmQRSCP, Orthanc, Receiver, free_port
+from tests.interop.conftest import BitPreservingStoreSCP, require
+from tests.interop.support import (
+    EXPLICIT_LE,
+    Node,
+    bundled_files,
+    differences,
+    generations,
+    read,
+    run,
+)
+
+Serve = Callable[[str, int], Node]
+
+PLAIN = [
+    each
+    for each in generations(bundled_files())[0]
+    if each.transfer_syntax_uid == EXPLICIT_LE and each.sop_class_uid.endswith((".1.2", ".1.4"))
+]
+STUDIES = sorted({each.study_instance_uid for each in PLAIN})
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Start a node with this configuration."""
+    require(Node)
+    with ExitStack() as stack:
+
+        def start(configuration: str, dimse_port: int) -> Node:
+            file = tmp_path / "gateway.toml"
+            file.write_text(configuration)
+            node = Node(tmp_path / "gateway", flags=("--config", str(file)), dimse_port=dimse_port)
+            stack.callback(node.stop)
+            node.start()
+            return node
+
+        yield start
+
+
+def _peer(title: str, port: int) -> str:
+    return f'[[peers]]\nae_title = "{title}"\nhost = "127.0.0.1"\nport = {port}\n'
+
+
+def _uid(rows: list[dict[str, dict[str, list[str]]]], tag: str) -> list[str]:
+    return sorted(row[tag]["Value"][0] for row in rows)
+
+
+@pytest.mark.parametrize(("kind", "retrieve"), [(Orthanc, "get"), (Orthanc, "move"), (DcmQRSCP, "move")])
+def test_dicomweb_client_uses_a_dimse_archive(
+    serve: Serve, tmp_path: Path, kind: type[Receiver], retrieve: str
+) -> None:
+    require(kind)
+    port = free_port()
+    peer = kind(tmp_path / "peer", destinations={"DICOMWIRE": port, "CACHE": port})
+    peer.start()
+    try:
+        gateway = serve(
+            _peer(peer.ae_title, peer.dimse_port)
+            + f'[[gateways]]\nname = "pacs"\npeer = "{peer.ae_title}"\nretrieve = "{retrieve}"\n'
+            + ('ae_title = "CACHE"\n' if retrieve == "move" else ""),
+            port,
+        )
+        answer = gateway.stow((each.path.read_bytes() for each in PLAIN), "/gateways/pacs/studies")
+        assert answer.status == 200, answer.body[:1000]
+        assert peer.count() == len(PLAIN)
+        client = DICOMwebClient(gateway.url("/gateways/pacs"))
+        assert _uid(client.search_for_studies(), "0020000D") == STUDIES
+        for study in STUDIES:
+            files = {each.sop_instance_uid: each for each in PLAIN if each.study_instance_uid == study}
+            series = {each.series_instance_uid for each in files.values()}
+            assert _uid(client.search_for_series(study), "0020000E") == sorted(series)
+            assert _uid(client.search_for_instances(study), "00080018") == sorted(files)
+            assert len(client.retrieve_study_metadata(study)) == len(files)
+            for found in client.retrieve_study(study):
+                assert differences(read(files[found.SOPInstanceUID].path), found) == []
+        assert client.search_for_studies(search_filters={"PatientID": "nobody"}) == []
+        assert gateway.get("/gateways/pacs/studies/1.2.999/metadata").status == 404
+        assert gateway.get("/studies").status == 204, "the node's own archive is another one"
+    finally:
+        peer.stop()
+    gone = gateway.get("/gateways/pacs/studies")
+    assert gone.status == 502
+    assert b"unreachable" in gone.body
+
+
+def _keys(**keys: str) -> list[str]:
+    return [word for key, value in keys.items() for word in ("-k", f"{key}={value}")]
+
+
+@pytest.mark.usefixtures("dcmtk")
+def test_dcmtks_programs_use_orthancs_dicomweb(
+    serve: Serve, orthanc: Orthanc, storescp: BitPreservingStoreSCP, tmp_path: Path
+) -> None:
+    gateway = serve(
+        _peer("STORESCP", storescp.dimse_port)
+        + f'[[gateways]]\nname = "cloud"\nurl = "{orthanc.url("")}"\nae_title = "CLOUD"\n',
+        free_port(),
+    )
+    place = ("-aec", "CLOUD", "127.0.0.1", str(gateway.dimse_port))
+    assert run("echoscu", *place).returncode == 0
+    sent = run("storescu", "-v", "-R", *place, *(each.path for each in PLAIN))
+    assert sent.stderr.count("Success") + sent.stdout.count("Success") == len(PLAIN), sent.stderr[-2000:]
+    assert orthanc.count() == len(PLAIN)
+
+    asked = _keys(QueryRetrieveLevel="STUDY", StudyInstanceUID="", PatientName="")
+    found = run("findscu", "-v", "-S", *place, *asked)
+    said = found.stdout + found.stderr
+    assert all(study in said for study in STUDIES), said[-2000:]
+
+    got = tmp_path / "got"
+    got.mkdir()
+    for study in STUDIES:
+        keys = _keys(QueryRetrieveLevel="STUDY", StudyInstanceUID=study)
+        done = run("getscu", "-v", "-S", "+B", "-od", str(got), *place, *keys)
+        assert "Success" in done.stdout + done.stderr, done.stderr[-2000:]
+        done = run("movescu", "-v", "-S", "-aem", "STORESCP", *place, *keys)
+        assert "Success" in done.stdout + done.stderr, done.stderr[-2000:]
+    received = {str(read(path).SOPInstanceUID): path.read_bytes() for path in got.iterdir()}
+    for files in (received, storescp.received()):
+        assert set(files) == {each.sop_instance_uid for each in PLAIN}
+        for each in PLAIN:
+            assert differences(read(each.path), read(files[each.sop_instance_uid])) == [], each.path.name
