@@ -37,9 +37,10 @@ from pynetdicom.sop_class import (
 )
 
 from benchmarks.receivers import system_program
-from dicomwire.upper_layer.codec import encode
+from dicomwire.upper_layer.codec import decode, encode
 from dicomwire.upper_layer.items import ContextResult, ImplementationClassUID, MaximumLength
-from dicomwire.upper_layer.pdu import AssociateAc
+from dicomwire.upper_layer.negotiation import AcceptorPolicy, negotiate
+from dicomwire.upper_layer.pdu import AssociateAc, AssociateRq
 
 LOOPBACK = "127.77.0.1"  # an address of this test alone, so that nothing else is recorded
 CT = str(get_testdata_file("CT_small.dcm"))
@@ -230,6 +231,46 @@ def _reset(connection: socket.socket) -> None:
 def _(stack: ExitStack, folder: Path) -> int:
     port = raw_server(stack, _reset)
     echoscu(port)
+    return port
+
+
+@scene("tcp-stalled")
+def _(stack: ExitStack, folder: Path) -> int:
+    def answer(connection: socket.socket) -> None:
+        head = connection.recv(6, socket.MSG_WAITALL)
+        body = connection.recv(int.from_bytes(head[2:], "big"), socket.MSG_WAITALL)
+        request = decode(head[0], body)
+        assert isinstance(request, AssociateRq)
+        connection.sendall(
+            encode(negotiate(request, AcceptorPolicy(supported={CTImageStorage: (ELE, ILE)})).answer)
+        )
+        threading.Event().wait(4)  # it stops reading, as a receiver does whose disk hangs
+
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32_768)
+        listener.settimeout(15)
+        port = int(listener.getsockname()[1])
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                answer(connection)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        sent = image()
+        sent.Rows = sent.Columns = 1_400
+        sent.PixelData = bytes(2 * 1_400 * 1_400)
+        with association(port, CTImageStorage) as found, suppress(Exception):
+            found.send_c_store(sent)
+        thread.join(10)
+    return port
+
+
+@scene("delayed-ack-stall", verdict=False)
+def _(stack: ExitStack, folder: Path) -> int:
+    port = storescp(stack, folder)
+    run("storescu", LOOPBACK, str(port), *[CT] * 4)
     return port
 
 
