@@ -69,11 +69,25 @@ def find(
         raise Stop("--csv and --json are two forms of output: give one", 2)
     asked = query.question(keys, level, root, retrieve=False)
     options = QueryOptions(relational, date_time, fuzzy, timezone)
+    tell(flags.peer(peer), asked, options, limit, character_set, as_csv=as_csv, as_json=as_json)
+
+
+def tell(
+    peer: Peer,
+    asked: Question,
+    options: QueryOptions,
+    limit: int | None,
+    character_set: str | None,
+    *,
+    as_csv: bool,
+    as_json: bool,
+) -> None:
+    """Ask a peer and print what matches. Raises: Stop."""
     identifier = _identifier(asked, character_set)
     show = _json_array if as_json else _comma_separated if as_csv else _table
     began = perf_counter()
     with show(_columns(identifier)) as told:
-        work = _find(flags.peer(peer), asked, identifier, options, limit, character_set, told)
+        work = _find(peer, asked, identifier, options, limit, character_set, told)
         count = asyncio.run(work)
     if sys.stderr.isatty() or not count:
         more = f", and perhaps more (--limit {limit})" if count == limit else ""

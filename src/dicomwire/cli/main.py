@@ -32,8 +32,10 @@ from dicomwire.cli import (
     send,
     serve,
     uids,
+    ups,
     version,
     web,
+    worklist,
 )
 from dicomwire.cli.address import AddressError
 from dicomwire.cli.output import Stop, escaped, say
@@ -55,6 +57,8 @@ app.command()(move.move)
 app.command()(get.get)
 app.command()(commit.commit)
 app.command()(mpps.mpps)
+app.command()(worklist.worklist)
+app.command()(ups.ups)
 app.command()(explain.explain)
 app.command()(decode.decode)
 app.command()(compare.compare)

@@ -63,20 +63,20 @@ def mpps(
     asked = flags.peer(peer)
     if uid is None and operation is not Operation.CREATE:
         raise Stop(f"{operation} needs --uid", 2)
-    attributes = _attributes(keys or (), file)
+    attributes = attributes_of(keys or (), file)
     reply, named = asyncio.run(_tell(asked, operation, uid, attributes))
     if as_json:
         show_json(_facts(reply, named))
     elif reply.performed:
         print(f"{asked.address}: {escaped(named)}: {escaped(reply.words)}")
         for tag, attribute in sorted(reply.attributes.items()):
-            _show(tag, [str(value) for value in attribute.values])
+            show(tag, [str(value) for value in attribute.values])
     if not reply.performed:
         tags = ", ".join(_name(tag) for tag in reply.command.attribute_identifier_list)
         raise Stop(f"{asked.address} answered {reply.words}{f' ({tags})' if tags else ''}", 1)
 
 
-def _attributes(keys: Sequence[str], file: Path | None) -> DataSet:
+def attributes_of(keys: Sequence[str], file: Path | None) -> DataSet:
     """The attributes of a file, over them those of the keys."""
     from dicomwire.dicom import identifier
     from dicomwire.dicom.data_set import DataSet, decode, from_json
@@ -142,5 +142,5 @@ def _name(tag: int) -> str:
     return keyword_of(tag) or tag_text(tag)
 
 
-def _show(tag: int, values: Sequence[str]) -> None:
+def show(tag: int, values: Sequence[str]) -> None:
     print(f"  {_name(tag):48} {escaped(' '.join(values))[:160]}")

@@ -17,14 +17,14 @@ Value: TypeAlias = "str | int | float | date | time | datetime | Sequence[Value]
 Query: TypeAlias = pydicom.Dataset | Mapping[str, Value] | Iterable[str | Key] | None
 """Keys: a data set, by keyword, or lines such as `"PatientName=DOE*"`."""
 
-_STEP: Final = "ScheduledProcedureStepSequence"
+STEP: Final = "ScheduledProcedureStepSequence"
 _STEP_KEYWORDS: Final = """
     Modality ScheduledStationAETitle ScheduledStationName ScheduledPerformingPhysicianName
     ScheduledProcedureStepStartDate ScheduledProcedureStepStartTime ScheduledProcedureStepEndDate
     ScheduledProcedureStepEndTime ScheduledProcedureStepStartDateTime ScheduledProcedureStepDescription
     ScheduledProcedureStepID ScheduledProcedureStepLocation ScheduledProcedureStepStatus
 """
-_IN_STEP: Final = frozenset(_STEP_KEYWORDS.split())
+IN_STEP: Final = frozenset(_STEP_KEYWORDS.split())
 
 
 def keys_of(query: Query, keywords: Mapping[str, Value]) -> list[Key]:
@@ -37,7 +37,7 @@ def keys_of(query: Query, keywords: Mapping[str, Value]) -> list[Key]:
 
 def in_step(keywords: Mapping[str, Value]) -> dict[str, Value]:
     """The keys of a worklist, with those of the scheduled procedure step in their sequence (PS3.4 K.6)."""
-    return {f"{_STEP}.{name}" if name in _IN_STEP else name: value for name, value in keywords.items()}
+    return {f"{STEP}.{name}" if name in IN_STEP else name: value for name, value in keywords.items()}
 
 
 def _given(query: Query) -> Iterator[Key]:
