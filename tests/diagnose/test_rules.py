@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from dicomwire.association.greeting import HTTP_ANSWER, TLS_ALERT
 from dicomwire.diagnose.finding import Outcome, Severity
 from dicomwire.diagnose.rules import RULE_OF, RULES
 from dicomwire.dimse.codec import encode as encode_command
@@ -266,6 +267,19 @@ def test_a_wrong_title_is_told_with_the_right_one_where_the_capture_has_it() -> 
     verdict = wire.stories()[1].verdict
     assert verdict is not None
     assert "own (SCP, to which it answered on another connection) instead of scp" in verdict.fix.requestor
+
+
+def test_a_node_that_answers_strangers_in_their_language_is_still_a_dicom_node() -> None:
+    wire = Wire()
+    release(echo(associated(wire, (1, VERIFICATION, (ILE,)), port=4_242)))
+    wire.open(4_242).ask(b"GET / HTTP/1.1\r\n\r\n").answer(HTTP_ANSWER).close(1)
+    hello = b"\x16\x03\x01\x00\x30" + b"\x01\x00\x00\x2c\x03\x03" + bytes(42)
+    wire.open(4_242).ask(hello).answer(TLS_ALERT).close(1)
+    _, web, tls = wire.stories()
+    assert web.verdict is not None
+    assert web.verdict.code == "http-client-on-port"
+    assert tls.verdict is not None
+    assert tls.verdict.code == "tls-client-on-plain-port"
 
 
 def test_pdata_without_any_value_is_no_fault() -> None:

@@ -140,8 +140,13 @@ def _is_worth_telling(conversation: Conversation) -> bool:
     if _is_empty(conversation):
         return bool(connection.ends) and connection.ends[0].side is Side.ACCEPTOR
     if asked in (Protocol.HTTP, Protocol.HL7, Protocol.SSH) or port in DICOM_PORTS:
-        return answered is not asked
+        return answered is not asked or _names_dicom(conversation)
     return asked is None and bool(conversation.requestor_ear.first)
+
+
+def _names_dicom(conversation: Conversation) -> bool:
+    """A DICOM node may tell an HTTP client, in HTTP, where it is."""
+    return b"DICOM port" in conversation.acceptor_ear.first
 
 
 def _tell_transport(conversation: Conversation) -> None:

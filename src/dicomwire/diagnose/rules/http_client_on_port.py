@@ -9,10 +9,13 @@ from dicomwire.diagnose.finding import Fix, Layer, Side
 from dicomwire.diagnose.protocols import Protocol
 from dicomwire.diagnose.rules.foreign import wrong_protocol
 from dicomwire.diagnose.rules.rule import Hit, Rule
+from dicomwire.diagnose.rules.signs import first_bytes, titles
 
 
 def detect(conversation: Conversation) -> Iterator[Hit]:
     yield from wrong_protocol(conversation, Side.REQUESTOR, Protocol.HTTP)
+    if b"DICOM port" in conversation.acceptor_ear.first:  # told so in HTTP, as dicomwire does
+        yield Hit(values=titles(conversation), evidence=first_bytes(conversation, Side.ACCEPTOR))
 
 
 RULE = Rule(

@@ -16,8 +16,11 @@ def detect(conversation: Conversation) -> Iterator[Hit]:
     if protocol(conversation, Side.REQUESTOR) is not Protocol.TLS:
         return
     answered = protocol(conversation, Side.ACCEPTOR)
-    if answered is Protocol.TLS:
-        return
+    tls = conversation.acceptor_ear.tls
+    if answered is Protocol.TLS and (
+        tls is None or tls.hello is not None or Protocol.DICOM not in spoken_at(conversation)
+    ):
+        return  # a node that knows TLS when it sees it may answer with an alert, and still speak none
     plain = answered is Protocol.DICOM or Protocol.DICOM in spoken_at(conversation)
     if not plain and (answered is not None or not closed(conversation)):
         return
