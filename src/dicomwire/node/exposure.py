@@ -29,6 +29,11 @@ def refusals(settings: Settings) -> tuple[str, ...]:
             f"web.host {web.host} is a public address and nothing says who may use it: set up TLS (web.tls), "
             "require a login (identity.required), or say --open"
         )
+    if settings.hl7.port is not None and not is_loopback(settings.hl7.host):
+        reasons.append(
+            f"hl7.host {settings.hl7.host} is a public address and HL7 knows no login: have it come to"
+            " 127.0.0.1 by way of what protects it, or say --open"
+        )
     return tuple(reasons)
 
 

@@ -322,6 +322,15 @@ class WorklistSettings(Section):
     )
 
 
+class UPSSettings(Section):
+    """Unified Procedure Steps."""
+
+    keep: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        90 * 86_400.0,
+        description="Seconds that a workitem is kept after its end; one with a Deletion Lock longer.",
+    )
+
+
 class HL7Settings(Section):
     """Orders by HL7 v2 over MLLP (ORM^O01, OMG^O19, OMI^O23) as worklist items."""
 
@@ -565,6 +574,7 @@ class Settings(BaseSettings):
     commitment: CommitmentSettings = CommitmentSettings()
     worklist: WorklistSettings = WorklistSettings()
     hl7: HL7Settings = HL7Settings()
+    ups: UPSSettings = UPSSettings()
     availability: AvailabilitySettings = AvailabilitySettings()
     routes: tuple[RouteSettings, ...] = ()
     peers: tuple[PeerSettings, ...] = ()

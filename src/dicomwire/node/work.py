@@ -79,7 +79,7 @@ class Work:
     async def start(self) -> None:
         """Answer in this loop, and run jobs."""
         self.store.start(asyncio.get_running_loop())
-        self._runner = Runner(self.store, self._kinds(), runner_options(self._settings), tidy=_tidy)
+        self._runner = Runner(self.store, self._kinds(), runner_options(self._settings), tidy=self._tidy)
         await self._runner.start()
         chosen = self._settings.availability
         rules = [_route(route) for route in self._settings.routes]
@@ -100,6 +100,12 @@ class Work:
             await self._runner.stop(grace)
         await self.store.stop()
 
+    def _tidy(self, change: Transaction, now: float) -> None:
+        commitment.prune(change, now - KEPT)
+        availability.prune(change, now - KEPT)
+        ups.prune(change, now - self._settings.ups.keep)
+        ups_events.prune(change, now - KEPT)
+
     def _kinds(self) -> dict[str, Kind]:
         archive, destinations = self._archive, self._destinations
         ae_title = self._settings.node.ae_title
@@ -110,13 +116,6 @@ class Work:
             **forwarding.kinds(archive, self._transcoder, destinations),
             **instance_availability.kinds(self.store, archive, destinations, ae_title),
         }
-
-
-def _tidy(change: Transaction, now: float) -> None:
-    commitment.prune(change, now - KEPT)
-    availability.prune(change, now - KEPT)
-    ups.prune(change, now - KEPT)
-    ups_events.prune(change, now - KEPT)
 
 
 def _log_commitment(result: Commitment, now: float) -> None:
