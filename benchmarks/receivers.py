@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -25,6 +26,7 @@ from benchmarks import wire
 
 READY_WITHIN = 30.0  # seconds
 STOP_WITHIN = 15.0  # seconds after SIGTERM
+PORTS = range(12_000, 32_000)  # below /proc/sys/net/ipv4/ip_local_port_range
 POLL = 0.02  # seconds between two looks at a starting receiver
 
 
@@ -33,11 +35,15 @@ class ReceiverError(Exception):
 
 
 def free_port() -> int:
-    """A TCP port of the loopback interface that nothing listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of the loopback interface that nothing uses at the moment.
+
+    It is none of those that Linux gives to clients, so that it stays free while its owner starts again.
+    """
+    for port in random.sample(PORTS, len(PORTS)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise ReceiverError(f"no port from {PORTS.start} to {PORTS.stop - 1} is free")
 
 
 @dataclass

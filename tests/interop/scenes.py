@@ -36,7 +36,7 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
-from benchmarks.receivers import system_program
+from benchmarks.receivers import free_port, system_program
 from dicomwire.upper_layer.codec import decode, encode
 from dicomwire.upper_layer.items import ContextResult, ImplementationClassUID, MaximumLength
 from dicomwire.upper_layer.negotiation import AcceptorPolicy, negotiate
@@ -85,13 +85,6 @@ def run(*command: str, timeout: float = 20) -> int:
     path = system_program(program) or program
     done = subprocess.run([path, *arguments], capture_output=True, timeout=timeout, check=False)
     return done.returncode
-
-
-def free_port() -> int:
-    """A port on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
 
 
 def echoscu(port: int, *flags: str) -> int:

@@ -19,9 +19,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.receivers import free_port
 from dicomwire.diagnose.explain import Explanation, explain
 from dicomwire.diagnose.finding import Outcome, Severity, Story
-from tests.interop.scenes import ALONE, CLEAN, LOOPBACK, SCENES, free_port
+from tests.interop.scenes import ALONE, CLEAN, LOOPBACK, SCENES
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
