@@ -49,13 +49,15 @@ async def running(folder: Path, **values: object) -> AsyncIterator[Running]:
 
 
 @asynccontextmanager
-async def gateway_to(folder: Path, port: int, **gateway: object) -> AsyncIterator[Running]:
+async def gateway_to(
+    folder: Path, port: int, *, timeouts: dict[str, float] | None = None, **gateway: object
+) -> AsyncIterator[Running]:
     """A node whose gateway "pacs" is in front of a DIMSE archive on a port."""
     peer = {
         "ae_title": "PACS",
         "host": "127.0.0.1",
         "port": port,
-        "timeouts": {"connect": 2, "dimse": 5},
+        "timeouts": timeouts or {"connect": 2, "dimse": 5},
     }
     entry = {"name": "pacs", "peer": "PACS", "timeout": 10, **gateway}
     node = {"ae_title": "GATEWAY"}

@@ -131,6 +131,14 @@ async def test_an_instance_of_many_megabytes_is_spooled(
     assert list(spool.iterdir()) == []
 
 
+async def test_the_nodes_own_title_is_its_own_archive(gateway: Running, cloud: Running) -> None:
+    own = f"DICOMWIRE@127.0.0.1:{gateway.dimse_port}"
+    async with dicomwire.connect(own, calling_ae_title="CT1") as association:
+        await association.store(make(1, study="1.2.11", series="1.2.11.1").file)
+        assert [each.StudyInstanceUID async for each in association.find(StudyInstanceUID="")] == ["1.2.11"]
+    assert (await cloud.http.get("studies?StudyInstanceUID=1.2.11")).status_code == 204
+
+
 # Services that fail
 
 

@@ -231,6 +231,19 @@ async def test_a_peer_that_refuses_is_502_with_its_reason(tmp_path: Path) -> Non
         assert "association rejected" in answer.json()["detail"]
 
 
+async def test_a_peer_that_says_nothing_is_504(tmp_path: Path) -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, gateway_to(tmp_path, port, timeouts={"artim": 0.1}) as gateway:
+        answer = await gateway.http.get("studies")
+        assert answer.status_code == 504
+        assert "no answer in time" in answer.json()["detail"]
+
+
 async def test_a_peer_without_queries_is_502(tmp_path: Path) -> None:
     only = {"ae_title": "GATEWAY", "allow": ["echo", "store"]}
     async with (

@@ -1,0 +1,164 @@
+"""A cache that fills itself from a source: once for all who ask, wholly or not at all, within its size."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from dicomwire.archive.archive import Archive, Origin, Outcome
+from dicomwire.gateway.cache import Cache, CacheOptions, Scope
+from dicomwire.gateway.failures import RemoteFailed
+from tests.web.conftest import CT, Instance, make
+
+STUDY, SERIES = "1.2.3", "1.2.3.4"
+EXPLICIT_LE = "1.2.840.10008.1.2.1"
+
+
+class Remote:
+    """A source that gives what a test says, when it says so."""
+
+    def __init__(self, archive: Archive, *instances: Instance, count: int | None = None) -> None:
+        self.archive = archive
+        self.instances = list(instances)
+        self.announced = len(instances) if count is None else count
+        self.fetched: list[Scope] = []
+        self.sure = False
+        self.goes_on = asyncio.Event()
+        self.goes_on.set()
+        self.failure: RemoteFailed | None = None
+
+    async def count(self, scope: Scope) -> int | None:
+        return None if self.announced < 0 else self.announced
+
+    async def fetch(self, scope: Scope) -> bool:
+        self.fetched.append(scope)
+        for each in self.instances:
+            await stored(self.archive, each)
+            await self.goes_on.wait()
+        if self.failure is not None:
+            raise self.failure
+        return self.sure
+
+
+async def stored(archive: Archive, instance: Instance) -> None:
+    done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+    reception = archive.receive(
+        sop_class_uid=CT,
+        sop_instance_uid=instance.sop_instance_uid,
+        transfer_syntax_uid=EXPLICIT_LE,
+        origin=Origin("dimse", "peer"),
+    )
+    reception.write(instance.data_set)
+    reception.finish(done.set_result)
+    await done
+
+
+Made = Callable[[Archive], Remote]
+
+
+@asynccontextmanager
+async def cache_of(folder: Path, made: Made, **options: float) -> AsyncIterator[tuple[Cache, Remote]]:
+    archive = Archive.open(folder)
+    remote = made(archive)
+    cache = Cache(archive, remote, CacheOptions(**options))  # type: ignore[arg-type]
+    cache.start()
+    try:
+        yield cache, remote
+    finally:
+        await cache.stop()
+
+
+def three(archive: Archive) -> Remote:
+    return Remote(archive, *(make(number) for number in (1, 2, 3)))
+
+
+async def held(cache: Cache, *scope: str) -> int:
+    async with cache.holding(Scope(*scope)):
+        return len(cache.archive.plan(study=scope[0]))
+
+
+async def test_a_study_is_brought_once_for_all_who_ask(tmp_path: Path) -> None:
+    async with cache_of(tmp_path, three) as (cache, remote):
+        assert await asyncio.gather(*(held(cache, STUDY) for _ in range(5))) == [3] * 5
+        assert await held(cache, STUDY) == await held(cache, STUDY, SERIES) == 3
+        assert remote.fetched == [Scope(STUDY)]
+
+
+async def test_an_instance_is_there_before_the_rest_of_its_series(tmp_path: Path) -> None:
+    async with cache_of(tmp_path, three) as (cache, remote):
+        remote.goes_on.clear()
+        async with asyncio.timeout(5), cache.holding(Scope(STUDY, SERIES, f"{SERIES}.1")):
+            assert remote.fetched == [Scope(STUDY, SERIES)]
+        remote.goes_on.set()
+        assert await held(cache, STUDY, SERIES) == 3
+        assert await held(cache, STUDY, SERIES, f"{SERIES}.3") == 3
+        assert len(remote.fetched) == 1
+
+
+async def test_an_instance_that_is_not_there_is_no_failure(tmp_path: Path) -> None:
+    async with cache_of(tmp_path, three) as (cache, remote):
+        assert await held(cache, STUDY, SERIES, "1.2.999") == 3
+        remote.announced, remote.instances = 0, []
+        assert await held(cache, "1.2.999") == 0
+
+
+async def test_what_comes_in_part_is_a_failure_and_is_tried_again(tmp_path: Path) -> None:
+    async with cache_of(tmp_path, lambda archive: Remote(archive, make(1), count=2)) as (cache, remote):
+        with pytest.raises(RemoteFailed, match=r"only 1 of 2 instances of study 1\.2\.3 came"):
+            await held(cache, STUDY)
+        remote.instances.append(make(2))
+        assert await held(cache, STUDY) == 2
+
+
+async def test_a_source_that_says_it_was_all_is_believed(tmp_path: Path) -> None:
+    async with cache_of(tmp_path, lambda archive: Remote(archive, make(1), count=2)) as (cache, remote):
+        remote.sure = True
+        assert await held(cache, STUDY) == 1
+
+
+async def test_a_failure_reaches_everybody_and_is_not_remembered(tmp_path: Path) -> None:
+    async with cache_of(tmp_path, three) as (cache, remote):
+        remote.failure = RemoteFailed("PACS, C-GET: gone")
+        failed = await asyncio.gather(*(held(cache, STUDY) for _ in range(3)), return_exceptions=True)
+        assert [str(error) for error in failed] == ["PACS, C-GET: gone"] * 3
+        remote.failure = None
+        assert await held(cache, STUDY) == 3
+
+
+async def test_what_takes_too_long_is_late(tmp_path: Path) -> None:
+    async with cache_of(tmp_path, three, timeout=0.05) as (cache, remote):
+        remote.goes_on.clear()
+        with pytest.raises(RemoteFailed, match=r"was not brought within 0\.05 s") as failed:
+            await held(cache, STUDY)
+        assert failed.value.late
+
+
+async def test_what_the_source_has_no_longer_goes(tmp_path: Path) -> None:
+    async with cache_of(tmp_path, three, fresh=0.0) as (cache, remote):
+        assert await held(cache, STUDY) == 3
+        remote.announced, remote.instances = 1, [make(2)]
+        assert await held(cache, STUDY) == 1
+        remote.announced, remote.instances = 0, []
+        assert await held(cache, STUDY) == 0
+
+
+async def test_without_a_count_everything_is_brought_again_when_it_is_no_longer_fresh(tmp_path: Path) -> None:
+    async with cache_of(tmp_path, three, fresh=0.0) as (cache, remote):
+        remote.announced = -1
+        assert [await held(cache, STUDY), await held(cache, STUDY)] == [3, 3]
+        assert len(remote.fetched) == 2
+
+
+async def test_studies_in_use_stay_though_there_is_too_much(tmp_path: Path) -> None:
+    async with cache_of(tmp_path, three, size=1) as (cache, remote):
+        async with cache.holding(Scope(STUDY)):
+            remote.instances = [make(1, study="1.2.5", series="1.2.5.1")]
+            remote.announced = 1
+            assert await held(cache, "1.2.5") == 1
+            assert len(cache.archive.plan(study=STUDY)) == 3
+        await cache.shrink()
+        assert list(cache.archive.plan_all()) == []
