@@ -87,12 +87,15 @@ class Line:
     under_way: int = 0
 
     def free(self, receiver: Receiver | None) -> bool:
-        """Whether one more operation can be invoked; only one at a time has instances sent back."""
+        """Whether one more operation can be invoked; only one at a time has instances sent back.
+
+        One that was given up has them still, until its final answer comes.
+        """
         most = self.association.agreement.invoke or inf
         return (
             self.association.ended is None
             and self.under_way < most
-            and (receiver is None or self.reception.receiver is None)
+            and (receiver is None or not (self.reception.receiver or self.association.busy))
         )
 
 
