@@ -136,6 +136,7 @@ class Door:
     client: httpx.AsyncClient
     base: str
     port: int
+    server: Server
 
     async def store(self, *instances: Instance | bytes, study: str = "") -> httpx.Response:
         files = [instance if isinstance(instance, bytes) else instance.file for instance in instances]
@@ -191,6 +192,6 @@ async def door(
     await server.start(bind("127.0.0.1", 0))
     port = server.addresses[0][1]
     async with httpx.AsyncClient(timeout=20) as client:
-        yield Door(archive, client, f"http://127.0.0.1:{port}/dicom-web", port)
+        yield Door(archive, client, f"http://127.0.0.1:{port}/dicom-web", port, server)
     await server.stop()
     await transcoder.close()

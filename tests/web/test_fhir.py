@@ -31,7 +31,7 @@ async def door(archive: Archive, web_options: WebOptions) -> AsyncIterator[Door]
     await server.start(bind("127.0.0.1", 0))
     port = server.addresses[0][1]
     async with httpx.AsyncClient(timeout=20) as client:
-        yield Door(archive, client, f"http://127.0.0.1:{port}/dicom-web", port)
+        yield Door(archive, client, f"http://127.0.0.1:{port}/dicom-web", port, server)
     await server.stop()
 
 

@@ -7,6 +7,7 @@ import json
 
 import pytest
 from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 from dicomwire.dicom.data_set import DataSet, from_object, to_json
 from tests.work.steps import without
@@ -154,3 +155,15 @@ async def test_an_event_channel_has_what_waited_and_what_comes(door) -> None:
     await send(door, "PUT", f"{ITEM}/state", state("CANCELED"))
     async with asyncio.timeout(10), connect(address) as channel:
         assert json.loads(await channel.recv())["00741000"]["Value"] == ["CANCELED"]
+
+
+async def test_an_open_channel_does_not_hold_up_the_end(door, server_options) -> None:
+    address = f"{door.base}/subscribers/AE1".replace("http", "ws", 1)
+    async with connect(address) as channel:
+        began = asyncio.get_running_loop().time()
+        await door.server.stop()
+        assert asyncio.get_running_loop().time() - began < server_options.grace / 2
+        with pytest.raises(ConnectionClosed) as closed:
+            await channel.recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1012

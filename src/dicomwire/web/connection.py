@@ -64,6 +64,13 @@ class Connection(HttpToolsProtocol):
             self._watch.cancel()
         super().connection_lost(exc)
 
+    def handle_websocket_upgrade(self) -> None:
+        """What comes from now on is no request: nobody watches for the end of one."""
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        super().handle_websocket_upgrade()
+
     def data_received(self, data: bytes) -> None:
         if not self._in_body:
             if self._head_bytes == 0 and (foreign := _foreign(data)):

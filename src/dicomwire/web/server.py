@@ -112,6 +112,10 @@ class _Connections(set[_Protocol]):
         if self._waiting is not None and not self:
             self._waiting.set()
 
+    def remove(self, connection: _Protocol) -> None:
+        """As uvicorn's websockets take their leave."""
+        self.discard(connection)
+
     async def none_left(self) -> None:
         if self:
             self._waiting = asyncio.Event()
