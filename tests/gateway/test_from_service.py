@@ -225,15 +225,18 @@ async def test_the_token_is_read_for_each_request(tmp_path: Path) -> None:
             _ = [each async for each in association.find(StudyInstanceUID="1.2")]
 
 
-async def test_a_study_that_comes_in_part_is_a_failure(tmp_path: Path) -> None:
-    """It says that it has two instances and sends one."""
+@asynccontextmanager
+async def giving_one_of(count: int) -> AsyncIterator[str]:
+    """A service that says how many instances it has, gives one, and no choice of transfer syntaxes."""
     part = b"--B\r\nContent-Type: application/dicom\r\n\r\n" + INSTANCES[0].file + b"\r\n--B--\r\n"
-    row = {"0020000D": {"vr": "UI", "Value": [STUDY]}, "00201208": {"vr": "IS", "Value": [2]}}
+    row = {"0020000D": {"vr": "UI", "Value": [STUDY]}, "00201208": {"vr": "IS", "Value": [count]}}
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         if b"GET /studies?" in head:
             writer.write(http(200, json.dumps([row]).encode(), "application/dicom+json"))
+        elif b"transfer-syntax" in head:
+            writer.write(http(406))
         else:
             content_type = 'multipart/related; type="application/dicom"; boundary=B'
             writer.write(http(200, part, content_type))
@@ -241,8 +244,26 @@ async def test_a_study_that_comes_in_part_is_a_failure(tmp_path: Path) -> None:
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with server, gateway_from(tmp_path, url) as node, calling(node) as association:
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def test_a_service_gives_instances_as_it_can(tmp_path: Path) -> None:
+    async with (
+        giving_one_of(1) as url,
+        gateway_from(tmp_path, url) as node,
+        calling(node) as association,
+    ):
+        got = [each.data_set() async for each in association.get(StudyInstanceUID=STUDY)]
+        assert got == [INSTANCES[0].data_set]
+
+
+async def test_a_study_that_comes_in_part_is_a_failure(tmp_path: Path) -> None:
+    async with (
+        giving_one_of(2) as url,
+        gateway_from(tmp_path, url) as node,
+        calling(node) as association,
+    ):
         with pytest.raises(OperationFailed, match="only 1 of 2 instances") as failed:
             _ = [each async for each in association.get(StudyInstanceUID=STUDY)]
         assert failed.value.status == 0xA701
@@ -264,6 +285,7 @@ def body(**sequences: object) -> bytes:
         (200, b"<html>", 0x0110),
         (202, b"", 0x0110),
         (200, body(t00081199=item("1.1", "00081190", 0)), 0x0000),
+        (200, body(t00081199=item("1.2", "00081190", 0)), 0xA900),
         (202, body(t00081199=item("1.1", "00081196", 0xB007)), 0xB007),
         (409, body(t00081198=item("1.1", "00081197", 0xA901)), 0xA901),
         (409, body(t00081198=item("1.1", "00081197", 0xC122)), 0xC122),

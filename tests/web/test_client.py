@@ -120,3 +120,9 @@ async def test_an_answer_without_an_end_is_an_error(
     monkeypatch.setattr("dicomwire.web.client.LONGEST", 100)
     with pytest.raises(WebServiceError, match="an answer of more than"):
         await client.metadata("studies/1.2.3")
+
+
+async def test_a_url_that_is_none_is_named() -> None:
+    async with WebClient("http://[") as client:
+        with pytest.raises(WebServiceError, match="http://\\["):
+            await client.metadata("studies/1.2")

@@ -20,7 +20,9 @@ from dicomwire.web.store_response import Failure
 
 PAGE: Final = 200  # matches that are asked for at once
 NOT_FOUND: Final = 404
-_ACCEPT: Final = f'{MULTIPART_RELATED}; type="{DICOM}"; transfer-syntax=*'
+NOT_ACCEPTABLE: Final = 406
+_FILES: Final = f'{MULTIPART_RELATED}; type="{DICOM}"'
+_ACCEPTED: Final = (f"{_FILES}; transfer-syntax=*", _FILES)  # as stored; what a service gives that cannot
 _COUNTS: Final = {"studies": "NumberOfStudyRelatedInstances", "series": "NumberOfSeriesRelatedInstances"}
 _TAGS: Final = {"studies": "00201208", "series": "00201209"}
 
@@ -101,14 +103,19 @@ class Service:
         return False
 
     async def _receive(self, path: str, intake: Instances) -> None:
-        try:
-            async with aclosing(self._client.parts(path, _ACCEPT)) as events:
-                async for event in events:
-                    intake.take(event)
-                    await intake.drain()
-        except WebServiceError as error:
-            if error.status != NOT_FOUND:
-                raise
+        """Take an answer apart; one that says there is nothing brings nothing."""
+        for accept in _ACCEPTED:
+            try:
+                async with aclosing(self._client.parts(path, accept)) as events:
+                    async for event in events:
+                        intake.take(event)
+                        await intake.drain()
+                return
+            except WebServiceError as error:
+                if error.status == NOT_FOUND:
+                    return
+                if error.status != NOT_ACCEPTABLE or accept == _ACCEPTED[-1]:
+                    raise
 
     async def store(self, file: Path, size: int) -> Answer:
         """Store one file. Raises: RemoteFailed, when there is no answer."""

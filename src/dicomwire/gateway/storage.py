@@ -96,6 +96,8 @@ def verdict(answer: Answer, sop_instance_uid: str) -> tuple[int, str]:
     if warning := reasons.stored.get(sop_instance_uid):
         known = status.status_class(status.STORE, warning) is StatusClass.WARNING
         return warning if known else status.COERCION_OF_DATA_ELEMENTS, "stored with a warning"
+    if reasons.stored and sop_instance_uid not in reasons.stored:
+        return status.DOES_NOT_MATCH_SOP_CLASS, "another instance was stored than the command names"
     bare = answer.status in (200, 204) and not reasons.failed and (reasons.read or not answer.body.strip())
     if sop_instance_uid in reasons.stored or bare:
         return status.SUCCESS, ""

@@ -237,7 +237,7 @@ class WebClient:
             request = self._client.stream("POST", url, content=body, headers=headers, timeout=self._storing)
             async with request as answer:
                 return Answer(answer.status_code, await _read(answer))
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise WebServiceError(f"{url}: {_words(error)}") from error
 
     async def delete(self, path: str) -> None:
@@ -261,7 +261,7 @@ class WebClient:
                     words = refusal(answer.status_code, await _read(answer))
                     raise WebServiceError(f"{url}: {words}", answer.status_code)
                 yield answer
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise WebServiceError(f"{url}: {_words(error)}") from error
 
 
@@ -276,7 +276,7 @@ def refusal(status: int, body: bytes) -> str:
     return f"{words}: {detail[:_DETAIL]}" if isinstance(detail, str) else words
 
 
-def _words(error: httpx.HTTPError) -> str:
+def _words(error: httpx.HTTPError | httpx.InvalidURL) -> str:
     return str(error) or type(error).__name__
 
 
