@@ -93,3 +93,43 @@ def test_a_password_may_hold_colons() -> None:
 )
 def test_what_a_request_needs(method: str, path: str, needed: Permission) -> None:
     assert operation(method, path, "/dicom-web/") is needed
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "wanted"),
+    [
+        ("GET", "/dicom-web/workitems", Permission.UPS),
+        ("POST", "/dicom-web/workitems/1.2/subscribers/AE1", Permission.UPS),
+        ("GET", "/api/worklist", Permission.FIND),
+        ("POST", "/api/worklist", Permission.STORE),
+        ("DELETE", "/dicom-web/modality-scheduled-procedure-steps/1", Permission.STORE),
+    ],
+)
+def test_work_has_its_permissions(method: str, path: str, wanted: Permission) -> None:
+    assert operation(method, path, "/dicom-web/") is wanted
+
+
+@pytest.mark.parametrize(
+    ("user", "inside"), [("", False), ("scanner:open sesame", False), ("ann:open sesame", True)]
+)
+async def test_event_channels_need_a_login_too(user: str, inside: bool) -> None:
+    reached: list[str] = []
+    sent: list[str] = []
+
+    async def channel(scope: Scope, receive: Receive, send: Send) -> None:
+        reached.append(scope["path"])
+
+    async def receive() -> dict[str, str]:
+        return {"type": "websocket.connect"}
+
+    async def send(message) -> None:
+        sent.append(message["type"])
+
+    users = {"ann": User(HASH), "scanner": User(HASH, Permission.STORE)}
+    login = Login(channel, Verifier(IdentityPolicy(required=True, users=users)), "/dicom-web")
+    header = b"Basic " + base64.b64encode(user.encode())
+    headers = [(b"authorization", header)] if user else []
+    scope = {"type": "websocket", "path": "/dicom-web/subscribers/AE1", "headers": headers}
+    await login(scope, receive, send)
+    assert bool(reached) is inside
+    assert sent == ([] if inside else ["websocket.close"])
