@@ -15,6 +15,7 @@ from dicomwire.gateway.peer import Questions
 from dicomwire.services.find_request import Agreed
 from dicomwire.services.models import Level
 from tests.gateway.support import Running, gateway_to, make, running, stow
+from tests.web.conftest import CT
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -164,6 +165,31 @@ async def test_what_is_stored_goes_on_to_the_peer(gateway: Running, pacs: Runnin
     assert len(answer.json()["0008119A"]["Value"]) == 1
     assert len((await pacs.http.get("studies/1.2.7/metadata")).json()) == 1
     assert (await pacs.http.get("studies/1.2.7/series")).status_code == 200
+
+
+async def test_the_peers_warning_is_told(gateway: Running) -> None:
+    for frame, status in ((b"\1" * 8, 200), (b"\2" * 8, 202)):
+        answer = await stow(gateway.http, make(1, study="1.2.12", series="1.2.12.1", frames=(frame,)).file)
+        assert answer.status_code == status, answer.text
+    (stored,) = answer.json()["00081199"]["Value"]
+    assert stored["00081196"]["Value"] == [0xB000]
+    frame_url = "studies/1.2.12/series/1.2.12.1/instances/1.2.12.1.1/frames/1"
+    frame = await gateway.http.get(frame_url, headers={"Accept": "application/octet-stream"})
+    assert frame.content == b"\1" * 8, "the peer keeps the first, so it is the first that is shown"
+
+
+async def test_what_the_peer_has_no_context_for_is_refused_and_not_kept(tmp_path: Path) -> None:
+    dimse = {"port": 0, "calling_ae_title": "off", "refused_sop_classes": [CT]}
+    async with (
+        running(tmp_path / "p", node={"ae_title": "PACS"}, dimse=dimse) as pacs,
+        gateway_to(tmp_path / "g", pacs.dimse_port) as gateway,
+    ):
+        answer = await stow(gateway.http, INSTANCES[0].file)
+        assert answer.status_code == 409
+        (failed,) = answer.json()["00081198"]["Value"]
+        assert failed["00081197"]["Value"] == [0x0122]
+        (kept,) = gateway.node._gateways._gateways
+        assert list(kept.cache.archive.plan_all()) == []
 
 
 async def test_what_came_later_at_the_peer_is_brought(pacs: Running, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -195,8 +195,12 @@ class Cache:
             return
         for study in removed:
             self._used.pop(study, None)
+        self.doubt(removed)
+
+    def doubt(self, studies: Collection[str]) -> None:
+        """Compare these studies with the remote archive when they are asked for next."""
         self._fresh_until = {
-            scope: until for scope, until in self._fresh_until.items() if scope.study not in removed
+            scope: until for scope, until in self._fresh_until.items() if scope.study not in studies
         }
 
     def _evict(self, pinned: frozenset[str], used: dict[str, float]) -> set[str]:

@@ -6,6 +6,7 @@ answered by the resources of `web` from there.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -17,6 +18,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from dicomwire.archive.archive import Outcome as ArchiveOutcome
+from dicomwire.archive.archive import Stored as Kept
 from dicomwire.archive.archive import Verdict
 from dicomwire.archive.query import Level
 from dicomwire.archive.transcoder import Transcoder
@@ -124,12 +127,7 @@ class Forward:
         found: dict[str, Instance] = {}
         for result in results:
             if isinstance(result, Stored):
-                outcome = result.outcome
-                plan = archive.plan(
-                    study=outcome.study_instance_uid,
-                    series=outcome.series_instance_uid,
-                    instance=outcome.sop_instance_uid,
-                )
+                plan = self._plan(result.outcome)
                 found |= {each.sop_instance_uid: from_archive(archive, each) for each in plan}
         deliveries: dict[str, Delivery] = {}
 
@@ -138,7 +136,7 @@ class Forward:
 
         await self._peer.store(found.values(), report)
         judged = [self._judged(result, deliveries) for result in results]
-        self._forget(results, judged)
+        await self._forget(results, judged)
         await self._cache.shrink()
         return judged
 
@@ -154,17 +152,22 @@ class Forward:
         words = f"{self._peer.ae_title}: {delivery.reason if delivery else 'not sent'}"
         return Failure(_reason(delivery), words, outcome.sop_class_uid, outcome.sop_instance_uid)
 
-    def _forget(self, results: Sequence[Result], judged: Sequence[Result]) -> None:
+    async def _forget(self, results: Sequence[Result], judged: Sequence[Result]) -> None:
+        """Keep nothing that the peer has not, or has in another way: it warns when it coerced something."""
+        gone: list[Kept] = []
         for before, after in zip(results, judged, strict=True):
-            if isinstance(before, Stored) and isinstance(after, Failure) and before.outcome.verdict in _NEW:
-                outcome = before.outcome
-                self._cache.archive.remove(
-                    self._cache.archive.plan(
-                        study=outcome.study_instance_uid,
-                        series=outcome.series_instance_uid,
-                        instance=outcome.sop_instance_uid,
-                    )
-                )
+            same = isinstance(after, Stored) and after.warning is None
+            if isinstance(before, Stored) and not same and before.outcome.verdict in _NEW:
+                gone += self._plan(before.outcome)
+        self._cache.doubt({stored.study_instance_uid for stored in gone})
+        await asyncio.to_thread(self._cache.archive.remove, gone)
+
+    def _plan(self, outcome: ArchiveOutcome) -> list[Kept]:
+        return self._cache.archive.plan(
+            study=outcome.study_instance_uid,
+            series=outcome.series_instance_uid,
+            instance=outcome.sop_instance_uid,
+        )
 
 
 def _reason(delivery: Delivery | None) -> Reason:
