@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
 from weakref import WeakValueDictionary
@@ -99,16 +99,20 @@ class Cache:
 
         Raises: RemoteFailed, when it could not be brought as a whole.
         """
-        study = scope.study
-        self._pinned[study] += 1
-        self._used[study] = time.monotonic()
-        try:
+        with self.using({scope.study}):
             await self._ensure(scope)
             yield
+
+    @contextmanager
+    def using(self, studies: Collection[str]) -> Iterator[None]:
+        """These studies stay inside, however much there is."""
+        self._pinned.update(studies)
+        self._used |= dict.fromkeys(studies, time.monotonic())
+        try:
+            yield
         finally:
-            self._pinned[study] -= 1
-            if not self._pinned[study]:
-                del self._pinned[study]
+            self._pinned.subtract(studies)
+            self._pinned = +self._pinned  # without those that nobody uses any more
 
     async def _ensure(self, scope: Scope) -> None:
         whole = Scope(scope.study, scope.series)  # an instance comes with the others of its series
