@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from dicomwire.access.permission import Permission
 from dicomwire.association.options import Check
 from dicomwire.node.dimse_door import acceptor_options
+from dicomwire.node.login import operation
 from dicomwire.node.settings import Settings
+from dicomwire.node.web_door import DICOMWEB
 
 PEER = {"ae_title": "PACS", "host": "127.0.0.1", "port": 104}
 URL = "https://cloud.example/dicom-web"
@@ -48,3 +51,19 @@ def test_only_the_peer_may_call_the_title_it_moves_to_and_only_to_store() -> Non
     finds = {uid for uid, words in cache.policy.refused.items() if "may not find" in words}
     assert finds
     assert not finds & set(front.policy.refused)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "needed"),
+    [
+        ("GET", "studies", Permission.FIND),
+        ("GET", "studies/1.2/series", Permission.FIND),
+        ("GET", "studies/1.2", Permission.GET),
+        ("GET", "wado", Permission.GET),
+        ("POST", "studies", Permission.STORE),
+    ],
+)
+def test_a_login_may_do_at_a_gateway_what_it_may_do_at_the_node(
+    method: str, path: str, needed: Permission
+) -> None:
+    assert operation(method, f"{DICOMWEB}/gateways/pacs/{path}", f"{DICOMWEB}/") is needed
