@@ -203,3 +203,30 @@ async def test_pixel_data_shorter_than_its_frames_gives_those_there_are(door, ma
 def test_every_encapsulated_syntax_of_the_standard_s_table_has_its_media_type() -> None:
     known = {uid for uid, syntax in TRANSFER_SYNTAXES.items() if syntax.encapsulated}
     assert set(FRAME_MEDIA_TYPES) - known <= {f"1.2.840.10008.1.2.4.{process}" for process in range(50, 67)}
+
+
+@pytest.mark.parametrize(
+    ("header", "status", "content"),
+    [
+        ("bytes=2-5", 206, b"ame "),
+        ("bytes=-3", 206, b" 2."),
+        ("bytes=8-", 416, None),
+        ("bytes=0-1,4-5", 200, FRAMES[1]),
+    ],
+)
+async def test_a_range_of_a_frame(native, header: str, status: int, content: bytes | None) -> None:
+    response = await native.get(INSTANCE + "/frames/2", "application/octet-stream", Range=header)
+    assert response.status_code == status
+    assert content is None or response.content == content
+    if status != 200:
+        assert response.headers["content-range"].endswith("/8")
+
+
+async def test_a_range_of_a_frame_that_is_encoded_or_stored_in_fragments(native, door, make_instance) -> None:
+    whole = await native.get(INSTANCE + "/frames/1", "image/jls")
+    part = await native.get(INSTANCE + "/frames/1", "image/jls", Range="bytes=3-9")
+    assert (part.status_code, part.content) == (206, whole.content[3:10])
+    changed = {"Range": "bytes=3-9", "If-Range": '"another"'}
+    assert (await native.get(INSTANCE + "/frames/1", "image/jls", **changed)).content == whole.content
+    unchanged = {"Range": "bytes=3-9", "If-Range": whole.headers["etag"]}
+    assert (await native.get(INSTANCE + "/frames/1", "image/jls", **unchanged)).status_code == 206

@@ -121,6 +121,15 @@ async def test_a_range_of_bulk_data(
         assert response.headers["content-range"].endswith("/8")
 
 
+async def test_bulk_data_have_an_entity_tag_by_which_a_range_is_continued(door, make_instance) -> None:
+    await door.store(make_instance(frames=(PIXELS,)))
+    path = INSTANCE + "/bulkdata/7FE00010"
+    tag = (await door.get(path)).headers["etag"]
+    assert (await door.get(path, **{"If-None-Match": tag})).status_code == 304
+    assert (await door.get(path, **{"Range": "bytes=2-5", "If-Range": tag})).content == PIXELS[2:6]
+    assert (await door.get(path, **{"Range": "bytes=2-5", "If-Range": '"old"'})).content == PIXELS
+
+
 @pytest.mark.parametrize("header", ["bytes=1-6", "bytes=0-0", "bytes=3-"])
 async def test_bulk_data_stored_big_endian_leaves_little_endian(
     door, make_instance, convert, header: str

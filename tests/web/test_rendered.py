@@ -143,7 +143,14 @@ async def test_negative_sizes_of_the_viewport_mirror_and_flip(stored) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        *("viewport=100000,100000", "viewport=0,10", "viewport=10", "viewport=a,b", "viewport=1,2,3,4,5,6,7"),
+        *(
+            "viewport=100000,100000",
+            "viewport=16384,16384",
+            "viewport=0,10",
+            "viewport=10",
+            "viewport=a,b",
+            "viewport=1,2,3,4,5,6,7",
+        ),
         *("viewport=-5,5", "viewport=10,10,-1,0", "viewport=10,10,nan", "viewport=9999999999999,1"),
         *("window=a", "window=1", "window=1,0,linear", "window=1,2,cubic", "window=inf,2,linear"),
         *("quality=0", "quality=101", "quality=high", "quality=", "quality=-1"),

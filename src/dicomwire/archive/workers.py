@@ -30,6 +30,16 @@ _BUFFER: Final = 2 << 20  # bytes of an answer that a worker need not wait with 
 _END: Final = 2.0  # seconds for a worker to end by itself
 
 
+# One thread a worker; glibc gives blocks of large images back to the system as soon as they are free
+_ENVIRONMENT: Final = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(4 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(8 << 20),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
     """How worker processes are run.
@@ -147,7 +157,7 @@ class _Worker:
         self._socket, other = socket.socketpair()
         self._socket.setblocking(False)
         other.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        environment = {**os.environ, **_ENVIRONMENT}
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         with other:
             self._process = subprocess.Popen(

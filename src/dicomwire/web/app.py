@@ -184,8 +184,11 @@ def application(table: Sequence[Route | WebSocketRoute], options: WebOptions) ->
             CORSMiddleware,
             allow_origins=options.cors_origins,
             allow_methods=["GET", "POST", "PUT", *(["DELETE"] if options.delete else [])],
-            allow_headers=["accept", "authorization", "content-type", "if-none-match", "range"],
-            expose_headers=["content-location", "content-range", "etag", "location", "warning"],
+            allow_headers=["accept", "authorization", "content-type", "if-none-match", "if-range", "range"],
+            expose_headers=[
+                *("accept-ranges", "content-location", "content-range", "etag", "location", "retry-after"),
+                *("warning", "x-total-count"),
+            ],
         )
         middleware.insert(0, cors)
     app = Starlette(

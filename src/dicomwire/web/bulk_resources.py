@@ -76,7 +76,7 @@ class BulkResources:
         form = accept.choose(lambda wanted: self.offer(wanted, accept, plan))
         if form is None:
             raise not_acceptable(accept, self.offered(plan))
-        return self.answer(request, plan, form)
+        return await self.answer(request, plan, form)
 
     def offer(self, wanted: Wanted, accept: Accept, plan: list[Stored]) -> BulkForm | None:
         """What a range of Accept makes of the bulk data of instances."""
@@ -112,11 +112,11 @@ class BulkResources:
         parts = [f'{MULTIPART_RELATED}; type="{each}"' for each in (OCTET_STREAM, *compressed)]
         return [*parts, f"{parts[0]}; transfer-syntax=*"]
 
-    def answer(self, request: Request, plan: list[Stored], form: BulkForm) -> Response:
+    async def answer(self, request: Request, plan: list[Stored], form: BulkForm) -> Response:
         """The bulk data of instances in a form that was chosen."""
         base = base_url(request, self._options)
         if form.only is not None and not form.frames[0].multipart:
-            return self._frames.answer(request, plan[0], None, form.frames[0])
+            return await self._frames.answer(request, plan[0], None, form.frames[0])
         tag = entity_tag(plan, form.media_type, repr(form.frames), str(self._pixels_only), base)
         if (unchanged := not_modified(request, tag)) is not None:
             return unchanged

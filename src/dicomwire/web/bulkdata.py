@@ -16,13 +16,14 @@ from dicomwire.dicom.byte_order import UNIT_SIZES, swapped
 from dicomwire.dicom.deflate import inflate
 from dicomwire.dicom.encoding import EXPLICIT_LITTLE, fragments
 from dicomwire.uids import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN
+from dicomwire.web.conditional import entity_tag, not_modified
 from dicomwire.web.frames import FRAME_MEDIA_TYPES, Frames
 from dicomwire.web.media_types import OCTET_STREAM, Accept, Wanted, accept_of, not_acceptable
 from dicomwire.web.multipart import PartWriter
 from dicomwire.web.options import WebOptions
 from dicomwire.web.plans import instance_url_of, planned
 from dicomwire.web.problems import Problem, shown
-from dicomwire.web.ranges import ByteRange, byte_range
+from dicomwire.web.ranges import ByteRange, requested_range
 from dicomwire.web.resources import base_url
 from dicomwire.web.responses import Chunks, StreamedResponse
 
@@ -54,10 +55,17 @@ class BulkData:
         multipart = accept.choose(lambda wanted: _offer(wanted, accept))
         if multipart is None:
             raise not_acceptable(accept, [OCTET_STREAM, f'multipart/related; type="{OCTET_STREAM}"'])
-        span = byte_range(request.headers.get("range"), value.length)
         base = base_url(request, self._options)
+        tag = entity_tag([stored], text, base if multipart else "")
+        if (unchanged := not_modified(request, tag)) is not None:
+            return unchanged
+        span = requested_range(request, value.length, tag)
         location = bulk_data_url(instance_url_of(base, stored), value)
-        return self._parts(stored, value, span, location) if multipart else self._single(stored, value, span)
+        response = (
+            self._parts(stored, value, span, location) if multipart else self._single(stored, value, span)
+        )
+        response.headers["ETag"] = tag
+        return response
 
     def _locate(self, stored: Stored, path: Path) -> Value | None:
         with self._archive.open_stored(stored) as opened:

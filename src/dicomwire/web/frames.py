@@ -40,6 +40,7 @@ from dicomwire.web.multipart import PartWriter
 from dicomwire.web.options import WebOptions
 from dicomwire.web.plans import instance_url_of, planned
 from dicomwire.web.problems import Problem, shown
+from dicomwire.web.ranges import cut, requested_range
 from dicomwire.web.resources import base_url
 from dicomwire.web.responses import Buffer, Chunks, StreamedResponse
 
@@ -194,9 +195,9 @@ class Frames:
         form = _chosen(accept, kind, single=count == 1)
         if form is None:
             raise not_acceptable(accept, _offered(_representations(*kind), count))
-        return self.answer(request, stored, numbers, form)
+        return await self.answer(request, stored, numbers, form)
 
-    def answer(
+    async def answer(
         self, request: Request, stored: Stored, numbers: Sequence[int] | None, form: FramesForm
     ) -> Response:
         """Frames of an instance, all of them for None, in a form that was chosen."""
@@ -213,8 +214,15 @@ class Frames:
             url = instance_url_of(base, stored)
             heads = [writer.head(content_type, location=f"{url}/frames/{number}") for number in wanted]
             tail, content_type = writer.tail, writer.content_type
-        headers = {"ETag": tag}
-        if form.transfer_syntax == _as_frames_lie(stored):
+        headers = {"ETag": tag} if heads else {"ETag": tag, "Accept-Ranges": "bytes"}
+        as_stored = form.transfer_syntax == _as_frames_lie(stored)
+        if not heads and "range" in request.headers:
+            if as_stored:
+                return _ranged(request, self._octets(stored, spans), spans[0].length, content_type, headers)
+            async with aclosing(self._transcoded(stored, wanted, form.transfer_syntax, heads, b"")) as frames:
+                frame = await anext(frames)
+            return _ranged(request, (each for each in (frame,)), len(frame), content_type, headers)
+        if as_stored:
             length = sum(map(len, heads)) + sum(span.length for span in spans) + len(tail)
             octets = self._octets(stored, spans, heads, tail)
             return StreamedResponse(octets, content_type=content_type, length=length, headers=headers)
@@ -266,6 +274,22 @@ class Frames:
                     yield frame if isinstance(frame, bytes) else memoryview(frame)
             if tail:
                 yield tail
+
+
+def _ranged(
+    request: Request, frame: Chunks, length: int, content_type: str, headers: dict[str, str]
+) -> Response:
+    """One frame, or the range of it that is asked for. Raises: Problem 416."""
+    span = requested_range(request, length, headers["ETag"])
+    if span is None:
+        return StreamedResponse(frame, content_type=content_type, length=length, headers=headers)
+    return StreamedResponse(
+        cut(frame, span),
+        content_type=content_type,
+        length=len(span),
+        status=206,
+        headers={**headers, "Content-Range": span.content_range},
+    )
 
 
 def frame_numbers(text: str) -> list[int]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
+from starlette.requests import Request
+
 from dicomwire.web.problems import Problem, shown
+from dicomwire.web.responses import Chunks
 
 _RANGE: Final = re.compile(r"\s*bytes\s*=\s*([0-9]*)\s*-\s*([0-9]*)\s*", re.IGNORECASE)
 
@@ -25,6 +29,16 @@ class ByteRange:
 
     def __len__(self) -> int:
         return self.end - self.start
+
+
+def requested_range(request: Request, total: int, tag: str) -> ByteRange | None:
+    """What a request asks for of a representation with this entity tag; None for everything.
+
+    Raises: Problem 416.
+    """
+    if request.headers.get("if-range", tag) != tag:
+        return None
+    return byte_range(request.headers.get("range"), total)
 
 
 def byte_range(header: str | None, total: int) -> ByteRange | None:
@@ -47,3 +61,16 @@ def byte_range(header: str | None, total: int) -> ByteRange | None:
         detail = f"Range is {shown(header or '')}; there are {total} bytes"
         raise Problem(416, detail, {"Content-Range": f"bytes */{total}"})
     return ByteRange(start, end, total)
+
+
+def cut(chunks: Chunks, span: ByteRange) -> Chunks:
+    """The bytes of a range, out of the chunks of the whole."""
+    position = 0
+    with closing(chunks):
+        for chunk in chunks:
+            start, end = max(span.start - position, 0), min(span.end - position, len(chunk))
+            if start < end:
+                yield memoryview(chunk)[start:end]
+            position += len(chunk)
+            if position >= span.end:
+                return

@@ -96,7 +96,7 @@ class Retrieve:
         if form is None:
             raise not_acceptable(accept, [*_offered(plan, self._transcoder), *self._bulk.offered(plan)])
         if form.bulk is not None:
-            return self._bulk.answer(request, plan, form.bulk)
+            return await self._bulk.answer(request, plan, form.bulk)
         tag = entity_tag(plan, repr(form), base)
         if (unchanged := not_modified(request, tag)) is not None:
             return unchanged
