@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from struct import pack
 
@@ -419,3 +421,20 @@ async def test_a_selection_of_more_than_the_limit_is_refused(archive: Archive) -
     ]
     with pytest.raises(ArchiveError, match="more than 2 instances"):
         archive.select(studies=["1.2"], limit=2)
+
+
+async def test_a_closed_archive_has_no_file_open(tmp_path: Path) -> None:
+    archive = opened(tmp_path)
+    await offer(archive, data_set("1.2.3"), "1.2.3")
+    assert read(archive, "1.2.3") == data_set("1.2.3")
+    await asyncio.to_thread(archive.plan)
+    await archive.stop()
+    assert [path for path in files_open() if path.startswith(str(tmp_path))] == []
+
+
+def files_open() -> list[str]:
+    found = []
+    for number in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # the one of the listing itself
+            found.append(os.readlink(f"/proc/self/fd/{number}"))
+    return found

@@ -114,6 +114,7 @@ class Archive:
             self._pool.shutdown()
             self.searches.close()
             self._committer.close()
+            self._reader.close()
             self.catalogue.close()
             os.close(self._lock)
 

@@ -70,6 +70,7 @@ class Catalogue:
         self._path = path
         self._writer = self._connect()
         self._local = threading.local()
+        self._readers: list[sqlite.Connection] = []  # of all threads
         self.attributes_of: AttributesOf = lambda record_id: ""
         self._studies: dict[str, int] = {}
         self._series: dict[tuple[int, str], int] = {}
@@ -102,12 +103,9 @@ class Catalogue:
         self.disconnect()
 
     def disconnect(self) -> None:
-        """Leave the database as it is, for a node may be running on it."""
-        reader = getattr(self._local, "connection", None)
-        if reader is not None:
-            self._local.connection = None
-            reader.close()
-        self._writer.close()
+        """Leave the database as it is, for a node may be running on it; no thread reads any more."""
+        for connection in (*self._readers, self._writer):
+            connection.close()
 
     # reading
 
@@ -152,6 +150,7 @@ class Catalogue:
         connection: sqlite.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = self._connect()
+            self._readers.append(connection)
             add_functions(connection, lambda record_id: self.attributes_of(record_id))
         return connection
 

@@ -200,6 +200,11 @@ class SegmentReader:
         with self._lock:
             self._maps.pop(number, None)
 
+    def close(self) -> None:
+        """Give up all maps; those that somebody still reads stay until then."""
+        with self._lock:
+            self._maps.clear()
+
 
 class OpenStored:
     """The file of one stored instance, read in place. Views stay valid after the context has ended."""

@@ -124,6 +124,7 @@ class Store:
         self._entrance = threading.Lock()  # nothing enters the queue behind the end
         self._listeners: dict[str, list[Callable[[], None]]] = {}
         self._local = threading.local()
+        self._readers: list[sqlite.Connection] = []  # of all threads
         try:
             self._writer = self._connect()
             _migrate(self._writer)
@@ -153,7 +154,8 @@ class Store:
         self._pool.shutdown()
         with suppress(DatabaseError):
             self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._writer.close()
+        for connection in (*self._readers, self._writer):
+            connection.close()
 
     # Changes
 
@@ -198,6 +200,7 @@ class Store:
         connection = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = self._connect()
+            self._readers.append(connection)
         found: list[Row] = connection.execute(sql, parameters).fetchall()
         return found
 
