@@ -212,3 +212,16 @@ async def test_another_version_of_fhir_is_406(door) -> None:
     accept = {"Accept": "application/fhir+json; fhirVersion=3.0"}
     response = await door.client.get(door.base.replace("/dicom-web", "/fhir") + "/metadata", headers=accept)
     assert response.status_code == 406
+
+
+class TestOfOtherOrigins:
+    @pytest.fixture
+    def web_options(self) -> WebOptions:
+        return WebOptions(cors_origins=("https://viewer.example",))
+
+    async def test_named_origins_read_fhir_too(self, door) -> None:
+        url = door.base.removesuffix("/dicom-web") + "/fhir/ImagingStudy"
+        named = await door.client.get(url, headers={"Origin": "https://viewer.example"})
+        assert named.headers["access-control-allow-origin"] == "https://viewer.example"
+        other = await door.client.get(url, headers={"Origin": "https://evil.example"})
+        assert "access-control-allow-origin" not in other.headers

@@ -124,3 +124,10 @@ async def test_bad_requests_say_what_is_wrong(
     response = await ask(door, **parameters)
     assert response.status_code == status, response.text
     assert words in response.json()["detail"]
+
+
+@pytest.mark.parametrize("rows", ["600", "4096", "16384"])
+async def test_a_side_that_is_left_open_is_no_reason_to_refuse(door, make_instance, rows: str) -> None:
+    await door.store(make_instance(frames=(RAMP,)))
+    assert (await ask(door, rows=rows, region="0,0,0.5,0.5")).status_code == 200
+    assert (await ask(door, columns=rows)).status_code == 200

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
@@ -29,6 +28,7 @@ from dicomwire.web.delete import Delete
 from dicomwire.web.frames import Frames
 from dicomwire.web.metadata import Metadata
 from dicomwire.web.options import WebOptions
+from dicomwire.web.origins import origins
 from dicomwire.web.problems import (
     Problem,
     answer_fault,
@@ -178,22 +178,9 @@ def build(
 
 def application(table: Sequence[Route | WebSocketRoute], options: WebOptions) -> Starlette:
     """A table of resources as an application that answers faults with problem details."""
-    middleware = [Middleware(DecodedPath)]
-    if options.cors_origins:
-        cors = Middleware(
-            CORSMiddleware,
-            allow_origins=options.cors_origins,
-            allow_methods=["GET", "POST", "PUT", *(["DELETE"] if options.delete else [])],
-            allow_headers=["accept", "authorization", "content-type", "if-none-match", "if-range", "range"],
-            expose_headers=[
-                *("accept-ranges", "content-location", "content-range", "etag", "location", "retry-after"),
-                *("warning", "x-total-count"),
-            ],
-        )
-        middleware.insert(0, cors)
     app = Starlette(
         routes=table,
-        middleware=middleware,
+        middleware=[*origins(options), Middleware(DecodedPath)],
         exception_handlers={
             Problem: answer_problem,
             InstanceRemoved: answer_removed,

@@ -29,6 +29,7 @@ from dicomwire.web.fhir_query import PARAMETERS, Asked, asked_of
 from dicomwire.web.imaging_study import Json, Release, Study, imaging_study
 from dicomwire.web.media_types import JSON, accept_of, not_acceptable
 from dicomwire.web.options import WebOptions
+from dicomwire.web.origins import origins
 from dicomwire.web.problems import Problem, shown
 from dicomwire.web.resources import DecodedPath, base_url
 
@@ -63,7 +64,7 @@ def build(archive: Archive, options: WebOptions, *, dicomweb: str) -> Starlette:
             Route("/ImagingStudy", fhir.search),
             Route("/ImagingStudy/{id}", fhir.read),
         ],
-        middleware=[Middleware(DecodedPath)],
+        middleware=[*origins(options), Middleware(DecodedPath)],
         exception_handlers=dict.fromkeys((Problem, SearchError, HTTPException), _answer_problem),
     )
 

@@ -12,9 +12,7 @@ from dicomwire.dicom.rendering import Rendering, Viewport, Window
 from dicomwire.web.problems import Problem, shown
 
 LARGEST_SIDE: Final = 16_384  # pixels of a viewport's side
-LARGEST_AREA: Final = (
-    4096 * 2160
-)  # pixels of a viewport: what a large screen shows; workers hold it several times
+LARGEST_AREA: Final = 4096 * 4096  # pixels of a viewport: a mammogram; workers hold it several times
 _NUMBER: Final = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _FUNCTIONS: Final = ("linear", "linear-exact", "sigmoid")
 _ANNOTATIONS: Final = ("patient", "technique")
@@ -47,7 +45,7 @@ def viewport_of(text: str | None) -> Viewport | None:
     width, height = (_side(part, text) for part in parts[:2])
     if width * height > LARGEST_AREA:
         raise Problem(
-            400, f"viewport is {shown(text)}; {LARGEST_AREA} pixels at most are taken, as 4096,2160"
+            400, f"viewport is {shown(text)}; {LARGEST_AREA} pixels at most are taken, as 4096,4096"
         )
     x, y, w, h = (_number(part, "viewport", text, wanted) if part.strip() else 0.0 for part in _four(parts))
     if x < 0 or y < 0:

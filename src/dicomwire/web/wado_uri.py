@@ -8,6 +8,7 @@ the first is rendered where none is named and the type holds only one.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -21,7 +22,7 @@ from dicomwire.web.media_types import DICOM, parse_accept
 from dicomwire.web.pictures import PRESENTATION_STATES, Picture, is_image, referenced
 from dicomwire.web.problems import Problem, shown
 from dicomwire.web.rendered import Rendered
-from dicomwire.web.rendering_parameters import LARGEST_SIDE, rendering_of
+from dicomwire.web.rendering_parameters import LARGEST_AREA, LARGEST_SIDE, rendering_of
 from dicomwire.web.retrieve import Retrieve
 
 PATH: Final = "/wado"
@@ -143,16 +144,27 @@ def _viewport(query: QueryParams, stored: Stored) -> str:
     sides = [query.get("columns"), query.get("rows")]
     region = query.get("region")
     if region is None:
-        return ",".join(side or str(LARGEST_SIDE) for side in sides) if any(sides) else ""
+        return ",".join(_sides(*sides)) if any(sides) else ""
     width, height = stored.columns or 0, stored.rows or 0
     left, top, right, bottom = _region(region)
     x, y = math.floor(left * width), math.floor(top * height)
     w, h = max(math.ceil(right * width) - x, 1), max(math.ceil(bottom * height) - y, 1)
     if any(sides):
-        vw, vh = (side or str(LARGEST_SIDE) for side in sides)
+        vw, vh = _sides(*sides)
     else:
-        vw, vh = str(w), str(h)
+        share = min(1.0, math.sqrt(LARGEST_AREA / (w * h)))
+        vw, vh = str(max(int(w * share), 1)), str(max(int(h * share), 1))
     return f"{vw},{vh},{x},{y},{w},{h}"
+
+
+def _sides(columns: str | None, rows: str | None) -> tuple[str, str]:
+    """Both sides of a viewport; the one that is left open is as large as the other lets it be."""
+
+    def open_side(other: str) -> str:
+        known = int(other) if re.fullmatch(r"[1-9][0-9]{0,8}", other) else 1
+        return str(max(min(LARGEST_SIDE, LARGEST_AREA // known), 1))
+
+    return columns or open_side(rows or ""), rows or open_side(columns or "")
 
 
 def _region(text: str) -> tuple[float, ...]:
