@@ -6,6 +6,8 @@ import json
 from io import BytesIO
 from struct import pack
 
+import imagecodecs
+import numpy
 import pydicom
 import pytest
 
@@ -14,6 +16,7 @@ from dicomwire.web import described
 
 INSTANCE = "/studies/1.2.3/series/1.2.3.4/instances/1.2.3.4.1"
 CT = "1.2.840.10008.5.1.4.1.1.2"
+IMAGE = numpy.arange(256, dtype=numpy.uint8).reshape(16, 16)
 PIXELS = pack("<4H", 1, 2, 3, 65535)
 
 
@@ -88,6 +91,27 @@ async def test_compressed_frames_become_fragments_in_the_order_of_their_parts(do
     stored = await read(door)
     assert stored.file_meta.TransferSyntaxUID == syntax
     assert list(pydicom.encaps.generate_fragments(stored.PixelData)) == [b"", b"abc\0", b"defg"]
+
+
+@pytest.mark.parametrize(
+    ("media_type", "codestream", "syntax"),
+    [
+        ("image/jpeg", imagecodecs.jpeg8_encode(IMAGE), "50"),
+        ("image/jpeg", imagecodecs.ljpeg_encode(IMAGE), "70"),
+        ("image/jpeg", b"nothing known", "70"),
+        ("image/jls", imagecodecs.jpegls_encode(IMAGE), "80"),
+        ("image/jls", imagecodecs.jpegls_encode(IMAGE, level=2), "81"),
+        ("image/jp2", imagecodecs.jpeg2k_encode(IMAGE, codecformat="j2k", reversible=True), "90"),
+        ("image/jp2", imagecodecs.jpeg2k_encode(IMAGE, codecformat="j2k", level=30, reversible=False), "91"),
+        ("image/jpeg; transfer-syntax=1.2.840.10008.1.2.4.57", imagecodecs.jpeg8_encode(IMAGE), "57"),
+    ],
+)
+async def test_a_codestream_says_its_transfer_syntax_where_the_client_does_not(
+    door, media_type: str, codestream: bytes, syntax: str
+) -> None:
+    response = await post(door, described_as_json(metadata()), part(media_type, codestream, "bulk/1"))
+    assert response.status_code == 200, response.text
+    assert (await read(door)).file_meta.TransferSyntaxUID == f"1.2.840.10008.1.2.4.{syntax}"
 
 
 async def test_other_bulk_data_stand_in_their_elements_wherever_they_are(door) -> None:

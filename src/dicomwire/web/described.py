@@ -20,12 +20,13 @@ from struct import pack
 from tempfile import TemporaryFile
 from typing import Final, TypeAlias
 
-from dicomwire.dicom import xml_model
+from dicomwire.dicom import codecs, xml_model
+from dicomwire.dicom.codestream import read_jpeg, read_jpeg_2000
 from dicomwire.dicom.data_set import UTF_8, DataSet, encode, from_object
 from dicomwire.dicom.dictionary import TAGS, tag_text
 from dicomwire.dicom.json_decode import load
 from dicomwire.dicom.part10 import write_file_meta
-from dicomwire.errors import InvalidAttribute
+from dicomwire.errors import InvalidAttribute, TranscodingError
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN, is_valid_uid
 from dicomwire.web.frames import FRAME_MEDIA_TYPES
 from dicomwire.web.intake import Instances
@@ -61,6 +62,18 @@ _DEFAULT_SYNTAXES: Final = {
     "video/h265": "1.2.840.10008.1.2.4.107",
 }
 
+# What a codestream is where no transfer syntax is named and the default is not what it says of itself
+_PROCESSES: Final = {
+    0xC0: codecs.JPEG_BASELINE,
+    0xC1: codecs.JPEG_EXTENDED,
+    0xC2: "1.2.840.10008.1.2.4.55",  # retired: full progression
+}
+_LOSSY: Final = {
+    codecs.JPEG_LS_LOSSLESS: codecs.JPEG_LS_NEAR_LOSSLESS,
+    codecs.JPEG_2000_LOSSLESS: codecs.JPEG_2000,
+    codecs.HTJ2K_LOSSLESS: codecs.HTJ2K,
+}
+
 
 _Content: TypeAlias = mmap | memoryview
 
@@ -71,10 +84,12 @@ class _Bulk:
 
     Attributes:
         syntax: transfer syntax of its media type.
+        named: the client said so; otherwise it is the media type's default.
         spans: where its parts lie in the file: offset and length, in the order of the parts.
     """
 
     syntax: str
+    named: bool
     spans: list[tuple[int, int]] = field(default_factory=list)
 
     @property
@@ -141,8 +156,8 @@ class Described:
             location = f"cid:{identifier.strip('<> ')}"
         if location is None:
             raise Problem(400, f"part {self._taken} is {media_type.essence} without a Content-Location")
-        syntax = _transfer_syntax(media_type)
-        bulk = self._bulk.setdefault(location.partition("/frames/")[0], _Bulk(syntax))
+        syntax, named = _transfer_syntax(media_type), media_type.parameter("transfer-syntax") is not None
+        bulk = self._bulk.setdefault(location.partition("/frames/")[0], _Bulk(syntax, named))
         if bulk.syntax != syntax:
             raise Problem(400, f"parts of {shown(location)} have different transfer syntaxes")
         bulk.spans.append((self._size, 0))
@@ -220,7 +235,7 @@ def _file(
     sop_class_uid, sop_instance_uid = data_set.text("SOPClassUID"), data_set.text("SOPInstanceUID")
     if not is_valid_uid(sop_class_uid) or not is_valid_uid(sop_instance_uid):
         raise InvalidAttribute("SOPClassUID or SOPInstanceUID is missing or no UID")
-    syntax = pixels.syntax if pixels else EXPLICIT_VR_LITTLE_ENDIAN
+    syntax = _syntax_of(pixels, content) if pixels else EXPLICIT_VR_LITTLE_ENDIAN
     head = [
         write_file_meta(sop_class_uid, sop_instance_uid, syntax),
         encode(
@@ -242,6 +257,25 @@ def _pixel_data(found: Mapping[str, object], bulk: Mapping[str, _Bulk]) -> tuple
         if isinstance(attribute, dict) and isinstance(uri := attribute.get("BulkDataURI"), str):
             return tag, _named(bulk, uri)
     return 0xFFFFFFFF, None
+
+
+def _syntax_of(pixels: _Bulk, content: _Content) -> str:
+    """The transfer syntax of pixel data: as named, else what the first codestream says it is.
+
+    A media type's default is its lossless one; image/jpeg is Baseline more often than that.
+    """
+    default = pixels.syntax
+    if pixels.named or (default != codecs.JPEG_LOSSLESS_SV1 and default not in _LOSSY):
+        return default
+    start, length = pixels.spans[0]
+    read = read_jpeg_2000 if default in (codecs.JPEG_2000_LOSSLESS, codecs.HTJ2K_LOSSLESS) else read_jpeg
+    try:
+        found = read(memoryview(content)[start : start + length])
+    except TranscodingError:
+        return default
+    if default in _LOSSY:
+        return _LOSSY[default] if found.lossless is False else default
+    return _PROCESSES.get(found.process, default)
 
 
 def _named(bulk: Mapping[str, _Bulk], uri: str) -> _Bulk:
