@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydicom.charset import convert_encodings, decode_bytes, encode_string
 from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS
 
-from dicomwire.dicom.charset import character_set
+from dicomwire.dicom.charset import character_set, defined
 
 # Specific Character Set, a name in it (PS3.5 H, I, J, K and the single-byte sets)
 NAMES = [
@@ -102,6 +102,11 @@ def test_an_unknown_name_is_reported_and_never_a_codec_of_pythons() -> None:
         assert found.unknown == (specific.decode(),)
 
 
+def test_only_defined_terms_are_answered_in() -> None:
+    assert defined("\\ISO 2022 IR 87") == "\\ISO 2022 IR 87"
+    assert defined("ISO_IR 999") == defined("ISO_IR 100\\ISO 2022 IR 999") == ""
+
+
 @given(st.binary(max_size=40), st.sampled_from([specific for specific, _ in NAMES]))
 def test_any_bytes_decode(value: bytes, specific: str) -> None:
     assert isinstance(character_set(specific.encode()).decode(value), str)
@@ -142,6 +147,10 @@ def test_what_is_written_is_read_back_by_us_and_pydicom(specific: str, name: str
         ("\\ISO 2022 IR 87", "山\\Ł", b"\x1b$B;3\x1b(B\\?"),
         ("\\ISO 2022 IR 87\\ISO 2022 IR 159", "山丂", b"\x1b$B;3\x1b$(D0!\x1b(B"),
         ("ISO_IR 192\\ISO 2022 IR 87", "山", "山".encode()),
+        ("ISO_IR 13", "ﾔﾏ山田", b"\xd4\xcf??"),
+        ("ISO_IR 13", "¥‾", b"??"),
+        ("\\ISO 2022 IR 87", "¥‾", b"??"),
+        ("\\ISO 2022 IR 87", "ü山", b"?\x1b$B;3\x1b(B"),
         ("GB18030", "王€", "王€".encode("gb18030")),
     ],
 )

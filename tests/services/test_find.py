@@ -460,6 +460,15 @@ async def test_a_peers_character_set_is_that_of_what_it_asks(archive: Archive) -
     assert study.texts("SpecificCharacterSet") == ("ISO_IR 100",)
 
 
+async def test_what_names_no_character_set_is_answered_as_stored(archive: Archive) -> None:
+    wanted = keys(StudyInstanceUID="1.2.2").put("PatientName")
+    sent = encode(wanted.put("SpecificCharacterSet", "ISO_IR 100"), EXPLICIT_VR_LITTLE_ENDIAN)
+    assert b"ISO_IR 100" in sent
+    assert (await asked(archive, sent))[0] == (
+        await asked(archive, sent.replace(b"ISO_IR 100", b"ISO_IR 999"))
+    )[0]
+
+
 async def test_a_cancel_ends_the_answers_with_fe00(archive: Archive) -> None:
     found, last, _ = await asked(archive, keys(), patience=0)
     assert (found, last.status) == ([], 0xFE00)

@@ -120,7 +120,7 @@ class Committer:
         with self._numbers:
             number = self._next_segment
             self._next_segment += 1
-        return SegmentWriter(self.folder, number, preallocate=preallocate)
+        return SegmentWriter(self.folder, number, preallocate=preallocate, floor=self.options.free_space)
 
     def room(self, size: int) -> str:
         """Why there is no room for `size` bytes more; "" when there is.

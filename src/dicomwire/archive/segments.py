@@ -64,7 +64,8 @@ def write_all(descriptor: int, buffers: Sequence[Buffer], offset: int) -> int:
 class SegmentWriter:
     """A segment that is being written."""
 
-    def __init__(self, folder: Path, number: int, *, preallocate: bool) -> None:
+    def __init__(self, folder: Path, number: int, *, preallocate: bool, floor: int = 0) -> None:
+        """floor: bytes of the disk that space reserved ahead leaves free."""
         self.number = number
         self.path = folder / name_of(number)
         self.identity = secrets.randbits(32)
@@ -72,6 +73,7 @@ class SegmentWriter:
         self.end = SEGMENT_HEADER.size
         self._allocated = 0
         self._preallocate = preallocate
+        self._floor = floor
         self._zeroed = 0
         self._closed = False
         try:
@@ -87,7 +89,10 @@ class SegmentWriter:
     def reserve(self, end: int) -> None:
         """Have the file reach at least to `end`. Raises: OSError, when the disk is full."""
         if self._preallocate and end > self._allocated:
-            target = -(-end // EXTENT) * EXTENT
+            disk = os.fstatvfs(self.descriptor)
+            spare = disk.f_bavail * disk.f_frsize - self._floor
+            # the catalogue grows with what will be written here: most of what is left is for others
+            target = max(end, min(-(-end // EXTENT) * EXTENT, self._allocated + spare // 4))
             try:
                 os.posix_fallocate(self.descriptor, self._allocated, target - self._allocated)
             except OSError:  # what must be written may fit where a whole extent does not

@@ -76,11 +76,13 @@ class CharacterSet:
         codec: Python's codec of what no escape sequence precedes.
         unknown: values of Specific Character Set that are no defined terms.
         extensions: Python's codecs of what escape sequences may introduce.
+        default: the codec stands for the default repertoire, beside code extensions: it writes ASCII alone.
     """
 
     codec: str
     unknown: tuple[str, ...] = ()
     extensions: tuple[str, ...] = ()
+    default: bool = False
 
     def decode(self, value: bytes, *, name: bool = False) -> str:
         """Text of a value's bytes, nothing trimmed.
@@ -97,7 +99,7 @@ class CharacterSet:
 
         name: it is a Person Name, in which "^" and "=" end code extensions.
         """
-        if text.isascii() or not self.extensions:
+        if text.isascii() or not (self.extensions or self.codec == "shift_jis"):
             return text.encode(self.codec, "replace")
         resets = _DELIMITERS_IN_NAMES if name else _DELIMITERS
         return b"".join(
@@ -108,9 +110,10 @@ class CharacterSet:
     def _extended(self, text: str) -> Iterator[bytes]:
         """The bytes of a part between two delimiters, with the escape sequences before what needs one."""
         roman = b"\x1b(J" if self.codec == "shift_jis" else b"\x1b(B"
-        low, high = roman, _HIGH.get(self.codec, b"")  # what the two halves of the code table hold now
+        own = "ascii" if self.default else self.codec
+        low, high = roman, _HIGH.get(own, b"")  # what the two halves of the code table hold now
         for character in text:
-            for codec in (self.codec, *self.extensions):
+            for codec in (own, *self.extensions):
                 found = _coded(character, codec)
                 if found is not None:
                     break
@@ -152,9 +155,9 @@ def _coded(character: str, codec: str) -> tuple[bytes, bytes] | None:
         return None
     if code.startswith(b"\x1b"):  # a stateful codec escapes and comes back itself
         escape = next(each for each in (b"\x1b$(D", b"\x1b$B", code[:3]) if code.startswith(each))
-        return (escape, code[len(escape) : -3]) if escape in _ESCAPES else None
-    if codec == "shift_jis" and len(code) > 1:
-        return None  # of Shift JIS only what JIS X 0201 has
+        return (escape, code[len(escape) : -3]) if escape in (b"\x1b$B", b"\x1b$(D") else None
+    if codec == "shift_jis" and (len(code) > 1 or not (character.isascii() or code[0] > 0x7F)):
+        return None  # of Shift JIS only what JIS X 0201 has; its yen sign would be a delimiter of values
     return (b"", code) if code[0] < 0x80 else (_HIGH.get(codec, b""), code)
 
 
@@ -180,7 +183,14 @@ def character_set(specific_character_set: bytes) -> CharacterSet:
         if term and codec is None:
             unknown.append(term)
     extensions = () if codecs[0] in _STAND_ALONE else tuple(codecs[1:])
-    return CharacterSet(codecs[0], tuple(unknown), extensions)
+    default = bool(extensions) and terms[0] in ("", "ISO_IR 6", "ISO 2022 IR 6")
+    return CharacterSet(codecs[0], tuple(unknown), extensions, default)
+
+
+def defined(specific_character_set: str) -> str:
+    """Specific Character Set as it is, its values joined by backslashes; "" where one is no defined term."""
+    unknown = character_set(specific_character_set.encode("ascii", "replace")).unknown
+    return "" if unknown else specific_character_set
 
 
 def encodable(specific_character_set: str) -> str | None:

@@ -17,6 +17,7 @@ from dicomwire.archive.search import Pages
 from dicomwire.archive.statement import plan
 from dicomwire.association.performer import Request, Services, Sink
 from dicomwire.association.words import printable
+from dicomwire.dicom.charset import defined
 from dicomwire.dicom.data_set import UTF_8, DataSet, decode, encode
 from dicomwire.dicom.indexed import SPECIFIC_CHARACTER_SET
 from dicomwire.dicom.scan import scan
@@ -79,7 +80,7 @@ async def _perform(
         asked,
         planned,
         called if called in ae_titles else ae_titles[0],
-        term=asked.character_set or request.association.character_set or None,
+        term=defined(asked.character_set) or request.association.character_set or None,
         transfer_syntax_uid=request.context.transfer_syntax,
     )
     code = status.PENDING_WARNING if asked.unsupported else status.PENDING

@@ -17,6 +17,7 @@ import structlog
 from dicomwire.archive.query import Match, Path, Query
 from dicomwire.association.performer import Request, Service, Sink
 from dicomwire.association.words import printable
+from dicomwire.dicom.charset import defined
 from dicomwire.dicom.data_set import Attribute, DataSet, decode, encode, from_json
 from dicomwire.dicom.dictionary import keyword_of, tag_text, vr_of
 from dicomwire.dicom.indexed import SPECIFIC_CHARACTER_SET
@@ -84,7 +85,7 @@ async def _perform(finding: Finding, request: Request, data: bytes | None) -> No
         offending = (error.tag,) if isinstance(error, Unfit) else ()
         _refuse(request, status.IDENTIFIER_DOES_NOT_MATCH, str(error), offending)
         return
-    asked = "\\".join(identifier.texts(SPECIFIC_CHARACTER_SET)) or association.character_set or None
+    asked = defined("\\".join(identifier.texts(SPECIFIC_CHARACTER_SET))) or association.character_set or None
     matches = 0
     for at in range(0, len(ids), _PAGE):
         if request.cancelled:
