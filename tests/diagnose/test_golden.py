@@ -1,4 +1,4 @@
-"""The example captures with known causes, where they are present."""
+"""Example captures with known causes, where EXAMPLE_CAPTURES names a folder of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from dicomwire.diagnose.explain import explain
 from dicomwire.diagnose.finding import Outcome
 
-CAPTURES = Path(os.environ.get("EXAMPLE_CAPTURES", Path(__file__).parent / "captures"))
+CAPTURES = Path(os.environ["EXAMPLE_CAPTURES"])
 VERDICTS = {
     "f01_called_aet_unknown.pcap": "reject-called-ae-title",
     "f11_no_common_transfer_syntax.pcap": "context-transfer-syntax",
@@ -23,8 +23,8 @@ VERDICTS = {
 
 
 def cases() -> list[dict[str, object]]:
-    truth = CAPTURES / "truth.json"
-    return json.loads(truth.read_text()) if truth.exists() else []
+    found: list[dict[str, object]] = json.loads((CAPTURES / "truth.json").read_text())
+    return found
 
 
 @pytest.mark.parametrize("case", cases(), ids=lambda case: str(case["file"]))

@@ -93,18 +93,21 @@ async def test_a_failure_and_an_exception_are_tried_again(store: Store) -> None:
 
 async def test_one_destination_never_has_more_than_its_slots(store: Store) -> None:
     now, most = 0, 0
-    go = asyncio.Event()
+    go, both = asyncio.Event(), asyncio.Event()
 
     async def run(batch: Sequence[Job]) -> Mapping[int, Result]:
         nonlocal now, most
         now += 1
         most = max(most, now)
+        if now == 2:
+            both.set()
         await go.wait()
         now -= 1
         return {batch[0].id: Done()}
 
     async with running(store, run):
         await add(store, 10)
+        await asyncio.wait_for(both.wait(), 10)
         await reached(store, State.RUNNING, 2)
         go.set()
         await reached(store, State.DONE, 10)
