@@ -11,7 +11,18 @@ if TYPE_CHECKING:
     from dicomwire.association.association import Association
     from dicomwire.association.options import AcceptorOptions, Timeouts
     from dicomwire.association.requestor import Context, RequestorOptions, request_association
-    from dicomwire.errors import DicomwireError, OperationFailed
+    from dicomwire.errors import (
+        Aborted,
+        AssociationTimeout,
+        ConnectionFailed,
+        ConnectionLost,
+        DicomwireError,
+        LocalProtocolError,
+        NoAcceptedContext,
+        OperationFailed,
+        QueryError,
+        Rejected,
+    )
     from dicomwire.services.blocking import BlockingClient, connect_blocking
     from dicomwire.services.client import Client
     from dicomwire.services.connecting import connect
@@ -25,18 +36,26 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Aborted",
     "Acceptor",
     "AcceptorOptions",
     "Archive",
     "Association",
+    "AssociationTimeout",
     "BlockingClient",
     "Client",
+    "ConnectionFailed",
+    "ConnectionLost",
     "Context",
     "DicomwireError",
     "Folder",
+    "LocalProtocolError",
+    "NoAcceptedContext",
     "NotTaken",
     "OperationFailed",
+    "QueryError",
     "QueryOptions",
+    "Rejected",
     "RequestorOptions",
     "Timeouts",
     "UpperLayer",
@@ -49,18 +68,26 @@ __all__ = [
 ]
 
 _HOME = {
+    "Aborted": "dicomwire.errors",
     "Acceptor": "dicomwire.association.acceptor",
     "AcceptorOptions": "dicomwire.association.options",
     "Archive": "dicomwire.archive.archive",
     "Association": "dicomwire.association.association",
+    "AssociationTimeout": "dicomwire.errors",
     "BlockingClient": "dicomwire.services.blocking",
     "Client": "dicomwire.services.client",
+    "ConnectionFailed": "dicomwire.errors",
+    "ConnectionLost": "dicomwire.errors",
     "Context": "dicomwire.association.requestor",
     "DicomwireError": "dicomwire.errors",
     "Folder": "dicomwire.services.folder",
+    "LocalProtocolError": "dicomwire.errors",
+    "NoAcceptedContext": "dicomwire.errors",
     "NotTaken": "dicomwire.services.receiving",
     "OperationFailed": "dicomwire.errors",
+    "QueryError": "dicomwire.errors",
     "QueryOptions": "dicomwire.services.proposals",
+    "Rejected": "dicomwire.errors",
     "RequestorOptions": "dicomwire.association.requestor",
     "Timeouts": "dicomwire.association.options",
     "UpperLayer": "dicomwire.upper_layer.protocol",

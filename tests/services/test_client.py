@@ -105,9 +105,10 @@ async def test_a_host_and_a_port_do_too(peer: Peer) -> None:
 
 
 async def test_an_address_and_uses_that_cannot_be_are_refused(peer: Peer) -> None:
-    with pytest.raises(AddressError, match="names no port"):
+    with pytest.raises(dicomwire.DicomwireError, match="names no port") as raised:
         async with dicomwire.connect("PEER@127.0.0.1"):
             pass
+    assert isinstance(raised.value, AddressError)
     with pytest.raises(LocalProtocolError, match="uses are echo, find"):
         async with dicomwire.connect(peer.address, uses=["print"]):
             pass
@@ -552,6 +553,10 @@ def use_all(address: str, folder: Path) -> None:
         association.release()
     with pytest.raises(QueryError), dicomwire.connect_blocking(address) as association:
         list(association.find(Nonsense="x"))
+    with dicomwire.connect_blocking(address, uses=["find"]) as association:
+        left = association.find(PatientName="DOE*")
+        next(left)
+    left.close()  # type: ignore[attr-defined]  # as when it is garbage, long after the client's end
     with dicomwire.connect_blocking(address, uses=["echo"]) as association:
         association.abort()
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dicomwire.errors import DicomwireError
+
 EXAMPLE = "write it AE@HOST:PORT, as in ORTHANC@127.0.0.1:4242"
 
 
-class AddressError(ValueError):
+class AddressError(DicomwireError, ValueError):
     """A peer's address that cannot be read; the message says which part and what was expected."""
 
 

@@ -65,7 +65,8 @@ class Loop:
                 except StopAsyncIteration:
                     return
         finally:
-            self.wait(_close(elements))
+            if not self._loop.is_closed():  # collected as garbage when the client has long ended
+                self.wait(_close(elements))
 
     def close(self) -> None:
         """End what still runs, the loop and the thread."""
