@@ -197,7 +197,10 @@ def _render(job: RenderJob, channel: _Channel) -> None:
     image = _opened(job.source)
     state = read_attributes(*_readable(job.state)) if job.state is not None else None
     numbers = _renewing(job.numbers, channel, image)
-    channel.answer(OK, render(image.pixels, image.attributes, numbers, job.rendering, state=state))
+    try:
+        channel.answer(OK, render(image.pixels, image.attributes, numbers, job.rendering, state=state))
+    finally:
+        image.forget()
 
 
 def _renewing(numbers: Iterable[int], channel: _Channel, image: _Opened) -> Iterator[int]:

@@ -94,6 +94,11 @@ def _indexed(picture: Gray) -> Image.Image:
     return image if image.mode == "L" else image.quantize(256, method=Image.Quantize.FASTOCTREE)
 
 
+_FEW_FRAMES_HELD: Final = (
+    "threads=1:rc-lookahead=4:sync-lookahead=0:bframes=0"  # of large frames, 40 otherwise
+)
+
+
 def film(pictures: Iterable[Gray], rate: float, quality: int) -> bytes:
     """An H.264 film; odd sizes lose their last row or column, which its colours cannot have.
 
@@ -111,7 +116,11 @@ def film(pictures: Iterable[Gray], rate: float, quality: int) -> bytes:
             if stream is None:
                 if not height or not width:
                     raise TranscodingError("an image of one row or column makes no video")
-                options: dict[str, object] = {"crf": str(round(40 - quality * 0.24)), "preset": "veryfast"}
+                options: dict[str, object] = {
+                    "crf": str(round(40 - quality * 0.24)),
+                    "preset": "veryfast",
+                    "x264-params": _FEW_FRAMES_HELD,
+                }
                 stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1000))
                 stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
                 stream.options = options
