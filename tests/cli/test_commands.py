@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import typer.main
+from argon2 import PasswordHasher
 
 from dicomwire import __version__
 from dicomwire.cli.main import app
@@ -41,6 +43,21 @@ def _commands(command: object, name: str) -> Iterator[tuple[str, list[str]]]:
         return
     for each, inner in below.items():
         yield from _commands(inner, f"{name} {each}")
+
+
+def _leaves(command: object) -> Iterator[object]:
+    below = getattr(command, "commands", None)
+    if below is None:
+        yield command
+    else:
+        for each in below.values():
+            yield from _leaves(each)
+
+
+def _helps(command: object) -> Iterator[str]:
+    yield getattr(command, "help", None) or ""
+    for parameter in command.params:  # type: ignore[attr-defined]
+        yield getattr(parameter, "help", None) or ""
 
 
 @pytest.mark.parametrize(("name", "flags"), list(commands()), ids=lambda value: str(value)[:40])
@@ -122,6 +139,21 @@ def test_config_show_masks_secrets_and_names_origins(run: Run, tmp_path: Path) -
     facts = json.loads(run("config", "show", "--json").out)
     assert facts["settings"]["dimse"]["port"] == 104
     assert facts["origins"]["dimse.port"] == "dicomwire.toml"
+
+
+def test_config_hash_reads_a_password_from_a_pipe(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("se cret\n"))
+    hashed = run("config", "hash")
+    assert (hashed.status, hashed.err) == (0, "")
+    assert PasswordHasher().verify(hashed.out.strip(), "se cret")
+    assert run("config", "hash").status == 2  # the pipe has nothing more
+
+
+def test_help_shows_every_word_of_its_source() -> None:
+    # The help reads what stands in brackets as markup and drops it.
+    texts = [text for command in _leaves(typer.main.get_command(app)) for text in _helps(command)]
+    assert len(texts) > 100
+    assert [text for text in texts if "[[" in text] == []
 
 
 def test_config_schema_is_json(run: Run) -> None:

@@ -31,7 +31,7 @@ Listen = Annotated[
 @accepted
 def commit(
     peer: Annotated[
-        str, typer.Argument(metavar="AE@HOST:PORT", help="Whom to ask; or the AE title of one in [[peers]].")
+        str, typer.Argument(metavar="AE@HOST:PORT", help="Whom to ask; or the AE title of a configured peer.")
     ],
     paths: Annotated[
         list[Path] | None,

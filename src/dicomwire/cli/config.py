@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -63,8 +64,13 @@ def schema() -> None:
 
 @app.command("hash")
 def hash_password() -> None:
-    """Ask for a password and print its Argon2 hash, for [[identity.users]]."""
+    """Ask for a password and print its Argon2 hash, as identity.users takes it; from a pipe, one line."""
     from argon2 import PasswordHasher
 
-    password = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    if sys.stdin.isatty():
+        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        password = sys.stdin.readline().rstrip("\r\n")
+    if not password:
+        raise Stop("no password was given", 2)
     print(PasswordHasher().hash(password))

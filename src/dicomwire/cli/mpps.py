@@ -44,7 +44,7 @@ File = Annotated[
 @accepted
 def mpps(
     peer: Annotated[
-        str, typer.Argument(metavar="AE@HOST:PORT", help="Whom to tell; or the AE title of one in [[peers]].")
+        str, typer.Argument(metavar="AE@HOST:PORT", help="Whom to tell; or a configured AE title.")
     ],
     operation: Annotated[Operation, typer.Argument(help="N-CREATE, N-SET or N-GET.")],
     keys: KeyValues = None,

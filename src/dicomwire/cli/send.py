@@ -31,7 +31,7 @@ Destination = Annotated[
     str,
     typer.Argument(
         metavar="AE@HOST:PORT|URL",
-        help="A DIMSE peer, one in [[peers]] by its AE title, or the base URL of a DICOMweb service.",
+        help="A DIMSE peer, a configured one by its AE title, or the base URL of a DICOMweb service.",
     ),
 ]
 Paths = Annotated[

@@ -42,7 +42,7 @@ OF_ALL = frozenset({Operation.SUBSCRIBE, Operation.UNSUBSCRIBE, Operation.SUSPEN
 @accepted
 def ups(
     peer: Annotated[
-        str, typer.Argument(metavar="AE@HOST:PORT", help="Whom to ask; or the AE title of one in [[peers]].")
+        str, typer.Argument(metavar="AE@HOST:PORT", help="Whom to ask; or the AE title of a configured peer.")
     ],
     operation: Annotated[Operation, typer.Argument(help="What to do with the workitem.")],
     keys: KeyValues = None,
