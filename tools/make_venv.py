@@ -24,6 +24,7 @@ def main():
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
     if subprocess.call([*install, "--constraint", "constraints.txt", "--editable", "." + extras]):
         sys.exit("pip could not install the dependencies: its message is above")
+    subprocess.call([python, "-m", "compileall", "-q", "src"])  # so that the first start is a fast one, too
     with open(os.path.join(folder, stamp), "w"):
         pass
 
