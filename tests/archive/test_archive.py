@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -438,3 +439,26 @@ def files_open() -> list[str]:
         with suppress(OSError):  # the one of the listing itself
             found.append(os.readlink(f"/proc/self/fd/{number}"))
     return found
+
+
+async def test_what_was_handed_on_is_kept_by_nobody(tmp_path: Path) -> None:
+    archive = opened(tmp_path)
+    receptions = []
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for number in range(20):
+        reception = archive.receive(
+            sop_class_uid=CT,
+            sop_instance_uid=f"1.2.{number}",
+            transfer_syntax_uid=EXPLICIT_VR_LITTLE_ENDIAN,
+            origin=ORIGIN,
+        )
+        done: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        reception.write(data_set(f"1.2.{number}", pixels=100_000))
+        reception.finish(done.set_result)
+        receptions.append((reception, await done))
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert after - before < 1_000_000  # bytes, of more than two millions that went through
+    assert {outcome.verdict for _, outcome in receptions} == {Verdict.STORED}
+    await archive.stop()

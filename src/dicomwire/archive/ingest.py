@@ -202,6 +202,7 @@ class Reception:
             self._spool.finish(self._offered, done)
             return
         if self._failure:
+            self._forget()
             loop.call_soon(done, self._refusal(Verdict.OUT_OF_RESOURCES, self._failure))
             return
         data = self._buffer
@@ -213,7 +214,7 @@ class Reception:
         meta = self._meta
         entry.length, entry.data_set_offset = len(meta) + len(data), len(meta)
         entry.crc = crc32(data, crc32(meta))
-        self._budget.unfinished -= len(data)
+        self._forget()  # whoever keeps the reception does not keep the data
         self._budget.waiting += entry.length
         self._committer.submit(
             Arrival(entry, self._origin, time.time_ns(), done, payload=(meta, data), size=entry.length)
