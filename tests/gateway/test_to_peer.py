@@ -215,7 +215,7 @@ async def test_a_peer_moves_to_the_gateways_own_ae_title(tmp_path: Path) -> None
         back = {"ae_title": "CACHE", "host": "127.0.0.1", "port": gateway.dimse_port}
         async with running(tmp_path / "p", node={"ae_title": "PACS"}, dimse=dimse, peers=[back]) as pacs:
             await stow(pacs.http, *(each.file for each in INSTANCES))
-        port = pacs.dimse_port
+            port = pacs.dimse_port
     async with gateway_to(tmp_path / "g", port, retrieve="move", ae_title="CACHE") as gateway:
         back = {"ae_title": "CACHE", "host": "127.0.0.1", "port": gateway.dimse_port}
         again = {**dimse, "port": port}
