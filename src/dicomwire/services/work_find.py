@@ -16,14 +16,13 @@ import structlog
 
 from dicomwire.archive.query import Match, Path, Query
 from dicomwire.association.performer import Request, Service, Sink
-from dicomwire.association.words import printable
 from dicomwire.dicom.charset import defined
 from dicomwire.dicom.data_set import Attribute, DataSet, decode, encode, from_json
 from dicomwire.dicom.dictionary import keyword_of, tag_text, vr_of
 from dicomwire.dicom.indexed import SPECIFIC_CHARACTER_SET
 from dicomwire.dimse import status
-from dicomwire.dimse.command import CFindRsp
 from dicomwire.errors import DataSetError, InvalidAttribute, QueryError, SearchError, WorkError
+from dicomwire.services import find
 from dicomwire.services.find_request import TIMEZONE, Agreed, Unfit, agreed
 from dicomwire.services.identifier import LIMIT, Collector
 from dicomwire.work.matching import Selection, query_of, search, texts
@@ -76,14 +75,14 @@ async def _perform(finding: Finding, request: Request, data: bytes | None) -> No
         selection = finding.select(query, request)
         ids = await finding.store.beside(lambda: search(finding.store, selection, query))
     except (DataSetError, InvalidAttribute) as error:
-        _refuse(request, status.UNABLE_TO_PROCESS, f"Identifier: {error}")
+        find.refuse(request, status.UNABLE_TO_PROCESS, f"Identifier: {error}")
         return
     except (SearchError, WorkError, DatabaseError) as error:
-        _refuse(request, status.OUT_OF_RESOURCES, str(error))
+        find.refuse(request, status.OUT_OF_RESOURCES, str(error))
         return
     except QueryError as error:
         offending = (error.tag,) if isinstance(error, Unfit) else ()
-        _refuse(request, status.IDENTIFIER_DOES_NOT_MATCH, str(error), offending)
+        find.refuse(request, status.IDENTIFIER_DOES_NOT_MATCH, str(error), offending)
         return
     asked = defined("\\".join(identifier.texts(SPECIFIC_CHARACTER_SET))) or association.character_set or None
     matches = 0
@@ -91,16 +90,16 @@ async def _perform(finding: Finding, request: Request, data: bytes | None) -> No
         if request.cancelled:
             break
         matches += await _send(finding, request, selection, ids[at : at + _PAGE], keys, asked)
-    final = status.CANCEL if request.cancelled else status.SUCCESS
+    ended = status.CANCEL if request.cancelled else status.SUCCESS
     log.debug(
         "worklist query answered",
         association=association.id,
         keys=len(keys),
         matches=matches,
-        status=status.words(status.FIND, final),
+        status=status.words(status.FIND, ended),
     )
     if not request.answered:
-        request.respond(_response(request, final))
+        request.respond(find.final(request, ended))
 
 
 async def _send(
@@ -113,7 +112,7 @@ async def _send(
 ) -> int:
     """Send one page of matches; how many have gone."""
     rows = texts(finding.store, selection.table, ids, finding.columns)
-    pending = _response(request, status.PENDING, data_set=True)
+    pending = find.pending(request, status.PENDING)
     sent = 0
     for at in range(0, len(rows), _TOGETHER):
         if request.cancelled:
@@ -188,29 +187,4 @@ def _without(identifier: DataSet, finding: Finding) -> DataSet:
     no_keys = finding.no_keys | finding.hidden | {SPECIFIC_CHARACTER_SET, TIMEZONE}
     return DataSet(
         {tag: attribute for tag, attribute in identifier.items() if tag & 0xFFFF and tag not in no_keys}
-    )
-
-
-def _response(request: Request, code: int, *, data_set: bool = False) -> CFindRsp:
-    uid = request.context.abstract_syntax
-    return CFindRsp(request.command.message_id, code, affected_sop_class_uid=uid, data_set=data_set)
-
-
-def _refuse(request: Request, code: int, comment: str, offending: tuple[int, ...] = ()) -> None:
-    log.warning(
-        "query refused",
-        association=request.association.id,
-        peer=request.association.peer,
-        calling_ae_title=printable(request.association.calling_ae_title),
-        status=status.words(status.FIND, code),
-        reason=printable(comment),
-    )
-    request.respond(
-        CFindRsp(
-            request.command.message_id,
-            code,
-            affected_sop_class_uid=request.context.abstract_syntax,
-            error_comment=comment,
-            offending_element=offending,
-        )
     )
