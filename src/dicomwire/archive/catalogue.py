@@ -34,9 +34,9 @@ _PRAGMAS: Final = (
     "PRAGMA wal_autocheckpoint = 4000",
     "PRAGMA temp_store = MEMORY",
 )
-_INSERT_INSTANCE: Final = (
-    f"INSERT INTO instance ({', '.join(INSTANCE_COLUMNS)}) VALUES ({', '.join('?' * len(INSTANCE_COLUMNS))})"
-)
+_INSERT_INSTANCES: Final = f"INSERT INTO instance ({', '.join(INSTANCE_COLUMNS)}) VALUES"
+_INSTANCE_MARKS: Final = f"({', '.join('?' * len(INSTANCE_COLUMNS))})"
+_ROWS_AT_ONCE: Final = 64  # of one INSERT: 1,216 parameters, below every SQLite's limit
 _STORED: Final = (
     "SELECT instance.id, study_instance_uid, series_instance_uid, sop_instance_uid, sop_class_uid,"
     " transfer_syntax_uid, length, data_set_offset, segment, offset, rows, columns, bits_allocated,"
@@ -201,10 +201,12 @@ class Catalogue:
         sql = f"{_STORED} WHERE sop_instance_uid = ? ORDER BY current DESC, instance.id"
         return [Stored(*row) for row in self._writer.execute(sql, (sop_instance_uid,))]
 
-    def known(self, sop_instance_uid: str) -> bool:
-        """Whether there is any version, as the writer sees it."""
-        sql = "SELECT 1 FROM instance WHERE sop_instance_uid = ?"
-        return self._writer.execute(sql, (sop_instance_uid,)).fetchone() is not None
+    def known(self, sop_instance_uids: Sequence[str]) -> set[str]:
+        """Those of which there is any version, as the writer sees it."""
+        sql = (
+            "SELECT sop_instance_uid FROM instance WHERE sop_instance_uid IN (SELECT value FROM json_each(?))"
+        )
+        return {row[0] for row in self._writer.execute(sql, (json.dumps(sop_instance_uids),))}
 
     def segment_of(self, record_id: int) -> int | None:
         """Where a record lies, as the writer sees it; None when it is not indexed."""
@@ -281,7 +283,7 @@ class Catalogue:
             studies[study] += current
             series[one] += current
         appearing = self._empty(series)
-        self._writer.executemany(_INSERT_INSTANCE, rows)
+        self._insert_instances(rows)
         self._count("study", studies)
         self._count("series", series)
         for study in appearing:
@@ -353,6 +355,15 @@ class Catalogue:
         """What lives in a segment, as the writer sees it."""
         sql = f"{_STORED} WHERE segment = ? ORDER BY offset"
         return [Stored(*row) for row in self._writer.execute(sql, (segment,))]
+
+    def _insert_instances(self, rows: Sequence[Row]) -> None:
+        """As few statements as there are powers of two in their number: each lets go of the interpreter."""
+        while rows:
+            count = min(1 << (len(rows).bit_length() - 1), _ROWS_AT_ONCE)
+            marks = ", ".join([_INSTANCE_MARKS] * count)
+            values = [value for row in rows[:count] for value in row]
+            self._writer.execute(f"{_INSERT_INSTANCES} {marks}", values)
+            rows = rows[count:]
 
     def _count(self, table: str, counts: Counter[int]) -> None:
         sql = f"UPDATE {table} SET number_of_instances = number_of_instances + ? WHERE id = ?"

@@ -23,6 +23,7 @@ import structlog
 
 from dicomwire.archive.arrival import CONFLICT, REJECTED, Arrival, accepted, outcome, refused, seal
 from dicomwire.archive.catalogue import Catalogue, DatabaseError
+from dicomwire.archive.checksum import checksum
 from dicomwire.archive.comparison import equal
 from dicomwire.archive.records import Unwritten, encode_batch, tombstone
 from dicomwire.archive.segments import EXTENT, SegmentReader, SegmentWriter, last_written, write_all
@@ -247,8 +248,9 @@ class Committer:
             return [refused(arrival, f"Catalogue: {error}") for arrival in batch]
         outcomes: dict[int, Outcome] = {}
         keep: list[Arrival] = []
+        known = self.catalogue.known([arrival.entry.sop_instance_uid for arrival in batch])
         for position, arrival in enumerate(batch):
-            verdict = self._verdict(arrival)
+            verdict = self._verdict(arrival) if arrival.entry.sop_instance_uid in known else None
             if verdict is None:
                 keep.append(arrival)
                 continue
@@ -262,10 +264,8 @@ class Committer:
         return [outcomes[position] for position in range(len(batch))]
 
     def _verdict(self, arrival: Arrival) -> Outcome | None:
-        """What is decided without storing anything; None for what is to be stored."""
+        """What is decided of a known instance without storing anything; None for what is to be stored."""
         entry = arrival.entry
-        if not self.catalogue.known(entry.sop_instance_uid):
-            return None
         versions = self.catalogue.versions(entry.sop_instance_uid)
         try:
             for version in versions:
@@ -324,6 +324,8 @@ class Committer:
         for arrival in arrivals:
             self._last_id = max(self._last_id + 1, time.time_ns() // _MICROSECOND)
             arrival.entry.record_id = self._last_id
+        for arrival in small:  # here, not in the loop's thread: a checksum lets go of the interpreter
+            arrival.entry.crc = checksum(arrival.payload)
         try:
             reached = [seal(arrival, self.sync) for arrival in arrivals if arrival.own is not None]
             if logged := self._logged(small, arrivals):
