@@ -1,27 +1,32 @@
-"""One HTTP connection: uvicorn's httptools protocol within limits of time and size (RFC 9112, RFC 6585 5).
+"""One HTTP/1.1 connection within limits of time and size (RFC 9112, RFC 6585 5).
 
-Added are what it leaves open: the size of a request's head, a head that never ends, a refused body that
-never ends, a client that takes nothing of its answer. Unreadable requests are answered as problem details
-and logged by peer.
+httptools reads requests, `exchange` answers them, one after the other. Bounded are the size of a request's
+head, the time for it, a refused body that never ends, a client that takes nothing of its answer. Unreadable
+requests are answered as problem details and logged by peer. Websockets are handed to uvicorn's protocol.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from http import HTTPStatus
+from typing import Final
+from urllib.parse import unquote
 
+import httptools
 import structlog
+from starlette.types import Scope
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from dicomwire.web import problems
+from dicomwire.web.exchange import Exchange
 from dicomwire.web.options import ServerOptions
 
 _log = structlog.get_logger()
 
 # First bytes of other protocols that end up at an HTTP port
-_FOREIGN = {
+_FOREIGN: Final = {
     b"\x01\x00": "a DICOM association (A-ASSOCIATE-RQ); this port speaks HTTP",
     b"\x16\x03": "a TLS handshake; this port speaks HTTP without TLS",
     b"SSH-": "SSH",
@@ -31,8 +36,16 @@ _FOREIGN = {
 }
 
 
-class Connection(HttpToolsProtocol):
-    """An HTTP/1.1 connection that ends in bounded time, whatever the client does."""
+class Connection(asyncio.Protocol):
+    """An HTTP/1.1 connection that ends in bounded time, whatever the client does.
+
+    Attributes:
+        loop: runs it.
+        transport: its socket.
+        writable: set when the client takes more; None while it does.
+    """
+
+    transport: asyncio.Transport
 
     def __init__(
         self,
@@ -43,63 +56,104 @@ class Connection(HttpToolsProtocol):
         *,
         limits: ServerOptions,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+        self.loop = _loop or asyncio.get_running_loop()
+        self.writable: asyncio.Event | None = None
+        self._config = config
+        self._app = config.loaded_app
+        self._app_state = app_state
+        self._state = server_state
         self._limits = limits
+        self._parser = httptools.HttpRequestParser(self)
+        # A request behind one with "Connection: close" is let pass unread instead of refused
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._exchange: Exchange | None = None
+        self._waiting: deque[Exchange] = deque()  # requests that came before the one ahead was answered
+        self._client: tuple[str, int] | None = None
+        self._server: tuple[str, int] | None = None
+        self._scheme = "http"
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._expects_continue = False
+        self._upgrades = False
         self._refusal: tuple[HTTPStatus, str] | None = None
         self._head_bytes = 0
         self._head_since: float | None = None  # None between requests and within a body
+        self._idle_since: float | None = None
         self._in_body = False
+        self._reading = True
         self._discarding_since: float | None = None
         self._unsent = 0
         self._unsent_since = 0.0
         self._watch: asyncio.TimerHandle | None = None
 
+    @property
+    def default_headers(self) -> list[tuple[bytes, bytes]]:
+        """Headers of every answer: the date."""
+        return self._state.default_headers
+
+    # the transport
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        self.transport = transport
+        self._state.connections.add(self)  # type: ignore[arg-type]
+        self._client = _address(transport.get_extra_info("peername"))
+        self._server = _address(transport.get_extra_info("sockname"))
+        self._scheme = "https" if transport.get_extra_info("sslcontext") else "http"
         self._head_since = self._unsent_since = self.loop.time()
         self._look_later()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
-        super().connection_lost(exc)
+        self._state.connections.discard(self)
+        self._look_no_more()
+        for exchange in (self._exchange, *self._waiting):
+            if exchange is not None and not exchange.complete:
+                exchange.disconnect()
+        self.resume_writing()
 
-    def handle_websocket_upgrade(self) -> None:
-        """What comes from now on is no request: nobody watches for the end of one."""
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
-        super().handle_websocket_upgrade()
+    def pause_writing(self) -> None:
+        self.writable = self.writable or asyncio.Event()
+
+    def resume_writing(self) -> None:
+        if self.writable is not None:
+            self.writable.set()
+            self.writable = None
+
+    def resume_reading(self) -> None:
+        """There is room for more of a body."""
+        if not self._reading and not self._waiting:
+            self._reading = True
+            self.transport.resume_reading()
+
+    def _pause_reading(self) -> None:
+        if self._reading:
+            self._reading = False
+            self.transport.pause_reading()
+
+    def shutdown(self) -> None:
+        """Take no more requests; called by the server that stops."""
+        if self._exchange is None or self._exchange.complete:
+            self.transport.close()
+        else:
+            self._exchange.keep_alive = False
 
     def data_received(self, data: bytes) -> None:
         if not self._in_body:
             if self._head_bytes == 0 and (foreign := _foreign(data)):
                 _log.warning("web.foreign", peer=self._peer, first_bytes=data[:8].hex(), looks_like=foreign)
-                self._unset_keepalive_if_required()
                 self.transport.abort()
                 return
             self._head_bytes += len(data)
-        super().data_received(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._upgrade()
+            return
+        except httptools.HttpParserError:
+            refusal = self._refusal or (HTTPStatus.BAD_REQUEST, "the request cannot be read as HTTP/1.1")
+            self._refuse(*refusal)
+            return
         if self._head_since is not None and self._head_bytes > self._limits.head_limit:
-            self._refuse_head()
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._head_since = self.loop.time()
-
-    def on_headers_complete(self) -> None:
-        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        if size > self._limits.head_limit:
-            self._refusal = self._too_large()
-            raise ValueError("request head too large")  # httptools makes a parser error of it
-        self._in_body = True
-        self._head_since = None
-        self._head_bytes = 0
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        self._in_body = False
-        super().on_message_complete()
+            self._refuse(*self._too_large())
 
     def eof_received(self) -> None:
         """The client sends no more: a body that is not whole is told so, as far as the client still reads."""
@@ -107,14 +161,129 @@ class Connection(HttpToolsProtocol):
             _log.info("web.cut", peer=self._peer)
             self._answer_and_close(HTTPStatus.BAD_REQUEST, "the request's body ends before its length")
 
-    def send_400_response(self, msg: str) -> None:
-        """Answers a request that cannot be read; called by uvicorn."""
-        refusal = self._refusal or (HTTPStatus.BAD_REQUEST, "the request cannot be read as HTTP/1.1")
-        _log.warning("web.unreadable", peer=self._peer, status=int(refusal[0]), detail=refusal[1])
-        self._answer_and_close(*refusal)
+    # the parser
 
-    def _refuse_head(self) -> None:
-        status, detail = self._too_large()
+    def on_message_begin(self) -> None:
+        self._url = b""
+        self._headers = []
+        self._expects_continue = False
+        self._head_since = self.loop.time()
+        self._idle_since = None
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if name == b"expect":
+            self._expects_continue = value.lower() == b"100-continue"
+        self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        size = len(self._url) + sum([len(name) + len(value) + 4 for name, value in self._headers])
+        if size > self._limits.head_limit:
+            self._refusal = self._too_large()
+            raise ValueError("request head too large")  # httptools makes a parser error of it
+        self._in_body = True
+        self._head_since = None
+        self._head_bytes = 0
+        self._upgrades = self._parser.should_upgrade() and self._asks_for_websocket()
+        if self._upgrades:
+            return
+        exchange = Exchange(
+            self,
+            self._scope(),
+            keep_alive=self._parser.should_keep_alive(),
+            expects_continue=self._expects_continue,
+        )
+        if self._exchange is None or self._exchange.complete:
+            self._begin(exchange)
+        else:
+            self._waiting.append(exchange)
+            self._pause_reading()
+
+    def on_body(self, body: bytes) -> None:
+        exchange = self._waiting[-1] if self._waiting else self._exchange
+        if not self._upgrades and exchange is not None and not exchange.complete and not exchange.feed(body):
+            self._pause_reading()
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        exchange = self._waiting[-1] if self._waiting else self._exchange
+        if not self._upgrades and exchange is not None:
+            exchange.feed_end()
+
+    # requests and answers
+
+    def _scope(self) -> Scope:
+        """The request as ASGI describes it."""
+        parsed = httptools.parse_url(self._url)
+        raw_path: bytes = parsed.path
+        path = raw_path.decode("ascii")
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": self._parser.get_http_version(),
+            "method": self._parser.get_method().decode("ascii"),
+            "scheme": self._scheme,
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": raw_path,
+            "query_string": parsed.query or b"",
+            "root_path": "",
+            "headers": self._headers,
+            "server": self._server,
+            "client": self._client,
+            "state": self._app_state.copy(),
+        }
+
+    def _begin(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        if len(self._state.connections) > self._limits.connections:
+            words = f"more than {self._limits.connections} connections are open; try again"
+            _log.warning("web.full", peer=self._peer, connections=self._limits.connections)
+            self._answer_and_close(HTTPStatus.SERVICE_UNAVAILABLE, words, "retry-after: 5\r\n")
+            return
+        task = self.loop.create_task(exchange.run(self._app))
+        self._state.tasks.add(task)
+        task.add_done_callback(self._state.tasks.discard)
+
+    def answered(self) -> None:
+        """An answer is complete: the request behind it has its turn."""
+        self._state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        if self._waiting:
+            following = self._waiting.popleft()
+            self._begin(following)
+        else:
+            self._idle_since = self.loop.time()
+        self.resume_reading()
+
+    def _asks_for_websocket(self) -> bool:
+        if self._config.ws_protocol_class is None:
+            return False
+        return any(name == b"upgrade" and value.lower() == b"websocket" for name, value in self._headers)
+
+    def _upgrade(self) -> None:
+        """What comes from now on is no request: nobody watches for the end of one."""
+        if not self._upgrades:
+            return
+        self._look_no_more()
+        self._state.connections.discard(self)
+        head = [self._parser.get_method(), b" ", self._url, b" HTTP/1.1\r\n"]
+        for name, value in self._headers:
+            head += (name, b": ", value, b"\r\n")
+        assert self._config.ws_protocol_class is not None
+        protocol = self._config.ws_protocol_class(  # type: ignore[call-arg]
+            config=self._config, server_state=self._state, app_state=self._app_state
+        )
+        protocol.connection_made(self.transport)
+        protocol.data_received(b"".join((*head, b"\r\n")))
+        self.transport.set_protocol(protocol)
+
+    # refusals
+
+    def _refuse(self, status: HTTPStatus, detail: str) -> None:
         _log.warning("web.unreadable", peer=self._peer, status=int(status), detail=detail)
         self._answer_and_close(status, detail)
 
@@ -122,28 +291,34 @@ class Connection(HttpToolsProtocol):
         words = f"request line and headers are longer than {self._limits.head_limit} bytes"
         return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, words
 
-    def _answer_and_close(self, status: HTTPStatus, detail: str) -> None:
+    def _answer_and_close(self, status: HTTPStatus, detail: str, header: str = "") -> None:
         """An answer in place of a request's own; none in the middle of another one's."""
         if self.transport.is_closing():
             return
-        cycle = self.cycle
-        unanswered = cycle is not None and not cycle.response_started and not self.pipeline
-        if cycle is None or cycle.response_complete or unanswered:
+        exchange = self._exchange
+        unanswered = exchange is not None and not exchange.started and not self._waiting
+        if exchange is None or exchange.complete or unanswered:
             document = problems.body(status, detail)
             head = (
                 f"HTTP/1.1 {int(status)} {status.phrase}\r\ncontent-type: {problems.MEDIA_TYPE}\r\n"
-                f"content-length: {len(document)}\r\nconnection: close\r\n\r\n"
+                f"content-length: {len(document)}\r\n{header}connection: close\r\n\r\n"
             )
             self.transport.write(head.encode("ascii") + document)
-        if cycle is not None and unanswered:
-            cycle.disconnected = True
-            cycle.message_event.set()
+        if exchange is not None and unanswered:
+            exchange.disconnect()
         self.transport.close()
+
+    # time
 
     def _look_later(self) -> None:
         limits = self._limits
-        interval = min(limits.head_timeout, limits.write_timeout, limits.linger) / 2
+        interval = min(limits.head_timeout, limits.write_timeout, limits.linger, limits.idle) / 2
         self._watch = self.loop.call_later(interval, self._look)
+
+    def _look_no_more(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
 
     def _look(self) -> None:
         """Ends a connection on which nothing moves that should."""
@@ -151,6 +326,8 @@ class Connection(HttpToolsProtocol):
         if not self.transport.is_closing():
             if self._head_since is not None and now - self._head_since >= limits.head_timeout:
                 self._end_head()
+            elif self._idle_since is not None and now - self._idle_since >= limits.idle:
+                self.transport.close()
             self._end_discarding(now)
         unsent = self.transport.get_write_buffer_size()
         if not unsent or unsent != self._unsent:
@@ -172,7 +349,7 @@ class Connection(HttpToolsProtocol):
 
     def _end_discarding(self, now: float) -> None:
         """What comes behind a refusal is read, or the client may never see it (RFC 9112 9.6), for a while."""
-        if not (self._in_body and self.cycle is not None and self.cycle.response_complete):
+        if not (self._in_body and self._exchange is not None and self._exchange.complete):
             self._discarding_since = None
         elif self._discarding_since is None:
             self._discarding_since = now
@@ -182,8 +359,15 @@ class Connection(HttpToolsProtocol):
 
     @property
     def _peer(self) -> str:
-        return f"{self.client[0]}:{self.client[1]}" if self.client else ""
+        return f"{self._client[0]}:{self._client[1]}" if self._client else ""
+
+
+def _address(name: object) -> tuple[str, int] | None:
+    """Host and port of a socket's name; None for what has none."""
+    return (str(name[0]), int(name[1])) if isinstance(name, tuple) else None
 
 
 def _foreign(data: bytes) -> str | None:
-    return next((words for first, words in _FOREIGN.items() if data.startswith(first)), None)
+    if not data.startswith(tuple(_FOREIGN)):
+        return None
+    return next(words for first, words in _FOREIGN.items() if data.startswith(first))

@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 Buffer: TypeAlias = bytes | bytearray | memoryview | mmap
 Chunks: TypeAlias = Generator[Buffer, None, None]
 
-TURN: Final = 1 << 16  # bytes sent before other connections get the loop
+TURN: Final = 1 << 20  # bytes sent before other connections get the loop
 
 
 class StreamedResponse(Response):
