@@ -36,10 +36,10 @@ async def test_json_describes_the_same(door) -> None:
 
 
 async def test_every_route_has_its_transaction(archive, work) -> None:
-    for route in routes(archive, WebOptions(delete=True), Transcoder(archive), work):
-        last = route.path.rpartition("/")[2]
-        methods = {method.strip() for method in route.endpoint.allow.split(",")} - {"HEAD", "OPTIONS"}
-        assert not last or {(method, last) for method in methods} <= TRANSACTIONS.keys(), route.path
+    for path, resource in routes(archive, WebOptions(delete=True), Transcoder(archive), work).items():
+        last = path.rpartition("/")[2]
+        methods = {method.strip() for method in resource.allow.split(",")} - {"HEAD", "OPTIONS"}
+        assert not last or {(method, last) for method in methods} <= TRANSACTIONS.keys(), path
 
 
 async def test_what_is_neither_is_406(door) -> None:

@@ -11,10 +11,8 @@ from dataclasses import replace
 from typing import Final
 from urllib.parse import parse_qs
 
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dicomwire.archive.query import Level
@@ -27,15 +25,17 @@ from dicomwire.gateway.search import Search
 from dicomwire.gateway.store import Forward
 from dicomwire.uids import is_valid_uid
 from dicomwire.web import wado_uri
-from dicomwire.web.app import SERIES, STUDY, Endpoint, Resource, application, routes
+from dicomwire.web.app import HANDLERS, SERIES, STUDY, routes
 from dicomwire.web.options import WebOptions
+from dicomwire.web.origins import origins
 from dicomwire.web.problems import Problem, answer_problem
+from dicomwire.web.routing import Endpoint, Resource, Table
 from dicomwire.web.store import Store
 
 _WADO_URI: Final = ("studyUID", "seriesUID", "objectUID")
 
 
-def build(peer: Peer, cache: Cache, options: WebOptions, transcoder: Transcoder) -> Starlette:
+def build(peer: Peer, cache: Cache, options: WebOptions, transcoder: Transcoder) -> ASGIApp:
     """The application, to be mounted anywhere.
 
     transcoder: of the cache's archive.
@@ -53,24 +53,16 @@ def build(peer: Peer, cache: Cache, options: WebOptions, transcoder: Transcoder)
         STUDY + "/instances": {"GET": instances},
         SERIES + "/instances": {"GET": instances},
     }
-    table: list[Route] = []
-    for route in routes(cache.archive, options, transcoder):
-        resource: ASGIApp = Resource(own[route.path]) if route.path in own else route.app
-        if route.path == STUDY:
-            resource = Resource({"GET": _endpoint(route), "POST": store})
-        filled = "{study}" in route.path or route.path == wado_uri.PATH
-        if filled and route.path not in own:
-            resource = Filling(resource, cache)
-        table.append(Route(route.path, resource))
-    app = application(table, options)
-    app.add_exception_handler(RemoteFailed, answer_remote_failure)
-    return app
-
-
-def _endpoint(route: Route) -> Endpoint:
-    resource = route.app
-    assert isinstance(resource, Resource)
-    return resource.endpoint("GET")
+    table: dict[str, ASGIApp] = {}
+    for path, resource in routes(cache.archive, options, transcoder).items():
+        if path in own:
+            table[path] = Resource(own[path])
+            continue
+        if path == STUDY:
+            resource = Resource({"GET": resource.endpoint("GET"), "POST": store})
+        filled = "{study}" in path or path == wado_uri.PATH
+        table[path] = Filling(resource, cache) if filled else resource
+    return origins(options, Table(table, {**HANDLERS, RemoteFailed: answer_remote_failure}))
 
 
 class Filling:

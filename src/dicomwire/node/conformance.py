@@ -29,7 +29,7 @@ from dicomwire.uids import (
     name_of,
 )
 from dicomwire.upper_layer.negotiation import ANY, AcceptorPolicy, RolePolicy
-from dicomwire.web.app import Resource, routes
+from dicomwire.web.app import routes
 from dicomwire.web.capabilities import described
 from dicomwire.work.store import open_store
 
@@ -243,9 +243,7 @@ def _transactions(settings: Settings) -> Iterator[TransactionFacts]:
         work = open_store(Path(folder))
         try:
             table = routes(archive, web_options(settings), Transcoder(archive), work)
-            resources = {
-                route.path: route.endpoint.methods for route in table if isinstance(route.endpoint, Resource)
-            }
+            resources = {path: resource.methods for path, resource in table.items()}
         finally:
             work.close()
             archive.close()

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from starlette.applications import Starlette
-from starlette.routing import Mount
+from starlette.types import ASGIApp
 
 from dicomwire.archive.archive import Archive
 from dicomwire.archive.transcoder import Transcoder
@@ -40,7 +39,7 @@ class Gateway:
     cache: Cache
     transcoder: Transcoder
     services: Services
-    mount: Callable[[WebOptions], Starlette] | None = None
+    mount: Callable[[WebOptions], ASGIApp] | None = None
     close: Callable[[], Awaitable[None]] | None = None
 
 
@@ -64,13 +63,13 @@ class Gateways:
         own = {each.settings.ae_title: each.services for each in self._gateways}
         return by_called_ae_title(services, {title: table for title, table in own.items() if title})
 
-    def mounts(self, options: WebOptions) -> list[Mount]:
-        """DICOMweb in front of peers, below the node's own."""
-        return [
-            Mount(f"/gateways/{each.settings.name}", each.mount(options))
+    def mounts(self, options: WebOptions) -> dict[str, ASGIApp]:
+        """DICOMweb in front of peers, by path below the node's own."""
+        return {
+            f"/gateways/{each.settings.name}": each.mount(options)
             for each in self._gateways
             if each.mount is not None
-        ]
+        }
 
     async def start(self) -> None:
         """Serve in the running loop."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
-from starlette.routing import Mount, Route
-from starlette.types import Receive, Scope, Send
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dicomwire.access.identity import Verifier
 from dicomwire.archive.archive import Archive
@@ -28,6 +27,7 @@ from dicomwire.web import wado_uri, worklist
 from dicomwire.web.app import build as build_dicomweb
 from dicomwire.web.fhir import build as build_fhir
 from dicomwire.web.options import ServerOptions, WebOptions
+from dicomwire.web.routing import Front
 from dicomwire.work.store import Store
 
 DICOMWEB = "/dicom-web"
@@ -71,8 +71,8 @@ def build(
     facts: Callable[[], Facts],
     flight: FlightRecorder,
     answered: Counter[str],
-    gateways: Sequence[Mount] = (),
-) -> Starlette:
+    gateways: Mapping[str, ASGIApp],
+) -> ASGIApp:
     """The whole application.
 
     Args:
@@ -80,7 +80,7 @@ def build(
         facts: tells what the node is at this moment.
         flight: the last associations.
         answered: counts answers by class of status.
-        gateways: further DICOMweb services, below this one.
+        gateways: further DICOMweb services by path, below this one.
     """
     metrics = Metrics(facts)
 
@@ -117,12 +117,9 @@ def build(
             await dicomweb(dict(scope, root_path=DICOMWEB, path=path, raw_path=path.encode()), receive, send)
 
     routes = [
-        *(Mount(DICOMWEB + each.path, each.app) for each in gateways),
-        Mount(DICOMWEB, dicomweb),
         Route(ITEMS, Items()),
         Route(ITEMS + "/{item}", Items()),
         Route(wado_uri.PATH, WadoUri()),
-        Mount("/fhir", build_fhir(archive, web_options(settings), dicomweb=DICOMWEB)),
         Route("/", home),
         Route("/api/node", node),
         *work_api.routes(work),
@@ -131,10 +128,12 @@ def build(
         Route("/readyz", readyz),
         Route("/metrics", exposition),
     ]
-    middleware = [Middleware(Answered, counts=answered)]
+    mounts = {DICOMWEB + path: gateway for path, gateway in gateways.items()}
+    mounts |= {DICOMWEB: dicomweb, "/fhir": build_fhir(archive, web_options(settings), dicomweb=DICOMWEB)}
+    app: ASGIApp = Front(mounts, Starlette(routes=routes))
     if verifier.policy.required or verifier.policy.users or verifier.policy.tokens:
-        middleware.append(Middleware(Login, verifier=verifier, prefix=DICOMWEB))
-    return Starlette(routes=routes, middleware=middleware)
+        app = Login(app, verifier=verifier, prefix=DICOMWEB)
+    return Answered(app, answered)
 
 
 def _json(facts: Mapping[str, object]) -> Response:

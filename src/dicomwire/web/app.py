@@ -1,19 +1,15 @@
 """The HTTP resources and what answers each method on them (PS3.18 10.3).
 
-`build` makes a Starlette application that can be mounted anywhere; URLs in answers follow where it is.
+`build` makes an ASGI application that can be mounted anywhere; URLs in answers follow where it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route, WebSocketRoute
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from dicomwire.archive.archive import Archive
 from dicomwire.archive.query import Level
@@ -32,13 +28,12 @@ from dicomwire.web.origins import origins
 from dicomwire.web.problems import (
     Problem,
     answer_fault,
-    answer_http_exception,
     answer_problem,
     answer_removed,
 )
 from dicomwire.web.rendered import Rendered, Thumbnail
-from dicomwire.web.resources import DecodedPath
 from dicomwire.web.retrieve import Retrieve
+from dicomwire.web.routing import Endpoint, Handler, Resource, Table
 from dicomwire.web.search import Search
 from dicomwire.web.store import Store as StoreInstances
 from dicomwire.web.subscriptions import CHANNEL, SUBSCRIBER, SUSPEND, Subscriptions
@@ -47,49 +42,14 @@ from dicomwire.web.workitems import CANCEL, STATE, WORKITEM, WORKITEMS, Workitem
 from dicomwire.web.worklist import Worklist
 from dicomwire.work.store import Store
 
-Endpoint = Callable[[Request], Awaitable[Response]]
-
 STUDY = "/studies/{study}"
 SERIES = STUDY + "/series/{series}"
 INSTANCE = SERIES + "/instances/{instance}"
 
 
-# Routes are looked through in order: those that viewers ask for by the thousand come first
-_FIRST = frozenset(
-    INSTANCE + path
-    for path in ("/frames/{frames}", "/frames/{frames}/rendered", "/rendered", "/metadata", "")
-)
-
-
-class Resource:
-    """One path of the table: the endpoint of each method; OPTIONS and HEAD follow from them."""
-
-    def __init__(self, methods: Mapping[str, Endpoint]) -> None:
-        self.methods = tuple(methods)
-        self._methods = dict(methods)
-        if "GET" in methods:
-            self._methods["HEAD"] = methods["GET"]
-        self.allow = ", ".join(sorted({*self._methods, "OPTIONS"}))
-
-    def endpoint(self, method: str) -> Endpoint:
-        """What answers a method that the resource has."""
-        return self._methods[method]
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        method: str = scope["method"]
-        if method == "OPTIONS" and "OPTIONS" not in self._methods:
-            await Response(status_code=204, headers={"Allow": self.allow})(scope, receive, send)
-            return
-        endpoint = self._methods.get(method)
-        if endpoint is None:
-            raise Problem(405, f"{method} is not for this resource; {self.allow} are", {"Allow": self.allow})
-        response = await endpoint(Request(scope, receive, send))
-        await response(scope, receive, send)
-
-
 def routes(
     archive: Archive, options: WebOptions, transcoder: Transcoder, work: Store | None = None
-) -> list[Route]:
+) -> dict[str, Resource]:
     """The table of resources; those that need a store of work only where there is one."""
     store = StoreInstances(archive, options)
     metadata = Metadata(archive, options)
@@ -147,16 +107,25 @@ def routes(
         table[worklist.ITEM] = {"GET": items.retrieve, "PUT": items.replace, "DELETE": items.remove}
     capabilities = Capabilities(options, {path: tuple(methods) for path, methods in table.items()})
     table["/"] = {"GET": capabilities, "OPTIONS": capabilities}
-    listed = sorted(table, key=lambda path: path not in _FIRST)
-    return [Route(path, Resource(table[path])) for path in listed]
+    return {path: Resource(methods) for path, methods in table.items()}
 
 
-def channels(options: WebOptions, work: Store | None = None) -> list[WebSocketRoute]:
-    """The websockets that events go out by."""
+class Channel:
+    """A websocket that events go out by."""
+
+    def __init__(self, endpoint: Callable[[WebSocket], Awaitable[None]]) -> None:
+        self._endpoint = endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._endpoint(WebSocket(scope, receive, send))
+
+
+def channels(options: WebOptions, work: Store | None = None) -> dict[str, Channel]:
+    """The table of websockets."""
     if work is None:
-        return []
+        return {}
     subscriptions = Subscriptions(work, options)
-    return [WebSocketRoute(path, subscriptions.channel) for path in (CHANNEL, "/ws" + CHANNEL)]
+    return {path: Channel(subscriptions.channel) for path in (CHANNEL, "/ws" + CHANNEL)}
 
 
 def build(
@@ -165,7 +134,7 @@ def build(
     *,
     transcoder: Transcoder | None = None,
     work: Store | None = None,
-) -> Starlette:
+) -> ASGIApp:
     """The DICOMweb application on an archive.
 
     transcoder: of the same archive; without one the application has its own.
@@ -173,20 +142,12 @@ def build(
     """
     options = options or WebOptions()
     resources = routes(archive, options, transcoder or Transcoder(archive), work)
-    return application([*resources, *channels(options, work)], options)
+    return origins(options, Table(resources, HANDLERS, channels=channels(options, work)))
 
 
-def application(table: Sequence[Route | WebSocketRoute], options: WebOptions) -> Starlette:
-    """A table of resources as an application that answers faults with problem details."""
-    app = Starlette(
-        routes=table,
-        middleware=[*origins(options), Middleware(DecodedPath)],
-        exception_handlers={
-            Problem: answer_problem,
-            InstanceRemoved: answer_removed,
-            HTTPException: answer_http_exception,
-            Exception: answer_fault,
-        },
-    )
-    app.router.redirect_slashes = False
-    return app
+HANDLERS: Final[Mapping[type[Exception], Handler]] = {
+    Problem: answer_problem,
+    InstanceRemoved: answer_removed,
+    Exception: answer_fault,
+}
+"""Faults as problem details."""

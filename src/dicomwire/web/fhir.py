@@ -11,12 +11,9 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Final
 from urllib.parse import urlencode
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from dicomwire.archive.archive import Archive
 from dicomwire.archive.query import Level, Match, Query
@@ -31,7 +28,8 @@ from dicomwire.web.media_types import JSON, accept_of, not_acceptable
 from dicomwire.web.options import WebOptions
 from dicomwire.web.origins import origins
 from dicomwire.web.problems import Problem, shown
-from dicomwire.web.resources import DecodedPath, base_url
+from dicomwire.web.resources import base_url
+from dicomwire.web.routing import Resource, Table
 
 FHIR_JSON: Final = "application/fhir+json"
 _COUNTED: Final = 100_000  # matches that are counted
@@ -55,18 +53,15 @@ _ISSUES: Final = {
 }
 
 
-def build(archive: Archive, options: WebOptions, *, dicomweb: str) -> Starlette:
+def build(archive: Archive, options: WebOptions, *, dicomweb: str) -> ASGIApp:
     """The FHIR application. dicomweb: path of the DICOMweb service on the same host."""
     fhir = Fhir(archive, options, dicomweb)
-    return Starlette(
-        routes=[
-            Route("/metadata", fhir.capabilities),
-            Route("/ImagingStudy", fhir.search),
-            Route("/ImagingStudy/{id}", fhir.read),
-        ],
-        middleware=[*origins(options), Middleware(DecodedPath)],
-        exception_handlers=dict.fromkeys((Problem, SearchError, HTTPException), _answer_problem),
-    )
+    resources = {
+        "/metadata": Resource({"GET": fhir.capabilities}),
+        "/ImagingStudy": Resource({"GET": fhir.search}),
+        "/ImagingStudy/{id}": Resource({"GET": fhir.read}),
+    }
+    return origins(options, Table(resources, dict.fromkeys((Problem, SearchError), _answer_problem)))
 
 
 class Fhir:
@@ -234,8 +229,6 @@ async def _answer_problem(request: Request, error: Exception) -> Response:
     status = 413  # a search that takes too long
     if isinstance(error, Problem):
         status = error.status
-    elif isinstance(error, HTTPException):
-        status = error.status_code
     issue = {"severity": "error", "code": _ISSUES.get(status, "exception"), "diagnostics": str(error)}
     outcome = {"resourceType": "OperationOutcome", "issue": [issue]}
     return Response(json.dumps(outcome), status, media_type=FHIR_JSON)

@@ -10,7 +10,6 @@ import re
 from urllib.parse import unquote_to_bytes
 
 from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dicomwire.uids import is_valid_uid
 from dicomwire.web.options import WebOptions
@@ -23,30 +22,11 @@ _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~\-]+)*/?")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-class DecodedPath:
-    """Middleware: the path is decoded strictly, before any route is looked for.
+def decoded_path(raw: bytes) -> str:
+    """A request's path, escapes resolved except those of slashes; a slash at the end is dropped.
 
     Raises: Problem 400, for bad escapes, bytes that are not UTF-8, control characters and dot segments.
     """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (raw := scope.get("raw_path")):
-            try:
-                path = decoded_path(raw)
-            except Problem as problem:
-                await problem.response()(scope, receive, send)
-                return
-            root = scope.get("root_path", "")
-            path = path if path.startswith(root) else root + path
-            scope = dict(scope, path=path + "/" if path == root else path)
-        await self._app(scope, receive, send)
-
-
-def decoded_path(raw: bytes) -> str:
-    """A request's path, escapes resolved except those of slashes; a slash at the end is dropped."""
     if _BAD_ESCAPE.search(raw):
         raise Problem(400, f"path {shown(raw.decode('latin_1'))} has a % without two hexadecimal digits")
     try:
