@@ -109,7 +109,8 @@ class Service:
                 async with aclosing(self._client.parts(path, accept)) as events:
                     async for event in events:
                         intake.take(event)
-                        await intake.drain()
+                        if intake.congested:
+                            await intake.drain()
                 return
             except WebServiceError as error:
                 if error.status == NOT_FOUND:

@@ -6,6 +6,7 @@ A client that trickles, sends too much, or goes away ends its request; nobody el
 from __future__ import annotations
 
 import asyncio
+from types import TracebackType
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -21,47 +22,62 @@ DATA_SET_LIMIT = 16 << 20  # bytes of a data set that is a body of its own
 
 
 class Body:
-    """A request's body at a pace that is worth waiting for."""
+    """A request's body at a pace that is worth waiting for, which is watched while its context is open.
+
+    Raises, from the context: Problem 408, when the client is too slow.
+    """
 
     def __init__(self, request: Request, options: WebOptions) -> None:
+        """Raises: Problem 413, when the request announces too much."""
         self.received = 0
         self._request = request
         self._ended = False
         self._options = options
         self._renewed = 0
         self._limit = options.maximum_body
+        self._pace = asyncio.timeout(options.progress_timeout)
         length = request.headers.get("content-length", "")
         if self._limit and length.isdecimal() and int(length) > self._limit:
             raise self._too_large(int(length))
-        self.renew()
 
-    def renew(self) -> None:
-        """The client's time begins anew."""
-        self._deadline = asyncio.get_running_loop().time() + self._options.progress_timeout
-        self._renewed = self.received
+    async def __aenter__(self) -> Body:
+        await self._pace.__aenter__()
+        return self
 
-    async def read(self) -> bytes:
-        """The next bytes, b"" at the end.
-
-        Raises: Problem 408, when the client is too slow; 413, when the body is too long; ClientDisconnect.
-        """
-        chunk = b""
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
-            async with asyncio.timeout_at(self._deadline):
-                while not chunk and not self._ended:
-                    chunk = await self._next()
+            await self._pace.__aexit__(kind, error, trace)
         except TimeoutError:
-            span = self._options.progress_timeout
-            recent = self.received - self._renewed
+            span, recent = self._options.progress_timeout, self.received - self._renewed
             detail = (
                 f"{self.received} bytes came, {recent} of them in the last {span:g} s;"
                 f" {self._options.progress_bytes} wanted"
             )
             raise Problem(408, detail, {"Connection": "close"}) from None
+
+    def pause(self) -> None:
+        """What is waited for now is not the client."""
+        self._pace.reschedule(None)
+
+    def renew(self) -> None:
+        """The client's time begins anew."""
+        self._pace.reschedule(asyncio.get_running_loop().time() + self._options.progress_timeout)
+        self._renewed = self.received
+
+    async def read(self) -> bytes:
+        """The next bytes, b"" at the end.
+
+        Raises: Problem 413, when the body is too long; ClientDisconnect.
+        """
+        chunk = b""
+        while not chunk and not self._ended:
+            chunk = await self._next()
         self.received += len(chunk)
         if self._limit and self.received > self._limit:
             raise self._too_large(self.received)
-        if self.received - self._renewed >= self._options.progress_bytes:
+        if not self._ended and self.received - self._renewed >= self._options.progress_bytes:
             self.renew()
         return chunk
 
@@ -86,12 +102,12 @@ async def read_data_sets(request: Request, options: WebOptions) -> list[DataSet]
     essence = parse_media_type(header).essence if header.strip() else ""
     if essence not in (DICOM_JSON, JSON, DICOM_XML):
         raise Problem(415, f"Content-Type is {shown(header, 200)}; {DICOM_JSON} and {DICOM_XML} are taken")
-    body = Body(request, options)
     content = bytearray()
-    while chunk := await body.read():
-        content += chunk
-        if len(content) > DATA_SET_LIMIT:
-            raise Problem(413, f"the body has more than {DATA_SET_LIMIT} bytes")
+    async with Body(request, options) as body:
+        while chunk := await body.read():
+            content += chunk
+            if len(content) > DATA_SET_LIMIT:
+                raise Problem(413, f"the body has more than {DATA_SET_LIMIT} bytes")
     try:
         found = xml_model.decode(bytes(content)) if essence == DICOM_XML else load(content)
         return [from_object(each) for each in (found if isinstance(found, list) else [found])]

@@ -129,8 +129,12 @@ class Described:
         elif self._take is not None:
             self._spool(event, self._take)
 
-    async def drain(self) -> bool:
+    @property
+    def congested(self) -> bool:
         return False  # the disk takes it as it comes
+
+    async def drain(self) -> None:
+        return
 
     def abort(self) -> None:
         self._documents.clear()
@@ -189,7 +193,8 @@ class Described:
         self._instances.take(PartBegin(()))
         for piece in pieces:
             self._instances.take(PartData(memoryview(piece)))
-            await self._instances.drain()
+            if self._instances.congested:
+                await self._instances.drain()
         self._instances.take(PartEnd())
 
 

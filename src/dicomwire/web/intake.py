@@ -6,6 +6,8 @@ Parts go into the archive as their bytes arrive; each gets its own verdict.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol
 
 from dicomwire.archive.archive import Archive, Origin
@@ -26,8 +28,12 @@ class Intake(Protocol):
     def take(self, event: PartEvent) -> None:
         """The next event of the body. Raises: Problem."""
 
-    async def drain(self) -> bool:
-        """Waits until more can be taken. Returns: whether that took any time. Raises: Problem."""
+    @property
+    def congested(self) -> bool:
+        """Whether more has come than can be taken at the moment."""
+
+    async def drain(self) -> None:
+        """Waits until more can be taken. Raises: Problem."""
 
     async def results(self) -> list[Result]:
         """Every verdict, in order, after the last part or after `abort`. Raises: Problem."""
@@ -45,10 +51,13 @@ class Instances:
         self._origin = origin
         self._study = study
         self._current: Upload | None = None
-        self._finished: list[tuple[Upload, asyncio.Future[Result]]] = []
+        self._uploads: list[Upload] = []  # complete, in order
+        self._verdicts: list[Result | None] = []  # theirs; None while it is not known
+        self._open = 0  # how many are not known
+        self._settled: asyncio.Future[None] | None = None
 
     def __len__(self) -> int:
-        return len(self._finished)
+        return len(self._uploads)
 
     def take(self, event: PartEvent) -> None:
         """Raises: Problem 413, for one part too many."""
@@ -57,47 +66,66 @@ class Instances:
             self._current.write(event.data)
         elif isinstance(event, PartBegin):
             limit = self._options.maximum_instances
-            if len(self._finished) >= limit:
+            if len(self._uploads) >= limit:
                 raise Problem(413, f"the request has more than {limit} parts")
             self._current = Upload(self._archive, self._options, self._origin, self._study)
             if words := _unwanted(event):
                 self._current.refuse(Reason.CANNOT_UNDERSTAND, words)
         else:
             assert self._current is not None
-            self._finished.append((self._current, self._current.finish()))
-            self._current = None
+            upload, self._current = self._current, None
+            upload.finish(self._awaited(upload))
 
     def refuse(self, failure: Failure) -> None:
         """An instance that does not get as far as a file."""
-        verdict: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        verdict.set_result(failure)
-        upload = Upload(self._archive, self._options, self._origin, self._study)
-        self._finished.append((upload, verdict))
+        self._awaited(Upload(self._archive, self._options, self._origin, self._study))(failure)
 
-    async def drain(self) -> bool:
-        """Waits for room in the archive's budget. Returns: whether that took any time.
+    def _awaited(self, upload: Upload) -> Callable[[Result], None]:
+        """What to call with the verdict on an upload."""
+        number = len(self._uploads)
+        self._uploads.append(upload)
+        self._verdicts.append(None)
+        self._open += 1
+
+        def judged(verdict: Result) -> None:
+            self._verdicts[number] = verdict
+            self._open -= 1
+            if not self._open and self._settled is not None and not self._settled.done():
+                self._settled.set_result(None)
+
+        return judged
+
+    @property
+    def congested(self) -> bool:
+        return any(upload.congested for upload in self._latest())
+
+    async def drain(self) -> None:
+        """Waits for room in the archive's budget.
 
         Raises: Problem 503, when there is none in time.
         """
-        uploads = [upload for upload, _ in self._finished[-1:]]
-        if self._current is not None:
-            uploads.append(self._current)
         try:
             async with asyncio.timeout(self._options.drain_timeout):
-                return any([await upload.drain() for upload in uploads])
+                for upload in self._latest():
+                    await upload.drain()
         except TimeoutError:
             raise Problem(503, "the archive is busy with other instances", {"Retry-After": "30"}) from None
 
+    def _latest(self) -> list[Upload]:
+        """The last uploads that may know how much waits for the disk."""
+        return [*self._uploads[-1:], *([self._current] if self._current is not None else [])]
+
     async def results(self) -> list[Result]:
         """Every verdict, in the order of the parts."""
-        if self._finished:
-            futures = [future for _, future in self._finished]
-            await asyncio.wait(futures, timeout=self._options.commit_timeout)
+        if self._open:
+            self._settled = asyncio.get_running_loop().create_future()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._options.commit_timeout):
+                    await self._settled
+        words = "no verdict in time: it may be stored or not"
         return [
-            future.result()
-            if future.done()
-            else upload.failure(Reason.PROCESSING_FAILURE, "no verdict in time: it may be stored or not")
-            for upload, future in self._finished
+            verdict or upload.failure(Reason.PROCESSING_FAILURE, words)
+            for upload, verdict in zip(self._uploads, self._verdicts, strict=True)
         ]
 
     def abort(self) -> None:

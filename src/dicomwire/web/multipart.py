@@ -1,8 +1,8 @@
 """multipart/related bodies, read and written as streams (PS3.18 8.6.1.2, RFC 2046 5.1, RFC 2387).
 
-Reading is python-multipart's parser with what it leaves open: a preamble is skipped, padding behind the first
-boundary taken, a body that ends before its closing boundary refused. Part data passes through as views of the
-bytes fed. Writing makes heads and tail, so that the length of a body is known before its first byte is sent.
+Part data passes through as views of the bytes fed: a boundary is looked for by one search a chunk, at a few
+gigabytes a second. Writing makes heads and tail, so that the length of a body is known before its first byte
+is sent.
 """
 
 from __future__ import annotations
@@ -11,21 +11,23 @@ import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Final, TypeAlias
-
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser
 
 from dicomwire.web.media_types import MULTIPART_RELATED, MediaType
 from dicomwire.web.problems import Problem, shown
 
 PREAMBLE_LIMIT: Final = 8 << 10  # bytes before the first boundary; nobody is known to send any
+HEAD_LIMIT: Final = 8 << 10  # bytes of the headers of one part
 HEADER_COUNT_LIMIT: Final = 32  # headers of one part
-HEADER_SIZE_LIMIT: Final = 8 << 10  # bytes of one header of a part
+PADDING_LIMIT: Final = 256  # bytes of white space between a boundary and the end of its line
 
 # RFC 2046 5.1.1; longer than its 70 characters and with others, as clients send them, but nothing that
 # ends a line
 _BOUNDARY: Final = re.compile(r"[\x20-\x7e]{1,200}")
+_LINE_END: Final = re.compile(rb"(--)|[ \t]*\r\n")  # behind a boundary; what else is there makes it none
+_LINE_END_CUT: Final = re.compile(rb"-?|[ \t]*\r?")  # what more bytes may make such an end of
+_HEADER: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t\x20-\x7e\x80-\xff]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,45 +74,37 @@ def boundary_of(content_type: MediaType) -> bytes:
     return boundary.encode("ascii")
 
 
+class _Place(Enum):
+    PREAMBLE = auto()
+    HEAD = auto()  # from the line break that ends a boundary's line
+    DATA = auto()
+    EPILOGUE = auto()
+
+
 class PartReader:
     """Parts of a multipart body from its bytes, in any chunking; sans-I/O."""
 
     def __init__(self, boundary: bytes) -> None:
-        self._events: list[PartEvent] = []
-        self._headers: list[tuple[str, str]] = []
-        self._name = bytearray()
-        self._value = bytearray()
-        self._ended = False
-        self._opening = re.compile(rb"(?:\A|\r\n)--" + re.escape(boundary) + rb"(?:(--)|[ \t]*\r\n)")
         self._boundary = boundary
-        self._preamble: bytearray | None = bytearray()
-        self._parser = MultipartParser(
-            boundary,
-            {
-                "on_part_data": self._on_part_data,
-                "on_part_end": self._on_part_end,
-                "on_header_field": self._on_header_field,
-                "on_header_value": self._on_header_value,
-                "on_header_end": self._on_header_end,
-                "on_headers_finished": self._on_headers_finished,
-                "on_end": self._on_end,
-            },
-            max_header_count=HEADER_COUNT_LIMIT,
-            max_header_size=HEADER_SIZE_LIMIT,
-        )
+        self._delimiter = b"\r\n--" + boundary
+        self._place = _Place.PREAMBLE
+        self._held = b"\r\n"  # what more bytes will tell; a body may begin with its boundary
+        self._skipped = 0  # bytes of the preamble
 
     def feed(self, data: bytes) -> Sequence[PartEvent]:
         """What these bytes complete.
 
         Raises: Problem 400, when they cannot be part of a multipart body.
         """
-        if self._preamble is not None:
-            data = self._skip_preamble(self._preamble, data)
-        try:
-            self._parser.write(data)
-        except FormParserError as error:
-            raise Problem(400, f"multipart body cannot be read: {error}") from None
-        events, self._events = self._events, []
+        if self._held:
+            data, self._held = self._held + data, b""
+        events: list[PartEvent] = []
+        position: int | None = 0
+        while position is not None and self._place is not _Place.EPILOGUE:
+            if self._place is _Place.HEAD:
+                position = self._head(data, position, events)
+            else:
+                position = self._text(data, position, events)
         return events
 
     def end(self) -> Sequence[PartEvent]:
@@ -118,48 +112,76 @@ class PartReader:
 
         Raises: Problem 400, when its closing boundary is missing.
         """
-        if self._ended:
+        if self._place is _Place.EPILOGUE:
             return ()
         boundary = shown(self._boundary.decode("ascii"))
-        if self._preamble is not None:
+        if self._place is _Place.PREAMBLE:
             raise Problem(400, f"multipart body has no boundary {boundary}")
         raise Problem(400, f"multipart body ends without its closing boundary {boundary}")
 
-    def _skip_preamble(self, preamble: bytearray, data: bytes) -> bytes:
-        """Nothing until the first boundary has come; then it, in its plain form, and what follows."""
-        preamble += data
-        match = self._opening.search(preamble)
-        if match is None:
-            if len(preamble) > PREAMBLE_LIMIT:
-                raise Problem(400, f"multipart body has no boundary in its first {PREAMBLE_LIMIT} bytes")
-            return b""
-        self._preamble = None
-        line = b"--%b--" if match[1] else b"--%b\r\n"
-        return line % self._boundary + preamble[match.end() :]
+    def _text(self, data: bytes, start: int, events: list[PartEvent]) -> int | None:
+        """Preamble or a part's data, to the next boundary.
 
-    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
-        self._name += data[start:end]
+        Returns: where the head behind it begins; None when all there is has been read.
+        """
+        at = data.find(self._delimiter, start)
+        while at >= 0:
+            end = at + len(self._delimiter)
+            if (line := _LINE_END.match(data, end)) is not None:
+                self._pass(data, start, at, events)
+                if self._place is _Place.DATA:
+                    events.append(PartEnd())
+                self._place = _Place.EPILOGUE if line[1] else _Place.HEAD
+                return line.end() - 2
+            if len(data) - end <= PADDING_LIMIT and _LINE_END_CUT.fullmatch(data, end):
+                break
+            at = data.find(self._delimiter, at + 1)
+        if at < 0:
+            at = self._cut_delimiter(data, start)
+        self._pass(data, start, at, events)
+        self._held = data[at:]
+        return None
 
-    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
+    def _cut_delimiter(self, data: bytes, start: int) -> int:
+        """Where a boundary may begin of which the rest is still to come; the end when there is none."""
+        at = data.find(b"\r", max(start, len(data) - len(self._delimiter) + 1))
+        while at >= 0 and not self._delimiter.startswith(data[at:]):
+            at = data.find(b"\r", at + 1)
+        return len(data) if at < 0 else at
 
-    def _on_header_end(self) -> None:
-        self._headers.append((self._name.decode("latin_1").lower(), self._value.decode("latin_1").strip()))
-        self._name.clear()
-        self._value.clear()
+    def _pass(self, data: bytes, start: int, end: int, events: list[PartEvent]) -> None:
+        if self._place is _Place.DATA:
+            if end > start:
+                events.append(PartData(memoryview(data)[start:end]))
+            return
+        self._skipped += end - start
+        if self._skipped > PREAMBLE_LIMIT:
+            raise Problem(400, f"multipart body has no boundary in its first {PREAMBLE_LIMIT} bytes")
 
-    def _on_headers_finished(self) -> None:
-        self._events.append(PartBegin(tuple(self._headers)))
-        self._headers.clear()
+    def _head(self, data: bytes, start: int, events: list[PartEvent]) -> int | None:
+        """A part's headers. Returns: where its data begins; None when more bytes are needed."""
+        end = data.find(b"\r\n\r\n", start, start + HEAD_LIMIT)
+        if end < 0:
+            if len(data) - start >= HEAD_LIMIT:
+                raise Problem(400, f"the headers of a part are longer than {HEAD_LIMIT} bytes")
+            self._held = data[start:]
+            return None
+        lines = data[start + 2 : end].split(b"\r\n") if end > start else []
+        if len(lines) > HEADER_COUNT_LIMIT:
+            raise Problem(400, f"a part has {len(lines)} headers; {HEADER_COUNT_LIMIT} are taken")
+        events.append(PartBegin(tuple(map(_header, lines))))
+        self._place = _Place.DATA
+        return end + 4
 
-    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
-        self._events.append(PartData(memoryview(data)[start:end]))
 
-    def _on_part_end(self) -> None:
-        self._events.append(PartEnd())
-
-    def _on_end(self) -> None:
-        self._ended = True
+def _header(line: bytes) -> tuple[str, str]:
+    """Name in lower case and value of a part's header. Raises: Problem 400."""
+    match = _HEADER.fullmatch(line)
+    if match is None:
+        raise Problem(
+            400, f"header {shown(line.decode('latin_1'))} of a part cannot be read: name: value wanted"
+        )
+    return match[1].decode("ascii").lower(), match[2].decode("latin_1").strip()
 
 
 class WholeBody:

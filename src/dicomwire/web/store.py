@@ -92,11 +92,14 @@ class Store:
 
 
 async def _receive(body: Body, reader: PartReader | WholeBody, intake: Intake) -> None:
-    while chunk := await body.read():
-        for event in reader.feed(chunk):
-            intake.take(event)
-        if await intake.drain():
-            body.renew()
+    async with body:
+        while chunk := await body.read():
+            for event in reader.feed(chunk):
+                intake.take(event)
+            if intake.congested:
+                body.pause()
+                await intake.drain()
+                body.renew()
     for event in reader.end():
         intake.take(event)
 

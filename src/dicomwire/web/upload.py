@@ -6,7 +6,7 @@ refused instance the rest is let pass unread, so that those behind it still arri
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from dicomwire.archive.archive import Archive, Origin, Outcome, Reception, Verdict
@@ -63,33 +63,26 @@ class Upload:
                 self._next_read = len(self._head) * 2
                 self._begin(self._head, complete=False)
 
-    async def drain(self) -> bool:
-        """Waits for room in the archive's budget, which complete instances fill until they are committed.
+    @property
+    def congested(self) -> bool:
+        """Whether complete instances fill the archive's budget until they are committed."""
+        return self._budget is not None and self._budget.congested
 
-        Returns: whether that took any time.
-        """
-        if self._budget is None or not self._budget.congested:
-            return False
-        await self._budget.drain()
-        return True
+    async def drain(self) -> None:
+        """Waits for room in the archive's budget."""
+        if self._budget is not None:
+            await self._budget.drain()
 
-    def finish(self) -> asyncio.Future[Result]:
-        """The file is complete. Returns: what becomes of it."""
-        result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+    def finish(self, done: Callable[[Result], None]) -> None:
+        """The file is complete. `done` is called with what becomes of it, at once or later."""
         if self._head is not None:
             self._begin(self._head, complete=True)
         if self._reception is None:
             assert self._failure is not None
-            result.set_result(self._failure)
-            return result
-
-        def done(outcome: Outcome) -> None:
-            if not result.done():
-                result.set_result(self._judged(outcome))
-
+            done(self._failure)
+            return
         reception, self._reception = self._reception, None
-        reception.finish(done)
-        return result
+        reception.finish(lambda outcome: done(self._judged(outcome)))
 
     def abort(self) -> None:
         """The file will not be completed."""
