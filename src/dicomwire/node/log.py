@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 import logging
 import re
 import sys
+import threading
 from collections.abc import MutableMapping
 from typing import TextIO
 
@@ -80,15 +83,35 @@ def _shown(value: object) -> str:
 
 
 class Lines:
-    """What structlog hands finished lines to. A node does not end because nobody reads its log any more."""
+    """What structlog hands finished lines to; those of one turn of the loop are written together.
+
+    A node does not end because nobody reads its log any more.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._lines: list[str] = []
+        self._lock = threading.Lock()
+        atexit.register(self.flush)
 
     def msg(self, line: str) -> None:
-        """Write one line."""
+        """Write one line, at the end of the loop's turn or, outside of a loop, at once."""
+        with self._lock:
+            self._lines.append(line + "\n")
+            first = len(self._lines) == 1
+        if not first:
+            return
         try:
-            self._stream.write(line + "\n")
+            asyncio.get_running_loop().call_soon(self.flush)
+        except RuntimeError:  # no loop in this thread, or one that closes
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        with self._lock:
+            lines, self._lines = self._lines, []
+        try:
+            self._stream.write("".join(lines))
             self._stream.flush()
         except (OSError, ValueError):  # a broken pipe; a closed stream
             return

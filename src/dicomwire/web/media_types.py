@@ -26,7 +26,7 @@ OCTET_STREAM = "application/octet-stream"
 MULTIPART_RELATED = "multipart/related"
 METADATA_TYPES = (DICOM_JSON, JSON, f'{MULTIPART_RELATED}; type="{DICOM_XML}"')  # of metadata and results
 
-_REMEMBERED_LENGTH = 1024  # characters of an Accept that is parsed once
+_REMEMBERED_LENGTH = 1024  # characters of an Accept or a Content-Type that is parsed once
 _ACCEPT_LIMIT = 256  # media ranges of one request; browsers send about ten
 
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -122,10 +122,17 @@ def parse_media_type(text: str) -> MediaType:
 
     Raises: Problem 400, when it is none.
     """
+    return _parsed_type(text) if len(text) <= _REMEMBERED_LENGTH else _parse_type(text)
+
+
+def _parse_type(text: str) -> MediaType:
     media_type, end = _media_type(text, 0)
     if end != len(text):
         raise _malformed(text, "one media type wanted")
     return media_type
+
+
+_parsed_type = lru_cache(maxsize=512)(_parse_type)
 
 
 def parse_accept(header_values: Iterable[str], query_values: Iterable[str] = ()) -> Accept:
@@ -155,7 +162,8 @@ _parsed = lru_cache(maxsize=512)(_parse)  # a client says the same with each req
 
 def accept_of(request: Request) -> Accept:
     """What the client of a request takes."""
-    return parse_accept(request.headers.getlist("accept"), request.query_params.getlist("accept"))
+    query = request.query_params.getlist("accept") if request.scope["query_string"] else ()
+    return parse_accept(request.headers.getlist("accept"), query)
 
 
 def metadata_type(wanted: Wanted) -> str | None:

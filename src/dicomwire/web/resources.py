@@ -7,6 +7,7 @@ is none is refused by name and never becomes another path.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from starlette.requests import Request
@@ -71,7 +72,13 @@ def base_url(request: Request, options: WebOptions) -> str:
         scheme = _forwarded(request, "proto") or scheme
         host = _forwarded(request, "host") or host
         root = _forwarded(request, "prefix").rstrip("/") + root
-    elif server := request.scope.get("server"):
+    return _base_url(scheme, host, root, request.scope.get("server") if not options.trust_forwarded else None)
+
+
+@lru_cache(maxsize=256)
+def _base_url(scheme: str, host: str, root: str, server: tuple[str, int | None] | None) -> str:
+    """server: its address, where the Host is what the client itself says."""
+    if server is not None:
         host = _with_port(host or server[0], server[1], scheme)
     if scheme not in _DEFAULT_PORTS or not _HOST.fullmatch(host) or not _PREFIX.fullmatch(root):
         raise Problem(400, f"Host is {shown(host)}; host or host:port wanted")
