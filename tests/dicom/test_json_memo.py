@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from dicomwire.dicom import json_memo
 from dicomwire.dicom.bulk_data import BulkData, format_path
+from dicomwire.dicom.dictionary import TAGS
 from dicomwire.dicom.json_memo import JsonMemo
 from dicomwire.dicom.json_model import encode
 from dicomwire.errors import DataSetError
@@ -89,7 +90,37 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     memo = JsonMemo()
     for number in range(200):
         same(memo, write([element("PatientID", "LO", b"%04d" % number)], EXPLICIT_VR_LITTLE_ENDIAN))
-    assert sum(map(len, memo._known.values())) < 20
+    assert sum(len(known.elements) + len(known.runs) for known in memo._known.values()) < 20
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 2)] * 6), min_size=2, max_size=12))
+def test_whatever_elements_instances_have_in_common(instances: list[tuple[int, ...]]) -> None:
+    """Each instance has one of two values, or none, in each of six elements; runs of them come and go."""
+    keywords = ("StudyDate", "Modality", "PatientID", "PatientName", "BodyPartExamined", "StudyID")
+    vrs = {
+        "StudyDate": "DA",
+        "Modality": "CS",
+        "PatientName": "PN",
+        "BodyPartExamined": "CS",
+        "StudyID": "SH",
+    }
+    memo = JsonMemo()
+    for chosen in instances:
+        values = zip(keywords, chosen, strict=True)
+        content = [element(each, vrs.get(each, "LO"), b"A" * 2 * number) for each, number in values if number]
+        content += [element("BitsAllocated", "US", b"\x10\0"), element("WindowCenter", "DS", b"1 ")]
+        same(memo, write(content, EXPLICIT_VR_LITTLE_ENDIAN))
+
+
+def test_a_run_is_taken_as_a_whole_and_ends_where_instances_differ() -> None:
+    memo = JsonMemo()
+    keywords = ("Modality", "PatientName", "PatientID", "BodyPartExamined", "StudyID")
+    for number in range(4):
+        common = [element(each, "LO", b"AB") for each in keywords]
+        varying = element("InstanceNumber", "IS", b"%d " % number)
+        same(memo, write([*common, varying], EXPLICIT_VR_LITTLE_ENDIAN))
+    (runs,) = memo._known[b""].runs.values()
+    assert TAGS["StudyID"] in {run.last for run in runs}
 
 
 @given(st.lists(st.binary(max_size=60), max_size=4), st.booleans())
