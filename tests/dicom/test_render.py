@@ -156,8 +156,21 @@ def test_segmented_palettes_are_expanded() -> None:
     assert found[0, :, 0].tolist() == [0, 10, 20, 30, 40, 50]
 
 
+@pytest.mark.parametrize("bits", [16, 32])
+def test_large_images_have_the_levels_of_small_ones(bits: int) -> None:
+    one = replace(ONE, bits_allocated=bits)
+    values = numpy.arange(700 * 600, dtype=f"<u{bits // 8}").reshape(700, 600, 1) % 4096
+    pipeline = Pipeline(window=Window(2000, 3000))
+    whole = render_gray(values, one, pipeline)
+    assert numpy.array_equal(whole[650:], render_gray(values[650:], one, pipeline))
+    colour = replace(one, bits_allocated=8, bits_stored=8, high_bit=7)
+    octets = numpy.repeat(values.astype("u1"), 3, axis=2)
+    rgb = render_colour(octets, "YBR_FULL", colour, attributes())
+    assert numpy.array_equal(rgb[650:], render_colour(octets[650:], "YBR_FULL", colour, attributes()))
+
+
 @pytest.mark.parametrize("media_type", ["image/jpeg", "image/png", "image/gif", "image/jp2"])
-@pytest.mark.parametrize("shape", [(40, 30), (40, 30, 3), (1, 1)])
+@pytest.mark.parametrize("shape", [(40, 30), (40, 30, 3), (1, 1), (1100, 1030, 3)])
 def test_pictures_open_again(media_type: str, shape: tuple[int, ...]) -> None:
     picture = numpy.full(shape, 200, "u1")
     found = Image.open(BytesIO(encode_picture(picture, Rendering(media_type))))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from struct import pack
 
 import pytest
 
+from dicomwire.dicom import xml_model
 from dicomwire.dicom.part10 import write_file_meta
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN
 from tests.web.conftest import element
@@ -72,6 +74,14 @@ async def test_a_report_is_text_when_that_is_asked_for(door) -> None:
     assert "Imaging Report\n  Findings\n    Finding: <script>" in response.text
     assert "    Diameter: 12.5 millimeter" in response.text
     assert (await door.get(URL + "/rendered", "image/jpeg")).status_code == 406
+
+
+async def test_a_report_is_xml_when_that_is_asked_for(door) -> None:
+    await door.store(report())
+    response = await door.get(URL + "/rendered", "text/xml")
+    assert response.headers["content-type"] == "text/xml"
+    (root,) = json.loads((await door.get(URL + "/metadata")).content)
+    assert xml_model.decode(response.content).keys() == root.keys()
 
 
 @pytest.mark.parametrize("length", [8, 9])

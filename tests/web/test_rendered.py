@@ -9,7 +9,7 @@ from struct import pack
 import numpy
 import pydicom
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 from pydicom.data import get_testdata_file
 
 from dicomwire.dicom.part10 import write_file_meta
@@ -191,6 +191,42 @@ async def test_a_colour_profile_goes_with_the_image_when_asked_for(door) -> None
         image = picture(await door.get(f"{path}/rendered{query}", "image/jpeg"))
         assert ("icc_profile" in image.info) is embedded
     assert "icc_profile" in picture(await door.get(f"{path}/rendered?iccprofile=srgb", "image/png")).info
+
+
+@pytest.mark.parametrize("name", ["srgb", "adobergb", "rommrgb", "displayp3"])
+async def test_colours_are_converted_to_the_space_asked_for(door, name: str) -> None:
+    file, path = bundled("examples_rgb_color.dcm")
+    await door.store(file)
+    plain, converted = [
+        picture(await door.get(f"{path}/rendered?iccprofile={each}", "image/png")) for each in ("no", name)
+    ]
+    own = ImageCms.ImageCmsProfile(BytesIO(converted.info["icc_profile"]))
+    back = ImageCms.profileToProfile(converted, own, ImageCms.createProfile("sRGB"))
+    difference = abs(numpy.asarray(back).astype(int) - numpy.asarray(plain))
+    assert difference.mean() < 2
+    carried_by_none = picture(await door.get(f"{path}/rendered?iccprofile={name}", "image/jp2"))
+    assert abs(numpy.asarray(carried_by_none).astype(int) - numpy.asarray(plain)).mean() < 3
+
+
+async def test_frames_that_are_listed_become_one_animation_or_parts(stored) -> None:
+    url = INSTANCE + "/frames/3,1/rendered"
+    animation = picture(await stored.get(url, "image/gif"))
+    assert animation.n_frames == 2
+    first = numpy.asarray(animation.convert("L"))
+    third = numpy.asarray(picture(await stored.get(INSTANCE + "/frames/3/rendered", "image/png")))
+    assert numpy.array_equal(first, third)
+    assert (await stored.get(url, "video/mp4")).headers["content-type"] == "video/mp4"
+    assert len(data_of(await stored.get(url, 'multipart/related; type="image/gif"'))) == 2
+    refused = await stored.get(url, "image/jpeg")
+    assert refused.status_code == 406
+    assert "image/gif" in refused.json()["detail"]
+    assert (await stored.get(INSTANCE + "/frames/1,4/rendered", "image/gif")).status_code == 404
+
+
+async def test_a_viewport_that_begins_outside_of_the_image_is_400(stored) -> None:
+    response = await stored.get(INSTANCE + "/rendered?viewport=10,10,2,0", "image/jpeg")
+    assert response.status_code == 400
+    assert "2 by 2 pixels" in response.json()["detail"]
 
 
 async def test_what_is_known_is_not_sent_again(stored) -> None:

@@ -6,6 +6,7 @@ overlay lies above it, so that what goes through an array comes back bit for bit
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, TypeAlias
 
 import numpy
@@ -18,6 +19,7 @@ from dicomwire.errors import TranscodingError
 Array: TypeAlias = NDArray[numpy.integer]
 
 _SIZES: Final = (8, 16, 32, 64)  # bits of a cell that is a whole number
+_STRIP: Final = 1 << 18  # pixels; what is made of them on the way is many times as large
 
 
 def from_native(data: Buffer, description: PixelDescription) -> tuple[Array, str]:
@@ -83,6 +85,23 @@ def _shifted(number: Array, left: int, right: int) -> Array:
     """Bits above the sample pushed out, and the sample to the lowest bits, its sign extended."""
     shifted: Array = numpy.left_shift(number, numpy.array(left, number.dtype))
     return numpy.right_shift(shifted, numpy.array(right, number.dtype))
+
+
+def by_strips(
+    cells: Array, convert: Callable[[Array], NDArray[numpy.uint8]], samples: tuple[int, ...] = ()
+) -> NDArray[numpy.uint8]:
+    """What `convert` makes of cells, some rows at a time: of a large image little more than itself is held.
+
+    samples: shape of a pixel of the result.
+    """
+    rows, columns = cells.shape[:2]
+    step = max(1, _STRIP // max(columns, 1))
+    if rows <= step:
+        return convert(cells)
+    whole = numpy.empty((rows, columns, *samples), numpy.uint8)
+    for first in range(0, rows, step):
+        whole[first : first + step] = convert(cells[first : first + step])
+    return whole
 
 
 def fills_cell(cells: Array, description: PixelDescription) -> bool:

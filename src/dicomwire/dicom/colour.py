@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy
 
-from dicomwire.dicom.arrays import Array
+from dicomwire.dicom.arrays import Array, by_strips
 from dicomwire.dicom.attributes import Attributes
 from dicomwire.dicom.grayscale import Gray
 from dicomwire.dicom.pixel_description import PixelDescription
@@ -23,20 +24,28 @@ def render_colour(cells: Array, photometric: str, description: PixelDescription,
     Raises: TranscodingError, for colours that nobody uses any more.
     """
     if photometric == "PALETTE COLOR":
-        return _palette(cells[..., 0], description, image)
+        palette = _palette(description, image)
+        return by_strips(cells[..., 0], palette, (3,))
     if cells.shape[2] != 3:
         raise TranscodingError(f"{photometric} with {cells.shape[2]} samples cannot be rendered")
-    octets = _eight_bits(cells, description)
     if photometric == "RGB":
-        return octets
+        if description.bits_allocated == description.bits_stored == 8:
+            return cells.view(numpy.uint8)
+        return by_strips(cells, lambda strip: _eight_bits(strip, description), (3,))
     if photometric in ("YBR_FULL", "YBR_PARTIAL"):
-        values = octets.astype(numpy.float32) - numpy.array([0, 128, 128], numpy.float32)
-        if photometric == "YBR_PARTIAL":
-            values[..., 0] = (values[..., 0] - 16) * (255 / 219)
-            values[..., 1:] *= 255 / 224
-        rgb = values @ _FROM_YBR.T.astype(numpy.float32)
-        return numpy.asarray(numpy.clip(rgb + 0.5, 0, 255), numpy.uint8)
+        partial = photometric == "YBR_PARTIAL"
+        return by_strips(cells, lambda strip: _rgb(_eight_bits(strip, description), partial=partial), (3,))
     raise TranscodingError(f"{photometric} cannot be rendered")
+
+
+def _rgb(octets: Gray, *, partial: bool) -> Gray:
+    """RGB of luminance and chrominance. partial: they keep to the ranges of video."""
+    values = octets.astype(numpy.float32) - numpy.array([0, 128, 128], numpy.float32)
+    if partial:
+        values[..., 0] = (values[..., 0] - 16) * (255 / 219)
+        values[..., 1:] *= 255 / 224
+    rgb = values @ _FROM_YBR.T.astype(numpy.float32)
+    return numpy.asarray(numpy.clip(rgb + 0.5, 0, 255), numpy.uint8)
 
 
 def _eight_bits(cells: Array, description: PixelDescription) -> Gray:
@@ -50,8 +59,9 @@ def _eight_bits(cells: Array, description: PixelDescription) -> Gray:
     return (numbers * 255 // ((1 << stored) - 1)).astype(numpy.uint8)
 
 
-def _palette(cells: Array, description: PixelDescription, image: Attributes) -> Gray:
-    planes = []
+def _palette(description: PixelDescription, image: Attributes) -> Callable[[Array], Gray]:
+    """What looks up the colours of cells."""
+    tables: list[tuple[int, Gray]] = []
     for name in _PALETTES:
         descriptor = image.words(f"{name}PaletteColorLookupTableDescriptor")
         if len(descriptor) < 3:
@@ -59,10 +69,14 @@ def _palette(cells: Array, description: PixelDescription, image: Attributes) -> 
         count, first, bits = descriptor[0] or 1 << 16, descriptor[1], descriptor[2]
         if first > 0x7FFF and description.signed:
             first -= 1 << 16
-        entries = _entries(image, name, count, bits)
-        index = cells.astype(numpy.int64) - first
-        planes.append(entries[numpy.clip(index, 0, len(entries) - 1)])
-    return numpy.stack(planes, axis=-1)
+        tables.append((first, _entries(image, name, count, bits)))
+
+    def look_up(cells: Array) -> Gray:
+        numbers = cells.astype(numpy.int64)
+        planes = [entries[numpy.clip(numbers - first, 0, len(entries) - 1)] for first, entries in tables]
+        return numpy.stack(planes, axis=-1)
+
+    return look_up
 
 
 def _entries(image: Attributes, name: str, count: int, bits: int) -> Gray:

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 import numpy
 from numpy.typing import NDArray
 
-from dicomwire.dicom.arrays import Array, samples_of
+from dicomwire.dicom.arrays import Array, by_strips, samples_of
 from dicomwire.dicom.attributes import Attributes
 from dicomwire.dicom.pixel_description import PixelDescription
 from dicomwire.dicom.rendering import Window
@@ -150,13 +150,17 @@ def render_gray(
         return numpy.asarray(level, numpy.uint8) * numpy.uint8(255)
     if pipeline.window is None and pipeline.voi is None and pipeline.range is None:
         pipeline = replace(pipeline, range=_range(flat, description, pipeline, padding))
-    if description.is_float:
-        kind = f"<f{description.bits_allocated // 8}"
-        return _levels(flat.view(kind).astype(numpy.float64), pipeline)
-    if description.bits_allocated > _TABLE_BITS:
-        return _levels(samples_of(flat, description).astype(numpy.float64), pipeline)
+    if description.is_float or description.bits_allocated > _TABLE_BITS:
+        return by_strips(flat, lambda strip: _levels(_numbers(strip, description), pipeline))
     key = (description.bits_allocated, description.bits_stored, description.high_bit, description.signed)
-    return _look_up(*key, pipeline).take(flat)
+    return by_strips(flat, _look_up(*key, pipeline).take)
+
+
+def _numbers(cells: Array, description: PixelDescription) -> Values:
+    """Stored values, floating point or whole."""
+    if description.is_float:
+        return cells.view(f"<f{description.bits_allocated // 8}").astype(numpy.float64)
+    return samples_of(cells, description).astype(numpy.float64)
 
 
 @lru_cache(maxsize=64)

@@ -7,18 +7,26 @@ from fractions import Fraction
 from importlib.util import find_spec
 from io import BytesIO
 from itertools import chain
+from math import isqrt
 from typing import Final
 
 import imagecodecs
 import numpy
+from numpy.typing import NDArray
 from PIL import Image
 
+from dicomwire.dicom import icc
+from dicomwire.dicom.arrays import by_strips
 from dicomwire.dicom.grayscale import Gray
 from dicomwire.dicom.rendering import MP4, Rendering
 from dicomwire.errors import TranscodingError
 
 _SLOWEST, _FASTEST = 1.0, 60.0  # frames a second
-_FORMATS: Final = {"image/jpeg": "JPEG", "image/png": "PNG", "image/gif": "GIF", "image/jp2": "JPEG2000"}
+_TILE: Final = 1024  # pixels of a side; a codec holds a tile many times over
+_GIF_SAMPLE: Final = 1 << 20  # pixels, about, that a palette is made of
+
+PROFILED: Final = {"image/jpeg": icc.in_jpeg, "image/png": icc.in_png}
+"""What puts an ICC profile into a file of the media types that carry one here."""
 
 
 def encode_picture(levels: Gray, rendering: Rendering, icc_profile: bytes = b"") -> bytes:
@@ -30,10 +38,8 @@ def encode_picture(levels: Gray, rendering: Rendering, icc_profile: bytes = b"")
     """
     kind = rendering.media_type
     levels = numpy.ascontiguousarray(levels)
-    if icc_profile and kind in ("image/jpeg", "image/png"):
-        out = BytesIO()
-        Image.fromarray(levels).save(out, _FORMATS[kind], quality=rendering.quality, icc_profile=icc_profile)
-        return out.getvalue()
+    if icc_profile:
+        return PROFILED[kind](encode_picture(levels, rendering), icc_profile)
     if kind == "image/jpeg":
         sampling = None if levels.ndim == 2 else "422" if rendering.quality < 95 else "444"
         return bytes(imagecodecs.jpeg8_encode(levels, rendering.quality, subsampling=sampling))
@@ -42,20 +48,24 @@ def encode_picture(levels: Gray, rendering: Rendering, icc_profile: bytes = b"")
     if kind == "image/gif":
         return animate([levels], 1.0)
     if kind == "image/jp2":
-        lossless = rendering.quality == 100
-        return bytes(
-            imagecodecs.jpeg2k_encode(
-                levels,
-                level=0 if lossless else 20 + rendering.quality // 3,  # dB of signal to noise
-                codecformat="JP2",
-                reversible=lossless,
-                numthreads=1,
-            )
-        )
+        return _jpeg_2000(levels, rendering.quality)
     if kind == "image/jxl":
         distance = (100 - rendering.quality) / 10
         return bytes(imagecodecs.jpegxl_encode(levels, distance=distance, effort=3, numthreads=1))
     raise TranscodingError(f"{kind} cannot be made of an image")
+
+
+def _jpeg_2000(levels: Gray, quality: int) -> bytes:
+    """A JP2 file, written tile by tile where the image is large."""
+    out = BytesIO()
+    options: dict[str, object] = {"irreversible": False}
+    if quality < 100:
+        noise = 20 + quality // 3  # dB of signal to noise
+        options = {"irreversible": True, "quality_mode": "dB", "quality_layers": [noise]}
+    if max(levels.shape[:2]) > _TILE:
+        options["tile_size"] = (_TILE, _TILE)
+    Image.fromarray(levels).save(out, "JPEG2000", **options)
+    return out.getvalue()
 
 
 def encode_pictures(pictures: Iterable[Gray], rendering: Rendering, rate: float) -> bytes:
@@ -90,12 +100,27 @@ def animate(pictures: Iterable[Gray], rate: float) -> bytes:
 
 
 def _indexed(picture: Gray) -> Image.Image:
-    image = Image.fromarray(numpy.ascontiguousarray(picture))
-    return image if image.mode == "L" else image.quantize(256, method=Image.Quantize.FASTOCTREE)
+    """With at most 256 colours; of a large image they are chosen from every n-th pixel."""
+    if picture.ndim == 2:
+        return Image.fromarray(numpy.ascontiguousarray(picture))
+    step = max(1, isqrt(picture.shape[0] * picture.shape[1] // _GIF_SAMPLE))
+    sample = Image.fromarray(numpy.ascontiguousarray(picture[::step, ::step]))
+    sample = sample.quantize(256, method=Image.Quantize.FASTOCTREE)
+    if step == 1:
+        return sample
+
+    def indexed(strip: NDArray[numpy.integer]) -> Gray:
+        image = Image.fromarray(numpy.ascontiguousarray(strip).view(numpy.uint8))
+        return numpy.asarray(image.quantize(palette=sample, dither=Image.Dither.NONE))
+
+    image = Image.fromarray(by_strips(picture, indexed))
+    image.putpalette(sample.getpalette() or [])
+    return image
 
 
 _FEW_FRAMES_HELD: Final = (
-    "threads=1:rc-lookahead=4:sync-lookahead=0:bframes=0"  # of large frames, 40 otherwise
+    "threads=1:rc-lookahead=0:sync-lookahead=0:bframes=0:ref=1:scenecut=0:mbtree=0:weightp=0"
+    # of large frames; 40 otherwise
 )
 
 

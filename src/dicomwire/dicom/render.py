@@ -11,12 +11,15 @@ from typing import Final
 
 import imagecodecs
 import numpy
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from dicomwire.dicom import icc
+from dicomwire.dicom.arrays import by_strips
 from dicomwire.dicom.attributes import Attributes
 from dicomwire.dicom.colour import render_colour
 from dicomwire.dicom.grayscale import Gray, pipeline_of, render_gray
-from dicomwire.dicom.picture import encode_picture, encode_pictures
+from dicomwire.dicom.picture import PROFILED, encode_picture, encode_pictures
 from dicomwire.dicom.pixels import Pixels
 from dicomwire.dicom.presentation_state import present
 from dicomwire.dicom.rendering import Rendering, Viewport
@@ -52,7 +55,7 @@ def render(
     if rendering.animated:
         return encode_pictures(_frames(pixels, image, numbers, rendering, state), rendering, _rate(image))
     levels = render_frame(pixels, image, next(iter(numbers)), rendering, state=state)
-    levels, profile = _profiled(levels, image, rendering.icc_profile)
+    levels, profile = _profiled(levels, image, rendering)
     return encode_picture(levels, rendering, profile)
 
 
@@ -114,29 +117,45 @@ def _viewed(levels: Gray, viewport: Viewport) -> Gray:
     if size[0] * size[1] > _LARGEST:
         raise TranscodingError(f"{size[0]} by {size[1]} pixels; at most {_LARGEST} are made")
     method = Image.Resampling.BILINEAR if scale >= 1 else Image.Resampling.BOX
-    picture = Image.fromarray(numpy.ascontiguousarray(levels))
-    scaled = numpy.asarray(picture.resize(size, method, box=(left, top, right, bottom)))
+    box = (left, top, right, bottom)
+    as_it_is = (*box, *size) == (0, 0, columns, rows, columns, rows)
+    scaled = levels if as_it_is else _scaled(levels, box, size, method)
     if viewport.mirrored:
         scaled = scaled[:, ::-1]
     return scaled[::-1] if viewport.flipped else scaled
 
 
+def _scaled(
+    levels: Gray, box: tuple[float, float, float, float], size: tuple[int, int], method: Image.Resampling
+) -> Gray:
+    """A part of an image in another size; colours one by one, as Pillow holds three in four bytes."""
+    if levels.ndim == 2:
+        picture = Image.fromarray(numpy.ascontiguousarray(levels))
+        return numpy.asarray(picture.resize(size, method, box=box))
+    whole = numpy.empty((size[1], size[0], levels.shape[2]), numpy.uint8)
+    for colour in range(levels.shape[2]):
+        whole[..., colour] = _scaled(levels[..., colour], box, size, method)
+    return whole
+
+
 def _annotated(levels: Gray, image: Attributes, kinds: Sequence[str]) -> Gray:
     """Text in the upper corners: the patient's to the left, the technique's to the right."""
-    picture = Image.fromarray(numpy.ascontiguousarray(levels))
-    draw = ImageDraw.Draw(picture)
-    size = max(9, min(picture.size) // 36)
+    rows, columns = levels.shape[:2]
+    size = max(9, min(rows, columns) // 36)
     font = ImageFont.load_default(size)
-    ink = 255 if picture.mode == "L" else (255, 255, 255)
-    shadow = 0 if picture.mode == "L" else (0, 0, 0)
+    ink, shadow = (255, 0) if levels.ndim == 2 else ((255, 255, 255), (0, 0, 0))
+    annotated = numpy.array(levels)
     for kind in kinds:
         words = [text for keyword in _ANNOTATIONS[kind] if (text := image.text(keyword))]
         if not words:
             continue
+        lines = "\n".join(words)
+        strip = annotated[: 8 + 2 * size * (lines.count("\n") + 1)]  # all that the text reaches
+        picture = Image.fromarray(strip)
         right = kind == "technique"
-        draw.multiline_text(
-            (picture.size[0] - 4 if right else 4, 4),
-            "\n".join(words),
+        ImageDraw.Draw(picture).multiline_text(
+            (columns - 4 if right else 4, 4),
+            lines,
             fill=ink,
             font=font,
             anchor="ra" if right else "la",
@@ -144,22 +163,39 @@ def _annotated(levels: Gray, image: Attributes, kinds: Sequence[str]) -> Gray:
             stroke_width=1,
             stroke_fill=shadow,
         )
-    return numpy.asarray(picture)
+        strip[:] = numpy.asarray(picture)
+    return annotated
 
 
-def _profiled(levels: Gray, image: Attributes, wanted: str) -> tuple[Gray, bytes]:
-    """Colours for a profile, and the profile (PS3.3 C.11.15)."""
+def _profiled(levels: Gray, image: Attributes, rendering: Rendering) -> tuple[Gray, bytes]:
+    """Colours for a profile, and the profile (PS3.3 C.11.15, PS3.18 8.3.5.1.5).
+
+    In a file that carries no profile colours are sRGB's, as everybody takes them to be.
+    """
+    wanted = rendering.icc_profile
     if wanted == "no" or levels.ndim == 2:
         return levels, b""
     own = image.octets("ICCProfile") or image.item("OpticalPathSequence").octets("ICCProfile")
-    if wanted == "yes":
-        return levels, own or bytes(imagecodecs.cms_profile("srgb"))
-    target = bytes(imagecodecs.cms_profile(wanted))
-    source = own or bytes(imagecodecs.cms_profile("srgb"))
-    try:
-        converted = imagecodecs.cms_transform(
-            numpy.ascontiguousarray(levels), source, target, colorspace="rgb", outcolorspace="rgb"
+    carried = rendering.media_type in PROFILED
+    if wanted == "yes" and carried:
+        return levels, own or icc.profile("srgb")
+    target = icc.profile(wanted if carried else "srgb")
+    source = own or icc.profile("srgb")
+    if source != target:
+        levels = _transformed(levels, source, target)
+    return levels, target if carried else b""
+
+
+def _transformed(levels: Gray, source: bytes, target: bytes) -> Gray:
+    def transform(strip: NDArray[numpy.integer]) -> Gray:
+        return numpy.asarray(
+            imagecodecs.cms_transform(
+                numpy.ascontiguousarray(strip), source, target, colorspace="rgb", outcolorspace="rgb"
+            ),
+            numpy.uint8,
         )
+
+    try:
+        return by_strips(levels, transform, (3,))
     except (RuntimeError, ValueError) as error:
         raise TranscodingError(f"the image's ICC profile cannot be used: {error}") from None
-    return numpy.asarray(converted, numpy.uint8), target

@@ -52,7 +52,7 @@ class Rendering:
         window: instead of the image's own.
         viewport: None for the image's own size.
         annotations: "patient", "technique": what is written into the image.
-        icc_profile: "no", "yes" for the image's own, "srgb", "adobergb".
+        icc_profile: "no", "yes" for the image's own, or one of `icc.SPACES`.
         animated: all frames that are asked for in one file, GIF or MP4.
     """
 

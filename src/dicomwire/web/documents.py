@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dicomwire.archive.archive import Archive, Stored
+from dicomwire.dicom import json_model, xml_model
 from dicomwire.dicom.attributes import read_attributes
 from dicomwire.dicom.bulk_data import locate
 from dicomwire.dicom.encoding import EXPLICIT_LITTLE, encoding_of
@@ -25,6 +26,7 @@ from dicomwire.web.responses import Chunks, StreamedResponse
 
 HTML: Final = "text/html"
 PLAIN: Final = "text/plain"
+XML: Final = "text/xml"
 
 _REPORTS: Final = "1.2.840.10008.5.1.4.1.1.88."  # the root of every structured report's SOP class
 _ENCAPSULATED: Final = {
@@ -42,12 +44,16 @@ _POLICY: Final = {"Content-Security-Policy": "sandbox; default-src 'none'; style
 
 def document_types(stored: Stored) -> tuple[str, ...]:
     """Media types in which an instance that is no image can be shown, the default first."""
-    if stored.sop_class_uid.startswith(_REPORTS):
-        return HTML, PLAIN
+    if _is_report(stored):
+        return HTML, PLAIN, XML
     if media_type := _ENCAPSULATED.get(stored.sop_class_uid):
         return (media_type,)
     video = FRAME_MEDIA_TYPES.get(stored.transfer_syntax_uid, "")
     return (video,) if video.startswith("video/") else ()
+
+
+def _is_report(stored: Stored) -> bool:
+    return stored.sop_class_uid.startswith(_REPORTS)
 
 
 class Documents:
@@ -97,7 +103,7 @@ class Documents:
         )
 
     async def _body(self, stored: Stored, media_type: str) -> tuple[Chunks, int]:
-        if media_type in (HTML, PLAIN):
+        if _is_report(stored):
             text = await asyncio.to_thread(self._report, stored, media_type)
             return _once(text), len(text)
         if media_type.startswith("video/"):
@@ -105,11 +111,15 @@ class Documents:
         return self._document(stored)
 
     def _report(self, stored: Stored, media_type: str) -> bytes:
+        """As a page, as text, or, in text/xml, as the Native DICOM Model (PS3.19 A.1)."""
         syntax = stored.transfer_syntax_uid
         with self._archive.open_stored(stored) as opened:
             data = inflated(opened.view[stored.data_set_offset :], syntax)
             encoding = encoding_of(syntax)
             try:
+                if media_type == XML:
+                    data_set = opened.view[stored.data_set_offset :]
+                    return xml_model.encode(json_model.encode(data_set, syntax, bulk_data_uri=None))
                 report = read_attributes(data, EXPLICIT_LITTLE if encoding.deflated else encoding)
             except DataSetError as error:
                 raise Problem(404, f"the report cannot be read: {error}") from None

@@ -78,7 +78,9 @@ def offered(images: Sequence[Picture], frames: tuple[int, ...] | None) -> list[s
     """Words for a 406."""
     kinds = [*STILLS, MP4] if any(len(one.numbers) > 1 for one in images) and not frames else list(STILLS)
     multipart = [f'{MULTIPART_RELATED}; type="{kind}"' for kind in kinds]
-    return [*kinds, *multipart] if len(images) == 1 and len(frames or (1,)) == 1 else multipart
+    if frames and len(frames) > 1:
+        return [*ANIMATIONS, *multipart]
+    return [*kinds, *multipart] if len(images) == 1 else multipart
 
 
 def referenced(archive: Archive, state: Stored) -> list[Picture]:
@@ -143,6 +145,8 @@ def _pictures(
     """
     if frames is not None:
         image = images[0]
+        if alone and len(frames) > 1 and media_type in ANIMATIONS:
+            return (Picture(image.stored, frames, image.state),)
         chosen = tuple(Picture(image.stored, (number,), image.state) for number in frames)
         return () if media_type == MP4 else chosen
     if media_type == MP4:

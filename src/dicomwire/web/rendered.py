@@ -80,10 +80,13 @@ class Rendered:
         accept = accept_of(request)
         form = choose_form(accept, images, frames=frames) if images else None
         if form is None:
-            raise not_acceptable(
-                accept, offered(images, frames) if images else ["no picture: there is no image in it"]
-            )
+            if not images:
+                raise Problem(
+                    406, "there is nothing in it that can be rendered: no image, report or document"
+                )
+            raise not_acceptable(accept, offered(images, frames))
         _check_numbers(form)
+        _check_viewport(form, rendering.viewport)
         base = base_url(request, self._options)
         rendering = replace(rendering, media_type=form.media_type, animated=form.animated)
         tag = entity_tag(
@@ -182,6 +185,16 @@ def _check_numbers(form: Form) -> None:
         count = picture.stored.number_of_frames
         if (highest := max(picture.numbers)) > count:
             raise Problem(404, f"there is no frame {highest}; the instance has {count}")
+
+
+def _check_viewport(form: Form, viewport: Viewport | None) -> None:
+    """Raises: Problem 400, when what is to be shown begins outside of every image."""
+    if viewport is None or any(picture.state for picture in form.pictures):
+        return  # a state turns and cuts images: only its result has a size
+    sizes = {(picture.stored.columns or 0, picture.stored.rows or 0) for picture in form.pictures}
+    if all(viewport.x >= columns or viewport.y >= rows for columns, rows in sizes):
+        shown = ", ".join(f"{columns} by {rows}" for columns, rows in sorted(sizes)[:5])
+        raise Problem(400, f"viewport begins at {viewport.x:g},{viewport.y:g}; the image has {shown} pixels")
 
 
 def _location(base: str, picture: Picture) -> str:

@@ -17,7 +17,7 @@ _NUMBER: Final = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?"
 _FUNCTIONS: Final = ("linear", "linear-exact", "sigmoid")
 _ANNOTATIONS: Final = ("patient", "technique")
 _DEFAULTS: Final = Rendering()
-_ICC_PROFILES: Final = ("no", "yes", "srgb", "adobergb")
+_ICC_PROFILES: Final = ("no", "yes", "srgb", "adobergb", "rommrgb", "displayp3")
 
 
 def rendering_of(query: QueryParams) -> Rendering:
