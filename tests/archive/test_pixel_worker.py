@@ -41,7 +41,7 @@ def test_a_picture_of_one_frame_gives_back_the_pages_of_its_instance(monkeypatch
     job = RenderJob(Source("", 0, 0, "1.2.840.10008.1.2.1", 1), (1,), Rendering())
     if fails:
         with pytest.raises(OSError):  # noqa: PT011 (the one raised above)
-            pixel_worker._render(job, Channel())
+            pixel_worker._rendered(job, Channel())
     else:
-        pixel_worker._render(job, Channel())
+        pixel_worker._rendered(job, Channel())
     assert not image.pages_held

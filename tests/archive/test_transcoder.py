@@ -99,9 +99,9 @@ async def test_an_instance_comes_out_in_what_is_accepted_and_back_unchanged(
 async def test_frames_are_decoded_and_encoded(archive: Archive, transcoder: Transcoder) -> None:
     frame = imagecodecs.jpegls_encode(PIXELS)
     one = await stored(archive, image(frame=frame), codecs.JPEG_LS_LOSSLESS)
-    (native,) = await transcoder.frames(one, [1], EXPLICIT_VR_LITTLE_ENDIAN)
+    native = await transcoder.frame(one, 1, EXPLICIT_VR_LITTLE_ENDIAN)
     assert native == PIXELS.tobytes()
-    (encoded,) = await transcoder.frames(one, [1], codecs.HTJ2K_LOSSLESS)
+    encoded = await transcoder.frame(one, 1, codecs.HTJ2K_LOSSLESS)
     assert numpy.array_equal(imagecodecs.htj2k_decode(bytes(encoded)), PIXELS)
 
 
@@ -157,32 +157,32 @@ async def test_hostile_images_end_in_words_and_the_next_one_is_served(
     await offer(archive, image("1.2.4"), "1.2.4")
     hostile, harmless = archive.plan(study="1.2")
     with pytest.raises(TranscodingError):
-        await transcoder.frames(hostile, [1], EXPLICIT_VR_LITTLE_ENDIAN)
-    (frame_of_other,) = await transcoder.frames(harmless, [1], EXPLICIT_VR_LITTLE_ENDIAN)
+        await transcoder.frame(hostile, 1, EXPLICIT_VR_LITTLE_ENDIAN)
+    frame_of_other = await transcoder.frame(harmless, 1, EXPLICIT_VR_LITTLE_ENDIAN)
     assert frame_of_other == PIXELS.tobytes()
 
 
 async def test_a_worker_that_dies_fails_its_job_alone(archive: Archive, transcoder: Transcoder) -> None:
     one = await stored(archive, image())
-    await transcoder.frames(one, [1], EXPLICIT_VR_LITTLE_ENDIAN)
+    await transcoder.frame(one, 1, EXPLICIT_VR_LITTLE_ENDIAN)
     (worker,) = transcoder._pool._idle
     worker._process.kill()
     worker._process.wait()
     with pytest.raises(TranscodingError, match="SIGKILL"):
-        await transcoder.frames(one, [1], EXPLICIT_VR_LITTLE_ENDIAN)
-    assert await transcoder.frames(one, [1], EXPLICIT_VR_LITTLE_ENDIAN) == [PIXELS.tobytes()]
+        await transcoder.frame(one, 1, EXPLICIT_VR_LITTLE_ENDIAN)
+    assert await transcoder.frame(one, 1, EXPLICIT_VR_LITTLE_ENDIAN) == PIXELS.tobytes()
 
 
 async def test_a_job_that_nobody_waits_for_is_finished_and_its_worker_kept(
     archive: Archive, transcoder: Transcoder
 ) -> None:
     one = await stored(archive, image())
-    asking = asyncio.create_task(transcoder.frames(one, [1], EXPLICIT_VR_LITTLE_ENDIAN))
+    asking = asyncio.create_task(transcoder.frame(one, 1, EXPLICIT_VR_LITTLE_ENDIAN))
     await asyncio.sleep(0)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
-    await transcoder.frames(one, [1], EXPLICIT_VR_LITTLE_ENDIAN)
+    await transcoder.frame(one, 1, EXPLICIT_VR_LITTLE_ENDIAN)
     assert len(transcoder._pool._idle) == 1
 
 
@@ -190,7 +190,7 @@ async def test_too_many_waiting_jobs_are_turned_away(archive: Archive) -> None:
     transcoder = Transcoder(archive, WorkerOptions(processes=1, waiting=0))
     one = await stored(archive, image())
     with pytest.raises(WorkersBusy):
-        await transcoder.frames(one, [1], EXPLICIT_VR_LITTLE_ENDIAN)
+        await transcoder.frame(one, 1, EXPLICIT_VR_LITTLE_ENDIAN)
     await transcoder.close()
 
 
@@ -199,7 +199,7 @@ async def test_removed_instances_are_told_as_such(archive: Archive, transcoder: 
     await asyncio.to_thread(archive.remove, [one])
     os.unlink(archive.path_of(one))
     with pytest.raises(ArchiveError, match="removed"):
-        await transcoder.frames(one, [1], EXPLICIT_VR_LITTLE_ENDIAN)
+        await transcoder.frame(one, 1, EXPLICIT_VR_LITTLE_ENDIAN)
 
 
 async def test_without_the_codecs_uncompressed_transfer_syntaxes_still_become_each_other(

@@ -35,6 +35,13 @@ def levels(pipeline: Pipeline, *values: int, description: PixelDescription = ONE
     return render_gray(cells(*values), description, pipeline).ravel().tolist()
 
 
+def animation(frames: list[numpy.ndarray], media_type: str) -> bytes:
+    """25 frames a second."""
+    out = BytesIO()
+    encode_pictures(frames, Rendering(media_type, animated=True), 25, out)
+    return out.getvalue()
+
+
 def test_a_window_counts_after_slope_and_intercept() -> None:
     pipeline = pipeline_of(
         attributes(
@@ -169,6 +176,22 @@ def test_large_images_have_the_levels_of_small_ones(bits: int) -> None:
     assert numpy.array_equal(rgb[650:], render_colour(octets[650:], "YBR_FULL", colour, attributes()))
 
 
+@pytest.mark.parametrize("size", [1, 15, 64])
+def test_each_frame_of_an_animation_has_its_own_colours(size: int) -> None:
+    ramp = numpy.arange(size * size, dtype="u1").reshape(size, size)
+    frames = [
+        numpy.stack([ramp, ramp // 2, 255 - ramp], -1),
+        numpy.full((size, size, 3), (1, 200, 9), "u1"),
+        ramp,
+    ]
+    found = Image.open(BytesIO(animation(frames, "image/gif")))
+    assert found.n_frames == 3
+    for number, frame in enumerate(frames):
+        found.seek(number)
+        wanted = frame if frame.ndim == 3 else numpy.stack([frame] * 3, -1)
+        assert abs(numpy.asarray(found.convert("RGB")).astype(int) - wanted).max() <= 8
+
+
 @pytest.mark.parametrize("media_type", ["image/jpeg", "image/png", "image/gif", "image/jp2"])
 @pytest.mark.parametrize("shape", [(40, 30), (40, 30, 3), (1, 1), (1100, 1030, 3)])
 def test_pictures_open_again(media_type: str, shape: tuple[int, ...]) -> None:
@@ -180,10 +203,10 @@ def test_pictures_open_again(media_type: str, shape: tuple[int, ...]) -> None:
 
 def test_animations_keep_their_frames_and_their_pace() -> None:
     frames = [numpy.full((9, 7), level, "u1") for level in (0, 100, 200)]
-    found = Image.open(BytesIO(encode_pictures(frames, Rendering("image/gif", animated=True), 25)))
+    found = Image.open(BytesIO(animation(frames, "image/gif")))
     assert found.n_frames == 3
     assert found.info["duration"] == 40
-    film = encode_pictures(frames, Rendering("video/mp4", animated=True), 25)
+    film = animation(frames, "video/mp4")
     assert film[4:8] == b"ftyp"
     with pytest.raises(TranscodingError, match="one row"):
-        encode_pictures([numpy.zeros((1, 1), "u1")], Rendering("video/mp4", animated=True), 25)
+        animation([numpy.zeros((1, 1), "u1")], "video/mp4")

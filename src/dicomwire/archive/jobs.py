@@ -16,6 +16,8 @@ REQUEST: Final = Struct("<I")  # bytes of the pickled job
 ANSWER: Final = Struct("<BQ")  # what came of it, bytes that follow
 OK, PROGRESS, FAILED, GONE, MISSING = range(5)
 """What came of a job: done, still at it, words why not, the file is gone, the codecs are not installed."""
+LAST: Final = 0x80
+"""Beside what came of a job: the worker ends, to give back its memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +51,11 @@ class TranscodeJob:
 
 
 @dataclass(frozen=True, slots=True)
-class FramesJob:
-    """Frames, counted from 1, decoded or encoded; the answer is each one's length and bytes."""
+class FrameJob:
+    """A frame, counted from 1, decoded or encoded; answered as what a RenderJob makes."""
 
     source: Source
-    numbers: tuple[int, ...]
+    number: int
     target: str
     quality: int | None = None
 
@@ -61,6 +63,8 @@ class FramesJob:
 @dataclass(frozen=True, slots=True)
 class RenderJob:
     """Frames, counted from 1, as one picture or animation; the answer is the file.
+
+    With a file descriptor it is written there, and the answer is its length.
 
     Attributes:
         state: a presentation state to apply, None for none.
@@ -72,4 +76,4 @@ class RenderJob:
     state: Source | None = None
 
 
-Job = TranscodeJob | FramesJob | RenderJob
+Job = TranscodeJob | FrameJob | RenderJob

@@ -17,19 +17,21 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from io import BytesIO
 from mmap import ACCESS_READ, ALLOCATIONGRANULARITY, MADV_DONTNEED, mmap
 from struct import pack
-from typing import Final, NoReturn
+from typing import IO, Final, NoReturn
 
 from dicomwire.archive.jobs import (
     ANSWER,
     FAILED,
     GONE,
+    LAST,
     MISSING,
     OK,
     PROGRESS,
     REQUEST,
-    FramesJob,
+    FrameJob,
     Job,
     RenderJob,
     Source,
@@ -45,7 +47,7 @@ from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN
 
 try:
     from dicomwire.dicom.pixels import Pixels
-    from dicomwire.dicom.render import render
+    from dicomwire.dicom.render import render, render_animation
     from dicomwire.dicom.transcode import transcode
 except ImportError as error:
     _MISSING: str | None = f"{error.name} is not installed: pip install 'dicomwire[codecs]'"
@@ -53,11 +55,11 @@ else:
     _MISSING = None
 
 _RESIDENT: Final = 16 << 20  # bytes of a map that stay in memory
-_PIECES: Final = 16  # pieces of a data set between two looks at what is mapped
 _GATHERED: Final = 1 << 20  # bytes written at once
 _PROGRESS_INTERVAL: Final = 1.0  # seconds
 _REMEMBERED: Final = 8  # instances
 _DESCRIPTORS: Final = 1  # that come with one job at most
+_HELD: Final = 112 << 20  # bytes of memory; a worker that held more makes place for a new one
 
 
 class _Channel:
@@ -67,6 +69,9 @@ class _Channel:
         self._socket = socket.socket(fileno=descriptor)
         self._processor_time = processor_time
         self._told = 0.0
+        self._large = False
+        self.last = False
+        """The answer to this job says that the worker ends."""
 
     def receive(self) -> tuple[Job, list[int]] | None:
         """The next job and what came with it; None when the node is gone."""
@@ -77,10 +82,14 @@ class _Channel:
         body = self._exactly(REQUEST.unpack(head)[0])
         job: Job = pickle.loads(body)
         self._told = time.monotonic()
+        self._large = bool(descriptors)
         self.renew()
         return job, list(descriptors)
 
     def answer(self, kind: int, *pieces: Buffer) -> None:
+        if self._large and kind != PROGRESS and _peak() > _HELD:
+            self.last = True
+            kind |= LAST
         self._socket.sendall(ANSWER.pack(kind, sum(map(len, pieces))))
         for piece in pieces:
             self._socket.sendall(piece)
@@ -105,13 +114,25 @@ class _Channel:
         return data
 
 
+def _peak() -> int:
+    """Bytes of memory that this process has held at most; 0 where the system does not tell.
+
+    Not ru_maxrss: that begins with what the node had when it started this process.
+    """
+    try:
+        with open("/proc/self/status", "rb") as status:
+            return next((int(line.split()[1]) << 10 for line in status if line.startswith(b"VmHWM:")), 0)
+    except OSError:
+        return 0
+
+
 def main(descriptor: int, memory: int, processor_time: int) -> NoReturn:
     """Do jobs until the node closes its end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _limit(memory)
     channel = _Channel(descriptor, processor_time)
     gc.freeze()
-    while (received := channel.receive()) is not None:
+    while not channel.last and (received := channel.receive()) is not None:
         job, descriptors = received
         try:
             _do(job, descriptors, channel)
@@ -140,12 +161,22 @@ def _limit(memory: int) -> None:
 def _do(job: Job, descriptors: list[int], channel: _Channel) -> None:
     if _MISSING is not None and not _without_codecs(job):
         channel.answer(MISSING, _MISSING.encode())
-    elif isinstance(job, TranscodeJob):
+        return
+    if isinstance(job, TranscodeJob):
         _transcode(job, _mapped(job.source), descriptors[0], channel)
-    elif isinstance(job, FramesJob):
-        _frames(job, channel)
+        return
+    if isinstance(job, RenderJob) and job.rendering.animated and descriptors:
+        with os.fdopen(os.dup(descriptors[0]), "w+b") as file:
+            _animate(job, file, channel)
+            length = file.seek(0, os.SEEK_END)
     else:
-        _render(job, channel)
+        made = _frame(job) if isinstance(job, FrameJob) else _rendered(job, channel)
+        length = len(made)
+        if not descriptors:
+            channel.answer(OK, made)
+            return
+        _write(descriptors[0], made)
+    channel.answer(OK, pack("<Q", length))
 
 
 def _without_codecs(job: Job) -> bool:
@@ -161,10 +192,13 @@ def _transcode(job: TranscodeJob, data: memoryview, descriptor: int, channel: _C
         if _without_codecs(job)
         else transcode(data, syntax, job.target, quality=job.quality)
     )
-    for number, piece in enumerate(pieces):
+    touched = 0
+    for piece in pieces:
         length += len(piece)
-        if number % _PIECES == 0:
+        touched += len(piece)
+        if touched > _RESIDENT:
             _forget(data)
+            touched = 0
         if len(gathered) + len(piece) > _GATHERED:
             _write(descriptor, gathered)
             gathered.clear()
@@ -177,30 +211,40 @@ def _transcode(job: TranscodeJob, data: memoryview, descriptor: int, channel: _C
     channel.answer(OK, pack("<Q", length))
 
 
-def _frames(job: FramesJob, channel: _Channel) -> None:
+def _frame(job: FrameJob) -> Buffer:
     image = _opened(job.source)
-    pixels = image.pixels
-    frames: list[Buffer] = []
-    for number in job.numbers:
-        frame: Buffer
-        if job.target in NATIVE:
-            frame = pixels.native(number)
-        else:
-            frame = pixels.encoded(number, job.target, job.quality).data
-        frames += (pack("<Q", len(frame)), frame)
-        channel.renew()
-        image.forget()
-    channel.answer(OK, *frames)
-
-
-def _render(job: RenderJob, channel: _Channel) -> None:
-    image = _opened(job.source)
-    state = read_attributes(*_readable(job.state)) if job.state is not None else None
-    numbers = _renewing(job.numbers, channel, image)
     try:
-        channel.answer(OK, render(image.pixels, image.attributes, numbers, job.rendering, state=state))
+        if job.target in NATIVE:
+            return image.pixels.native(job.number)
+        return image.pixels.encoded(job.number, job.target, job.quality).data
     finally:
         image.forget()
+
+
+def _rendered(job: RenderJob, channel: _Channel) -> Buffer:
+    if job.rendering.animated:
+        out = BytesIO()
+        _animate(job, out, channel)
+        return out.getbuffer()
+    image = _opened(job.source)
+    numbers = _renewing(job.numbers, channel, image)
+    try:
+        return render(image.pixels, image.attributes, numbers, job.rendering, state=_state(job))
+    finally:
+        image.forget()
+
+
+def _animate(job: RenderJob, out: IO[bytes], channel: _Channel) -> None:
+    image = _opened(job.source)
+    numbers = _renewing(job.numbers, channel, image)
+    try:
+        render_animation(image.pixels, image.attributes, numbers, job.rendering, out, state=_state(job))
+    finally:
+        image.forget()
+
+
+def _state(job: RenderJob) -> Attributes | None:
+    return read_attributes(*_readable(job.state)) if job.state is not None else None
 
 
 def _renewing(numbers: Iterable[int], channel: _Channel, image: _Opened) -> Iterator[int]:

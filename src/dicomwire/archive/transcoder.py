@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import os
 import tempfile
+import weakref
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from struct import unpack, unpack_from
+from struct import unpack
 from typing import IO, Final
 
+from dicomwire.archive import footprint
 from dicomwire.archive.archive import Archive, Stored
-from dicomwire.archive.jobs import FramesJob, Job, RenderJob, Source, TranscodeJob
+from dicomwire.archive.jobs import FrameJob, Job, RenderJob, Source, TranscodeJob
 from dicomwire.archive.workers import WorkerOptions, WorkerPool
 from dicomwire.dicom.codecs import LOSSY, NATIVE, lossless_targets
 from dicomwire.dicom.part10 import write_file_meta
@@ -24,7 +26,7 @@ from dicomwire.dicom.rendering import Rendering
 from dicomwire.errors import ArchiveError, InstanceRemoved, TranscodingError
 from dicomwire.uids import name_of
 
-__all__ = ["Transcoded", "Transcoder", "WorkerOptions"]
+__all__ = ["Spooled", "Transcoded", "Transcoder", "WorkerOptions"]
 
 _IN_MEMORY: Final = 8 << 20  # bytes of a result that need no file on disk
 _PIECE: Final = 1 << 20  # bytes handed out at once
@@ -49,8 +51,29 @@ class Transcoded:
 
     def slices(self) -> Iterator[bytes]:
         """The data set from begin to end, at most 1 MiB at once."""
-        for start in range(0, self.length, _PIECE):
-            yield os.pread(self._file, min(_PIECE, self.length - start), start)
+        return _slices(self._file, self.length)
+
+
+class Spooled:
+    """A large result, in a file that is gone when this is dropped."""
+
+    def __init__(self, file: int, length: int) -> None:
+        """file: a descriptor; it is closed by this."""
+        self._file = file
+        self._length = length
+        weakref.finalize(self, os.close, file)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def slices(self) -> Iterator[bytes]:
+        """All of it, at most 1 MiB at once."""
+        yield from _slices(self._file, self._length)
+
+
+def _slices(descriptor: int, length: int) -> Iterator[bytes]:
+    for start in range(0, length, _PIECE):
+        yield os.pread(descriptor, min(_PIECE, length - start), start)
 
 
 class Transcoder:
@@ -95,29 +118,31 @@ class Transcoder:
         self._check(stored, target, quality)
         with self._spool(stored) as file:
             descriptor = file.fileno()
-            answer = await self._run(stored, lambda source: TranscodeJob(source, target, quality), descriptor)
+            answer = await self._run(
+                stored,
+                lambda source: TranscodeJob(source, target, quality),
+                footprint.of_instance(stored, target),
+                descriptor,
+            )
             (length,) = unpack("<Q", answer)
             head = write_file_meta(stored.sop_class_uid, stored.sop_instance_uid, target)
             yield Transcoded(target, head, length, descriptor)
 
-    async def frames(
-        self, stored: Stored, numbers: Sequence[int], target: str, *, quality: int | None = None
-    ) -> list[memoryview]:
-        """Frames decoded, for a native transfer syntax, or encoded in the target's.
+    async def frame(
+        self, stored: Stored, number: int, target: str, *, quality: int | None = None
+    ) -> bytearray | Spooled:
+        """A frame decoded, for a native transfer syntax, or encoded in the target's.
 
-        numbers: from 1.
+        number: from 1.
         Raises: TranscodingError, in words; ArchiveError, when the instance was removed; WorkersBusy.
         """
         self._check(stored, target, quality)
-        answer = memoryview(
-            await self._run(stored, lambda source: FramesJob(source, tuple(numbers), target, quality))
+        return await self._result(
+            stored,
+            1,
+            lambda source: FrameJob(source, number, target, quality),
+            footprint.of_frames(stored, target),
         )
-        frames, position = [], 0
-        while position < len(answer):
-            (length,) = unpack_from("<Q", answer, position)
-            frames.append(answer[position + 8 : position + 8 + length])
-            position += 8 + length
-        return frames
 
     async def render(
         self,
@@ -126,15 +151,33 @@ class Transcoder:
         rendering: Rendering,
         *,
         state: Stored | None = None,
-    ) -> bytearray:
+    ) -> bytearray | Spooled:
         """Frames as one picture, or as an animation.
 
         numbers: from 1.
         state: a presentation state to apply.
-        Raises: as `frames`.
+        Raises: as `frame`.
         """
         applied = self._source(state) if state is not None else None
-        return await self._run(stored, lambda source: RenderJob(source, tuple(numbers), rendering, applied))
+        return await self._result(
+            stored,
+            len(numbers),
+            lambda source: RenderJob(source, tuple(numbers), rendering, applied),
+            footprint.of_rendering(stored, rendering),
+        )
+
+    async def _result(
+        self, stored: Stored, frames: int, job: Callable[[Source], Job], expected: int
+    ) -> bytearray | Spooled:
+        """What a job makes of some frames: on disk where it may be large.
+
+        expected: bytes of memory that it takes.
+        """
+        if _native_length(stored, frames) <= _IN_MEMORY:
+            return await self._run(stored, job, expected)
+        with self._spool(stored) as file:
+            (length,) = unpack("<Q", await self._run(stored, job, expected, file.fileno()))
+            return Spooled(os.dup(file.fileno()), length)
 
     def _check(self, stored: Stored, target: str, quality: int | None) -> None:
         allowed = self.targets(stored) if quality is None else LOSSY
@@ -150,13 +193,13 @@ class Transcoder:
         return source == target or (source in NATIVE and target in NATIVE)
 
     async def _run(
-        self, stored: Stored, job: Callable[[Source], Job], descriptor: int | None = None
+        self, stored: Stored, job: Callable[[Source], Job], expected: int, descriptor: int | None = None
     ) -> bytearray:
         """Do a job; again where compaction moved the instance meanwhile."""
         descriptors = () if descriptor is None else (descriptor,)
         for _ in range(_MOVES):
             try:
-                return await self._pool.run(job(self._source(stored)), descriptors)
+                return await self._pool.run(job(self._source(stored)), descriptors, footprint=expected)
             except FileNotFoundError:
                 moved = self._archive.catalogue.stored(stored.record_id)
                 if moved is None:
@@ -175,7 +218,10 @@ class Transcoder:
 
     def _spool(self, stored: Stored) -> IO[bytes]:
         """A file without a name, in memory where it is small."""
-        if hasattr(os, "memfd_create") and max(stored.length, _native_length(stored)) <= _IN_MEMORY:
+        if (
+            hasattr(os, "memfd_create")
+            and max(stored.length, _native_length(stored, stored.number_of_frames)) <= _IN_MEMORY
+        ):
             return os.fdopen(os.memfd_create("transcoded", os.MFD_CLOEXEC), "w+b")
         folder = self._archive.data / "spool"
         try:
@@ -185,8 +231,8 @@ class Transcoder:
             raise TranscodingError(f"{folder}: {error.strerror}") from None
 
 
-def _native_length(stored: Stored) -> int:
-    """Bytes of the pixels when decoded."""
+def _native_length(stored: Stored, frames: int) -> int:
+    """Bytes of the pixels of some frames when decoded."""
     samples = stored.samples_per_pixel or 1
     bits = (stored.rows or 0) * (stored.columns or 0) * samples * (stored.bits_allocated or 0)
-    return bits // 8 * stored.number_of_frames
+    return bits // 8 * frames

@@ -15,12 +15,14 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 
-from dicomwire.archive.jobs import ANSWER, GONE, MISSING, OK, PROGRESS, REQUEST, Job
+from dicomwire.archive.jobs import ANSWER, GONE, LAST, MISSING, OK, PROGRESS, REQUEST, Job
+from dicomwire.archive.room import Room
 from dicomwire.errors import CodecsMissing, TranscodingError, WorkersBusy
 
 log = structlog.get_logger()
@@ -28,6 +30,7 @@ log = structlog.get_logger()
 _COMMAND: Final = "import sys; from dicomwire.archive.pixel_worker import main; main(*map(int, sys.argv[1:]))"
 _BUFFER: Final = 2 << 20  # bytes of an answer that a worker need not wait with for the node
 _END: Final = 2.0  # seconds for a worker to end by itself
+_COUNTED: Final = 16 << 20  # bytes; jobs that take less run whenever a worker is free
 
 
 # One thread a worker; glibc gives blocks of large images back to the system as soon as they are free
@@ -47,6 +50,7 @@ class WorkerOptions:
     Attributes:
         processes: at most so many, started when needed.
         memory: bytes that one may allocate; mapped files do not count.
+        together: bytes that the large jobs of all may take at once; one that takes more runs as the only one.
         processor_time: seconds of one frame's work.
         timeout: seconds without an answer or a sign of progress.
         waiting: jobs that may wait for a worker; beyond it WorkersBusy.
@@ -55,6 +59,7 @@ class WorkerOptions:
 
     processes: int = field(default_factory=lambda: max(2, min(os.cpu_count() or 1, 8)))
     memory: int = 2 << 30
+    together: int = 100 << 20
     processor_time: int = 30
     timeout: float = 120.0
     waiting: int = 1_000
@@ -69,14 +74,16 @@ class WorkerPool:
         self._idle: list[_Worker] = []
         self._running: set[asyncio.Task[bytearray]] = set()
         self._slots: asyncio.Semaphore | None = None
+        self._room = Room(self.options.together)
         self._waiting = 0
         self._closed = False
         self._workers: set[_Worker] = set()
         weakref.finalize(self, _end_all, self._workers)  # for a pool that nobody closed
 
-    async def run(self, job: Job, descriptors: Sequence[int] = ()) -> bytearray:
+    async def run(self, job: Job, descriptors: Sequence[int] = (), *, footprint: int = 0) -> bytearray:
         """The answer to a job; it is finished even where nobody waits for it any more.
 
+        footprint: bytes of memory that it will take.
         descriptors: open files that go with it; the worker has copies of its own.
         Raises: TranscodingError, in words, also when the worker died or overran; WorkersBusy;
             FileNotFoundError, when the source is gone.
@@ -85,7 +92,7 @@ class WorkerPool:
             raise WorkersBusy("the node is stopping")
         if self._waiting >= self.options.waiting:
             raise WorkersBusy(f"{self._waiting} images wait to be decoded already")
-        task = asyncio.create_task(self._run(job, [os.dup(descriptor) for descriptor in descriptors]))
+        task = asyncio.create_task(self._run(job, [os.dup(each) for each in descriptors], footprint))
         self._running.add(task)
         task.add_done_callback(self._finished)
         return await asyncio.shield(task)
@@ -106,29 +113,39 @@ class WorkerPool:
         if not task.cancelled():
             task.exception()  # nobody may be left to ask for it
 
-    async def _run(self, job: Job, descriptors: list[int]) -> bytearray:
+    async def _run(self, job: Job, descriptors: list[int], footprint: int) -> bytearray:
         if self._slots is None:
             self._slots = asyncio.Semaphore(self.options.processes)
         try:
-            self._waiting += 1
-            try:
-                await self._slots.acquire()
-            finally:
-                self._waiting -= 1
-            try:
+            async with AsyncExitStack() as held:
+                self._waiting += 1
+                try:
+                    if footprint > _COUNTED:
+                        await held.enter_async_context(self._room.taken(footprint))
+                    await held.enter_async_context(self._slots)
+                finally:
+                    self._waiting -= 1
+                if footprint > self.options.together // 2:
+                    await self._make_place()
                 return await self._run_in_worker(job, descriptors)
-            finally:
-                self._slots.release()
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
+
+    async def _make_place(self) -> None:
+        """End the workers that a job does not need; each holds memory while it is idle."""
+        idle, self._idle = self._idle[:-1], self._idle[-1:]
+        self._workers.difference_update(idle)
+        await asyncio.gather(*(asyncio.to_thread(worker.end) for worker in idle))
 
     async def _run_in_worker(self, job: Job, descriptors: list[int]) -> bytearray:
         worker = self._idle.pop() if self._idle else await asyncio.to_thread(self._started)
         healthy = False
         try:
             kind, answer = await worker.ask(job, descriptors)
-            healthy = True
+            healthy = not kind & LAST
+            if not healthy:
+                await asyncio.to_thread(worker.end)
         except TimeoutError:
             raise TranscodingError(f"not done within {self.options.timeout:g} s; given up") from None
         except (OSError, EOFError):
@@ -141,7 +158,7 @@ class WorkerPool:
             else:
                 self._workers.discard(worker)
                 worker.kill()
-        return _judged(kind, answer)
+        return _judged(kind & ~LAST, answer)
 
     def _started(self) -> _Worker:
         worker = _Worker(self.options)

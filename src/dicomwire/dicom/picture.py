@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from fractions import Fraction
 from importlib.util import find_spec
 from io import BytesIO
-from itertools import chain
 from math import isqrt
-from typing import Final
+from struct import pack
+from typing import IO, Final
 
 import imagecodecs
 import numpy
@@ -24,6 +24,8 @@ from dicomwire.errors import TranscodingError
 _SLOWEST, _FASTEST = 1.0, 60.0  # frames a second
 _TILE: Final = 1024  # pixels of a side; a codec holds a tile many times over
 _GIF_SAMPLE: Final = 1 << 20  # pixels, about, that a palette is made of
+
+_FOR_EVER: Final = b"\x21\xff\x0bNETSCAPE2.0\x03\x01\0\0\0"  # application extension: no last repetition
 
 PROFILED: Final = {"image/jpeg": icc.in_jpeg, "image/png": icc.in_png}
 """What puts an ICC profile into a file of the media types that carry one here."""
@@ -46,7 +48,7 @@ def encode_picture(levels: Gray, rendering: Rendering, icc_profile: bytes = b"")
     if kind == "image/png":
         return bytes(imagecodecs.png_encode(levels, 3))
     if kind == "image/gif":
-        return animate([levels], 1.0)
+        return _gif(levels)
     if kind == "image/jp2":
         return _jpeg_2000(levels, rendering.quality)
     if kind == "image/jxl":
@@ -68,34 +70,39 @@ def _jpeg_2000(levels: Gray, quality: int) -> bytes:
     return out.getvalue()
 
 
-def encode_pictures(pictures: Iterable[Gray], rendering: Rendering, rate: float) -> bytes:
-    """Frames as an animation.
+def encode_pictures(pictures: Iterable[Gray], rendering: Rendering, rate: float, out: IO[bytes]) -> None:
+    """Frames as an animation, written as they come.
 
     rate: frames a second.
+    out: can be sought in.
     """
     rate = min(max(rate, _SLOWEST), _FASTEST)
     if rendering.media_type == MP4:
-        return film(pictures, rate, rendering.quality)
-    return animate(pictures, rate)
-
-
-def animate(pictures: Iterable[Gray], rate: float) -> bytes:
-    """An animated GIF, repeated for ever; colours are reduced to 256."""
-    images: Iterator[Image.Image] = (_indexed(picture) for picture in pictures)
-    first = next(images)
-    out = BytesIO()
-    more = next(images, None)
-    if more is None:
-        first.save(out, "GIF")
+        film(pictures, rate, rendering.quality, out)
     else:
-        first.save(
-            out,
-            "GIF",
-            save_all=True,
-            append_images=chain([more], images),
-            duration=round(1000 / rate),
-            loop=0,
-        )
+        animate(pictures, rate, out)
+
+
+def animate(pictures: Iterable[Gray], rate: float, out: IO[bytes]) -> None:
+    """An animated GIF, repeated for ever; each frame has 256 colours of its own (GIF89a 18 to 26)."""
+    delay = round(100 / rate)
+    for number, picture in enumerate(pictures):
+        file = _gif(picture)
+        screen, colours = file[6:13], 3 << (file[10] & 7) + 1
+        if number == 0:
+            out.write(b"GIF89a" + screen[:4] + b"\0\0\0" + _FOR_EVER)
+        table, descriptor = file[13 : 13 + colours], 13 + colours
+        out.write(pack("<3sBHxx", b"\x21\xf9\x04", 4, delay))  # leave it where the next one comes
+        flags = 0x80 | file[descriptor + 9] & 0x40 | screen[4] & 7  # colours follow, and how many; interlaced
+        out.write(file[descriptor : descriptor + 9] + bytes([flags]) + table)
+        out.write(file[descriptor + 10 : -1])
+    out.write(b"\x3b")
+
+
+def _gif(picture: Gray) -> bytes:
+    """A GIF of one frame: header, colours, image descriptor, image, trailer."""
+    out = BytesIO()
+    _indexed(picture).save(out, "GIF")
     return out.getvalue()
 
 
@@ -119,12 +126,11 @@ def _indexed(picture: Gray) -> Image.Image:
 
 
 _FEW_FRAMES_HELD: Final = (
-    "threads=1:rc-lookahead=0:sync-lookahead=0:bframes=0:ref=1:scenecut=0:mbtree=0:weightp=0"
-    # of large frames; 40 otherwise
+    "threads=1:rc-lookahead=4:sync-lookahead=0:bframes=0"  # of large frames, 40 otherwise
 )
 
 
-def film(pictures: Iterable[Gray], rate: float, quality: int) -> bytes:
+def film(pictures: Iterable[Gray], rate: float, quality: int, out: IO[bytes]) -> None:
     """An H.264 film; odd sizes lose their last row or column, which its colours cannot have.
 
     Raises: TranscodingError, without PyAV.
@@ -133,7 +139,6 @@ def film(pictures: Iterable[Gray], rate: float, quality: int) -> bytes:
         raise TranscodingError("video/mp4 needs PyAV: pip install 'dicomwire[codecs]'")
     import av  # of the codecs extra, and loaded for films alone
 
-    out = BytesIO()
     with av.open(out, "w", format="mp4") as container:
         stream = None
         for picture in pictures:
@@ -154,4 +159,3 @@ def film(pictures: Iterable[Gray], rate: float, quality: int) -> bytes:
             container.mux(stream.encode(frame))
         if stream is not None:
             container.mux(stream.encode())
-    return out.getvalue()

@@ -7,7 +7,7 @@ frame at a time.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from typing import IO, Final
 
 import imagecodecs
 import numpy
@@ -45,18 +45,29 @@ def render(
     *,
     state: Attributes | None = None,
 ) -> bytes:
-    """Frames as one file: a picture, or an animation of several.
+    """The first of some frames as a file.
 
     image: the attributes of the data set that `pixels` are of.
     numbers: of the frames, from 1.
     state: a presentation state to apply.
     Raises: FrameError, TranscodingError.
     """
-    if rendering.animated:
-        return encode_pictures(_frames(pixels, image, numbers, rendering, state), rendering, _rate(image))
     levels = render_frame(pixels, image, next(iter(numbers)), rendering, state=state)
     levels, profile = _profiled(levels, image, rendering)
     return encode_picture(levels, rendering, profile)
+
+
+def render_animation(
+    pixels: Pixels,
+    image: Attributes,
+    numbers: Iterable[int],
+    rendering: Rendering,
+    out: IO[bytes],
+    *,
+    state: Attributes | None = None,
+) -> None:
+    """Frames as one film or animated picture, written as they are rendered; otherwise as `render`."""
+    encode_pictures(_frames(pixels, image, numbers, rendering, state), rendering, _rate(image), out)
 
 
 def render_frame(

@@ -284,6 +284,11 @@ class PixelSettings(Section):
         0, ge=0, le=64, description="Processes at most, started when needed; 0: by the processors."
     )
     memory: Size = Field(2 << 30, ge=256 << 20, description="Bytes that one of them may allocate.")
+    together: Size = Field(
+        100 << 20,
+        ge=1 << 20,
+        description="Bytes that large images may take in all of them at once; a larger one waits.",
+    )
     processor_time: int = Field(30, ge=1, le=3600, description="Seconds of processor time for one frame.")
     timeout: Seconds = Field(120.0, description="Without an answer or a sign of progress.")
     waiting: int = Field(1_000, ge=1, description="Images that may wait for a worker; beyond it 503.")

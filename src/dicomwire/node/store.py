@@ -46,6 +46,7 @@ def open_transcoder(settings: Settings, archive: Archive) -> Transcoder:
     chosen = settings.pixels
     limits = WorkerOptions(
         memory=chosen.memory,
+        together=chosen.together,
         processor_time=chosen.processor_time,
         timeout=chosen.timeout,
         waiting=chosen.waiting,

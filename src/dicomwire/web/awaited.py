@@ -14,7 +14,8 @@ from typing import TypeAlias, TypeVar
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from dicomwire.web.responses import Buffer
+from dicomwire.archive.transcoder import Spooled
+from dicomwire.web.responses import Buffer, Chunks
 
 AsyncChunks: TypeAlias = AsyncGenerator[Buffer, None]
 Value = TypeVar("Value")
@@ -61,6 +62,14 @@ class AwaitedResponse(Response):
                 await send({"type": "http.response.body", "body": b""})
             finally:
                 gone.cancel()
+
+
+def pieces_of(result: bytearray | Spooled) -> Chunks:
+    """What a worker made, as chunks of a body."""
+    if isinstance(result, Spooled):
+        yield from result.slices()
+    else:
+        yield result
 
 
 async def ahead(

@@ -18,14 +18,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dicomwire.archive.archive import Archive, Stored
-from dicomwire.archive.transcoder import Transcoder
+from dicomwire.archive.transcoder import Spooled, Transcoder
 from dicomwire.dicom import codecs
 from dicomwire.dicom.codecs import CODECS, LOSSY, lossless_targets
 from dicomwire.dicom.encoding import encoding_of
 from dicomwire.dicom.frames import FrameSpan, read_frame
 from dicomwire.errors import TranscodingError, WorkersBusy
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN, TRANSFER_SYNTAXES
-from dicomwire.web.awaited import AsyncChunks, AwaitedResponse, ahead
+from dicomwire.web.awaited import AsyncChunks, AwaitedResponse, ahead, pieces_of
 from dicomwire.web.conditional import entity_tag, not_modified
 from dicomwire.web.layout import Layouts, inflated
 from dicomwire.web.media_types import (
@@ -42,7 +42,7 @@ from dicomwire.web.plans import instance_url_of, planned
 from dicomwire.web.problems import Problem, shown
 from dicomwire.web.ranges import cut, requested_range
 from dicomwire.web.resources import base_url
-from dicomwire.web.responses import Buffer, Chunks, StreamedResponse
+from dicomwire.web.responses import Chunks, StreamedResponse
 
 _LIST: Final = re.compile(r"[0-9]{1,10}(?:,[0-9]{1,10})*")
 _AHEAD: Final = 4  # frames under way at once for one client
@@ -219,9 +219,8 @@ class Frames:
         if not heads and "range" in request.headers:
             if as_stored:
                 return _ranged(request, self._octets(stored, spans), spans[0].length, content_type, headers)
-            async with aclosing(self._transcoded(stored, wanted, form.transfer_syntax, heads, b"")) as frames:
-                frame = await anext(frames)
-            return _ranged(request, (each for each in (frame,)), len(frame), content_type, headers)
+            frame = await self._frame(stored, wanted[0], form.transfer_syntax)
+            return _ranged(request, pieces_of(frame), len(frame), content_type, headers)
         if as_stored:
             length = sum(map(len, heads)) + sum(span.length for span in spans) + len(tail)
             octets = self._octets(stored, spans, heads, tail)
@@ -232,20 +231,10 @@ class Frames:
     async def _transcoded(
         self, stored: Stored, numbers: Sequence[int], syntax: str, heads: Sequence[bytes], tail: bytes
     ) -> AsyncChunks:
-        """Frames that are decoded or encoded on their way.
+        """Frames that are decoded or encoded on their way. Raises: as `_frame`."""
 
-        Raises: Problem 406, when they cannot be: there are the stored ones still.
-        """
-        lossy = syntax not in self._transcoder.targets(stored)
-        quality = _LOSSY_QUALITY if lossy else None
-
-        async def one(number: int) -> Buffer:
-            try:
-                return (await self._transcoder.frames(stored, [number], syntax, quality=quality))[0]
-            except TranscodingError as error:
-                raise _untranscodable(stored, error) from None
-            except WorkersBusy as error:
-                raise Problem(503, str(error), {"Retry-After": "5"}) from None
+        async def one(number: int) -> bytearray | Spooled:
+            return await self._frame(stored, number, syntax)
 
         async with aclosing(ahead(one, numbers, _AHEAD if len(numbers) > 1 else 1)) as frames:
             index = 0
@@ -253,9 +242,25 @@ class Frames:
                 if heads:
                     yield heads[index]
                     index += 1
-                yield frame
+                for piece in pieces_of(frame):
+                    yield piece
         if tail:
             yield tail
+
+    async def _frame(self, stored: Stored, number: int, syntax: str) -> bytearray | Spooled:
+        """A frame decoded or encoded.
+
+        Raises: Problem 406, when it cannot be: there is the stored one still; 503, when too many wait.
+        """
+        lossy = syntax not in self._transcoder.targets(stored)
+        try:
+            return await self._transcoder.frame(
+                stored, number, syntax, quality=_LOSSY_QUALITY if lossy else None
+            )
+        except TranscodingError as error:
+            raise _untranscodable(stored, error) from None
+        except WorkersBusy as error:
+            raise Problem(503, str(error), {"Retry-After": "5"}) from None
 
     def _octets(
         self, stored: Stored, spans: Sequence[FrameSpan], heads: Sequence[bytes] = (), tail: bytes = b""

@@ -16,10 +16,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dicomwire.archive.archive import Archive, Stored
-from dicomwire.archive.transcoder import Transcoder
+from dicomwire.archive.transcoder import Spooled, Transcoder
 from dicomwire.dicom.rendering import Rendering, Viewport
 from dicomwire.errors import TranscodingError, WorkersBusy
-from dicomwire.web.awaited import AsyncChunks, AwaitedResponse, ahead
+from dicomwire.web.awaited import AsyncChunks, AwaitedResponse, ahead, pieces_of
 from dicomwire.web.conditional import entity_tag, not_modified
 from dicomwire.web.documents import Documents, document_types
 from dicomwire.web.frames import frame_numbers
@@ -39,6 +39,7 @@ from dicomwire.web.plans import instance_url_of, planned
 from dicomwire.web.problems import Problem
 from dicomwire.web.rendering_parameters import rendering_of, viewport_of
 from dicomwire.web.resources import base_url
+from dicomwire.web.responses import StreamedResponse
 
 log = structlog.get_logger()
 
@@ -102,8 +103,7 @@ class Rendered:
             writer = PartWriter(form.media_type)
             chunks = self._parts(form, rendering, writer, base)
             return AwaitedResponse(chunks, content_type=writer.content_type, headers=headers)
-        body = await self._render(form.pictures[0], rendering)
-        return Response(bytes(body), media_type=form.media_type, headers=headers)
+        return await self._single(form.pictures[0], rendering, headers)
 
     def _images(self, plan: Sequence[Stored]) -> list[Picture]:
         """The images of a plan with all their frames; for one presentation state those that it is for."""
@@ -115,7 +115,13 @@ class Rendered:
             if is_image(stored)
         ]
 
-    async def _render(self, picture: Picture, rendering: Rendering) -> bytearray:
+    async def _single(self, picture: Picture, rendering: Rendering, headers: dict[str, str]) -> Response:
+        body = await self._render(picture, rendering)
+        return StreamedResponse(
+            pieces_of(body), content_type=rendering.media_type, length=len(body), headers=headers
+        )
+
+    async def _render(self, picture: Picture, rendering: Rendering) -> bytearray | Spooled:
         """Raises: Problem 406, when the image cannot be decoded; 503, when too many wait."""
         try:
             return await self._transcoder.render(
@@ -129,7 +135,7 @@ class Rendered:
     async def _parts(self, form: Form, rendering: Rendering, writer: PartWriter, base: str) -> AsyncChunks:
         """A part for each picture; those that cannot be made are left out, unless it is all of them."""
 
-        async def made(picture: Picture) -> bytearray | Problem:
+        async def made(picture: Picture) -> bytearray | Spooled | Problem:
             one = replace(rendering, animated=len(picture.numbers) > 1)
             try:
                 return await self._render(picture, one)
@@ -147,7 +153,9 @@ class Rendered:
                     log.warning("web.not_rendered", record=picture.stored.record_id, error=result.detail)
                     continue
                 sent = True
-                yield writer.head(form.media_type, location=_location(base, picture)) + bytes(result)
+                yield writer.head(form.media_type, location=_location(base, picture))
+                for piece in pieces_of(result):
+                    yield piece
         if failed is not None and not sent:
             raise failed
         yield writer.tail
@@ -175,8 +183,7 @@ class Thumbnail(Rendered):
         tag = entity_tag([image.stored], repr(numbers), repr(rendering))
         if (unchanged := not_modified(request, tag)) is not None:
             return unchanged
-        body = await self._render(one, rendering)
-        return Response(bytes(body), media_type=form.media_type, headers={"ETag": tag})
+        return await self._single(one, rendering, {"ETag": tag})
 
 
 def _check_numbers(form: Form) -> None:
