@@ -13,11 +13,14 @@ import pytest_asyncio
 
 import dicomwire
 from dicomwire.archive.query import Level, Match, Query
+from dicomwire.dicom.data_set import DataSet, encode
 from dicomwire.dicom.dictionary import TAGS
+from dicomwire.dimse.command import CFindRq, CGetRq, CMoveRq
 from dicomwire.errors import OperationFailed
 from dicomwire.gateway.find import target
 from dicomwire.gateway.storage import verdict
 from dicomwire.services.client import Client
+from dicomwire.services.models import Root
 from dicomwire.web.client import Answer
 from tests.gateway.support import Running, gateway_from, make, running, stow
 
@@ -82,6 +85,50 @@ async def test_a_query_is_cancelled(client: Client) -> None:
     found = [each async for each in client.find(StudyInstanceUID="", limit=1)]
     assert len(found) == 1
     await client.echo()
+
+
+@asynccontextmanager
+async def silent() -> AsyncIterator[tuple[str, asyncio.Event]]:
+    """A service that takes requests and answers none; its URL, and what tells of the first request."""
+    asked, gone = asyncio.Event(), asyncio.Event()
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        await gone.wait()
+        writer.close()
+
+    server = await asyncio.start_server(take, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
+    finally:
+        gone.set()
+        server.close()
+        await server.wait_closed()
+
+
+@pytest.mark.parametrize("command", ["C-FIND", "C-GET", "C-MOVE"])
+async def test_a_cancel_does_not_wait_for_the_service(tmp_path: Path, command: str) -> None:
+    peer = {"ae_title": "WS", "host": "127.0.0.1", "port": 11112}
+    async with silent() as (url, asked), gateway_from(tmp_path, url, peer) as node, calling(node) as client:
+        association = client.association
+        model = Root.STUDY.value
+        number = association.next_message_id()
+        request = {
+            "C-FIND": CFindRq(number, model.find),
+            "C-GET": CGetRq(number, model.get),
+            "C-MOVE": CMoveRq(number, model.move, "WS"),
+        }[command]
+        context = association.contexts_for(request.affected_sop_class_uid)[0]
+        asks = DataSet().put(TAGS["QueryRetrieveLevel"], "STUDY").put(TAGS["StudyInstanceUID"], "1.2.3")
+        answer = asyncio.create_task(
+            association.request(
+                context.presentation_context_id, request, [encode(asks, context.transfer_syntax)]
+            )
+        )
+        await asyncio.wait_for(asked.wait(), 20)
+        association.cancel(number)
+        assert (await asyncio.wait_for(answer, 5)).status == 0xFE00
 
 
 async def test_a_study_is_got_as_it_is_stored_there(client: Client) -> None:

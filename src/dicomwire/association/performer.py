@@ -58,7 +58,7 @@ class Request:
         cancelled: a C-CANCEL for it has come.
     """
 
-    __slots__ = ("_performer", "association", "cancelled", "command", "context", "state")
+    __slots__ = ("_cancellation", "_performer", "association", "cancelled", "command", "context", "state")
 
     def __init__(
         self, performer: Performer, association: Association, context: AcceptedContext, command: dimse.Request
@@ -69,6 +69,21 @@ class Request:
         self.cancelled = False
         self.state = Progress(whole=not command.data_set)
         self._performer = performer
+        self._cancellation: asyncio.Future[None] | None = None
+
+    async def cancellation(self) -> None:
+        """Wait for a C-CANCEL."""
+        if self.cancelled:
+            return
+        if self._cancellation is None:
+            self._cancellation = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._cancellation)
+
+    def cancel(self) -> None:
+        """A C-CANCEL has come."""
+        self.cancelled = True
+        if self._cancellation is not None and not self._cancellation.done():
+            self._cancellation.set_result(None)
 
     def respond(
         self, response: dimse.Response, data: Iterable[Buffer] | None = None, *, final: bool = True
@@ -235,7 +250,7 @@ class Performer:
         """Take a C-CANCEL."""
         for request in (*self._running, *self._held):
             if request.command.message_id == message_id:
-                request.cancelled = True
+                request.cancel()
 
     def close(self, reason: str) -> None:
         """The association is over."""

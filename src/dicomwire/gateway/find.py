@@ -1,7 +1,7 @@
 """C-FIND in front of a DICOMweb service: a query becomes QIDO-RS (PS3.4 C.4.1, PS3.18 10.6).
 
-Matches are answered as their page arrives; a C-CANCEL ends them within one answer. Patients, which QIDO-RS
-does not know, are those of the studies that match.
+Matches are answered as their page arrives; a C-CANCEL ends them, and the wait for a page, at once. Patients,
+which QIDO-RS does not know, are those of the studies that match.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dicomwire.dicom.indexed import SPECIFIC_CHARACTER_SET
 from dicomwire.dimse import status
 from dicomwire.dimse.command import CFindRq
 from dicomwire.errors import DataSetError, InvalidAttribute, QueryError, SearchError
+from dicomwire.gateway.cancelling import until_cancelled
 from dicomwire.gateway.failures import RemoteFailed
 from dicomwire.gateway.service import Service
 from dicomwire.services.find import FIND, final, pending, refuse, understood
@@ -77,10 +78,8 @@ async def _answer(service: Service, request: Request, asked: Asked) -> None:
     code = status.PENDING_WARNING if asked.unsupported else status.PENDING
     patients: set[str] | None = set() if asked.query.level is Level.PATIENT else None
     found = service.search(path, matches, fields, fuzzy=asked.query.fuzzy)
-    async with aclosing(found):
-        async for row in found:
-            if request.cancelled:
-                break
+    async with aclosing(found), aclosing(until_cancelled(request, found)) as rows:
+        async for row in rows:
             match = from_json(json.dumps(row))
             if patients is not None:
                 patient = match.text(PATIENT_ID)

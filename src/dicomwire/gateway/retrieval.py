@@ -1,7 +1,7 @@
 """C-MOVE and C-GET in front of a DICOMweb service: WADO-RS into the cache first (PS3.4 C.4.2, C.4.3).
 
 The services themselves are those of an archive, on the cache. While something is brought the peer is told
-that there is more to come, so that it goes on waiting.
+that there is more to come, so that it goes on waiting; a C-CANCEL ends the wait, not what others wait for.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dicomwire.association.performer import Request
 from dicomwire.dimse import status
 from dicomwire.dimse.command import SubOperationsResponse
 from dicomwire.gateway.cache import Cache, Scope
+from dicomwire.gateway.cancelling import Cancelled, unless_cancelled
 from dicomwire.gateway.failures import RemoteFailed
 from dicomwire.gateway.service import Service, value_of
 from dicomwire.services.retrieval import PENDING_INTERVAL
@@ -38,8 +39,11 @@ class Bring:
         telling = asyncio.create_task(_tell(request))
         async with AsyncExitStack() as held:
             try:
-                for scope in await self._scopes(selection):
-                    await held.enter_async_context(self.cache.holding(scope))
+                for scope in await unless_cancelled(request, self._scopes(selection)):
+                    holding = held.enter_async_context(self.cache.holding(scope))
+                    await unless_cancelled(request, holding)
+            except Cancelled as error:
+                raise Refused(status.CANCEL, str(error)) from None
             except RemoteFailed as error:
                 raise Refused(status.CANNOT_CALCULATE_MATCHES, str(error)) from None
             finally:
