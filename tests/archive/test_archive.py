@@ -116,6 +116,23 @@ async def test_the_same_instance_again_is_already_stored(archive: Archive) -> No
     assert archive.stats().conflicts == 0
 
 
+async def test_comparing_a_large_instance_gives_back_the_pages_of_both(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = data_set(pixels=40 << 20)
+    await offer(archive, data)
+    read: dict[Mapping, int] = {}
+    was_read = Mapping.was_read
+
+    def count(mapping: Mapping, length: int) -> None:
+        read[mapping] = read.get(mapping, 0) + length
+        was_read(mapping, length)
+
+    monkeypatch.setattr(Mapping, "was_read", count)
+    assert (await offer(archive, data)).verdict is Verdict.ALREADY_STORED
+    assert sum(length >= len(data) for length in read.values()) == 2
+
+
 async def test_other_content_is_kept_as_a_conflict_version(archive: Archive) -> None:
     await offer(archive, data_set())
     assert (await offer(archive, data_set(patient="P2"))).verdict is Verdict.CONFLICT

@@ -110,3 +110,16 @@ def test_other_content_is_other_content_in_another_transfer_syntax(syntax: str) 
         for piece in to_transfer_syntax(data_set(patient="P2"), EXPLICIT_VR_LITTLE_ENDIAN, syntax)
     )
     assert not equal(memoryview(DATA), EXPLICIT_VR_LITTLE_ENDIAN, memoryview(other), syntax)
+
+
+@pytest.mark.parametrize(
+    "syntax", [EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN], ids=["bytes", "converted"]
+)
+def test_what_was_read_is_told_as_it_goes_so_that_its_pages_can_be_given_back(syntax: str) -> None:
+    data = data_set(pixels=9 << 20)
+    pieces = to_transfer_syntax(memoryview(data), EXPLICIT_VR_LITTLE_ENDIAN, syntax)
+    other = b"".join(bytes(piece) for piece in pieces)
+    read: list[int] = []
+    assert equal(memoryview(data), EXPLICIT_VR_LITTLE_ENDIAN, memoryview(other), syntax, was_read=read.append)
+    assert sum(read) >= len(data)
+    assert max(read) <= 2 << 20

@@ -304,16 +304,21 @@ class Committer:
         except FileNotFoundError:
             return False
         stored = held.view[version.offset + version.data_set_offset : version.offset + version.length]
-        try:
-            if arrival.own is None:
-                offered = memoryview(arrival.payload[-1])
-            else:
-                own = self.reader.open(arrival.own.number, arrival.entry.offset + arrival.entry.length)
-                start = arrival.entry.offset + arrival.entry.data_set_offset
-                offered = own.view[start : arrival.entry.offset + arrival.entry.length]
-            return equal(stored, version.transfer_syntax_uid, offered, arrival.entry.transfer_syntax_uid)
-        finally:
-            held.was_read(version.length)
+        maps = [held]
+        if arrival.own is None:
+            offered = memoryview(arrival.payload[-1])
+        else:
+            own = self.reader.open(arrival.own.number, arrival.entry.offset + arrival.entry.length)
+            start = arrival.entry.offset + arrival.entry.data_set_offset
+            offered = own.view[start : arrival.entry.offset + arrival.entry.length]
+            maps.append(own)
+
+        def was_read(length: int) -> None:
+            for each in maps:
+                each.was_read(length)
+
+        syntaxes = version.transfer_syntax_uid, arrival.entry.transfer_syntax_uid
+        return equal(stored, syntaxes[0], offered, syntaxes[1], was_read=was_read)
 
     def _write(self, arrivals: Sequence[Arrival]) -> str:
         """Make instances durable and index them; returns why not, or ""."""

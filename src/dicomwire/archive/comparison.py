@@ -7,7 +7,7 @@ it is, never decoded.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import zip_longest
 from typing import Final
 
@@ -29,19 +29,30 @@ _TRAILING_PADDING: Final = 0xFFFCFFFC
 _UNCOMPRESSED: Final = (IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN)
 
 
-def equal(one: memoryview, one_syntax: str, other: memoryview, other_syntax: str) -> bool:
-    """Compare byte for byte, then value for value; no value is held in memory, but for deflated data sets."""
-    if one_syntax == other_syntax and _equal_bytes(one, other):
+def equal(
+    one: memoryview,
+    one_syntax: str,
+    other: memoryview,
+    other_syntax: str,
+    *,
+    was_read: Callable[[int], None] = lambda _: None,
+) -> bool:
+    """Compare byte for byte, then value for value; no value is held in memory, but for deflated data sets.
+
+    was_read: is told how many bytes more were read of both, so that mapped pages can be given back.
+    """
+    if one_syntax == other_syntax and _equal_bytes(one, other, was_read):
         return True
     try:
         one, one_syntax = _plain(one, one_syntax)
         other, other_syntax = _plain(other, other_syntax)
         if one_syntax == other_syntax:
-            return _equal_elements(one, other, encoding_of(one_syntax))
+            return _equal_elements(one, other, encoding_of(one_syntax), was_read)
         if TRANSFER_SYNTAXES[one_syntax].encapsulated or TRANSFER_SYNTAXES[other_syntax].encapsulated:
             return False
         common = next(syntax for syntax in _UNCOMPRESSED if syntax not in (one_syntax, other_syntax))
-        return _converted(one, one_syntax, common) == _converted(other, other_syntax, common)
+        found = _converted(one, one_syntax, common, was_read)
+        return found == _converted(other, other_syntax, common, was_read)
     except DicomwireError:
         return False
 
@@ -53,18 +64,25 @@ def _plain(data: memoryview, syntax: str) -> tuple[memoryview, str]:
     return memoryview(inflate(data)), EXPLICIT_VR_LITTLE_ENDIAN
 
 
-def _equal_bytes(one: memoryview, other: memoryview) -> bool:
-    return len(one) == len(other) and all(
-        bytes(one[at : at + _BLOCK]) == other[at : at + _BLOCK] for at in range(0, len(one), _BLOCK)
-    )
+def _equal_bytes(one: memoryview, other: memoryview, was_read: Callable[[int], None]) -> bool:
+    if len(one) != len(other):
+        return False
+    for at in range(0, len(one), _BLOCK):
+        block = bytes(one[at : at + _BLOCK])
+        if block != other[at : at + _BLOCK]:
+            return False
+        was_read(len(block))
+    return True
 
 
-def _equal_elements(one: memoryview, other: memoryview, encoding: Encoding) -> bool:
+def _equal_elements(
+    one: memoryview, other: memoryview, encoding: Encoding, was_read: Callable[[int], None]
+) -> bool:
     """Whether two data sets in the same encoding have the same elements with the same values, in order."""
     for left, right in zip_longest(_content(one, encoding), _content(other, encoding)):
         if left is None or right is None or left[:3] != right[:3]:
             return False
-        if not _equal_bytes(one[left.start : left.end], other[right.start : right.end]):
+        if not _equal_bytes(one[left.start : left.end], other[right.start : right.end], was_read):
             return False
     return True
 
@@ -76,9 +94,11 @@ def _content(data: memoryview, encoding: Encoding) -> Iterator[Element]:
         yield step
 
 
-def _converted(data: memoryview, source: str, target: str) -> tuple[int, int]:
+def _converted(
+    data: memoryview, source: str, target: str, was_read: Callable[[int], None]
+) -> tuple[int, int]:
     """What identifies a data set in another transfer syntax; conversion leaves out group lengths."""
-    return _digest(to_transfer_syntax(_unpadded(data, encoding_of(source)), source, target))
+    return _digest(to_transfer_syntax(_unpadded(data, encoding_of(source)), source, target), was_read)
 
 
 def _unpadded(data: memoryview, encoding: Encoding) -> memoryview:
@@ -88,9 +108,10 @@ def _unpadded(data: memoryview, encoding: Encoding) -> memoryview:
     return data
 
 
-def _digest(chunks: Iterable[Buffer]) -> tuple[int, int]:
+def _digest(chunks: Iterable[Buffer], was_read: Callable[[int], None]) -> tuple[int, int]:
     length = checksum = 0
     for chunk in chunks:
         length += len(chunk)
         checksum = crc32(chunk, checksum)
+        was_read(len(chunk))
     return length, checksum
