@@ -151,10 +151,18 @@ async def test_negative_sizes_of_the_viewport_mirror_and_flip(stored) -> None:
             "viewport=a,b",
             "viewport=1,2,3,4,5,6,7",
         ),
-        *("viewport=-5,5", "viewport=10,10,-1,0", "viewport=10,10,nan", "viewport=9999999999999,1"),
-        *("window=a", "window=1", "window=1,0,linear", "window=1,2,cubic", "window=inf,2,linear"),
+        *("viewport=-5,5", "viewport=10,10,nan", "viewport=9999999999999,1"),
+        *(
+            "window=a",
+            "window=1",
+            "window=1,2",
+            "window=1,2,",
+            "window=1,0,linear",
+            "window=1,2,cubic",
+            "window=inf,2,linear",
+        ),
         *("quality=0", "quality=101", "quality=high", "quality=", "quality=-1"),
-        *("annotation=diagnosis", "iccprofile=pretty"),
+        *("annotation=", "annotation=patient,,technique", "annotation=a%20b", "iccprofile=pretty"),
     ],
 )
 async def test_a_bad_parameter_is_400(stored, query: str) -> None:
@@ -204,8 +212,27 @@ async def test_colours_are_converted_to_the_space_asked_for(door, name: str) -> 
     back = ImageCms.profileToProfile(converted, own, ImageCms.createProfile("sRGB"))
     difference = abs(numpy.asarray(back).astype(int) - numpy.asarray(plain))
     assert difference.mean() < 2
-    carried_by_none = picture(await door.get(f"{path}/rendered?iccprofile={name}", "image/jp2"))
-    assert abs(numpy.asarray(carried_by_none).astype(int) - numpy.asarray(plain)).mean() < 3
+    url = f"{path}/rendered?iccprofile={name}"
+    for media_type in ("image/jpeg", "image/jp2"):
+        carried = await door.get(url, media_type)
+        assert converted.info["icc_profile"][:128] in carried.content
+        assert abs(numpy.asarray(picture(carried)).astype(int) - numpy.asarray(converted)).mean() < 6
+    assert (await door.get(url, "image/gif")).status_code == 400
+    assert (await door.get(f"{path}/rendered?iccprofile=no", "image/gif")).status_code == 200
+
+
+async def test_gray_images_get_a_gray_profile(stored) -> None:
+    image = picture(await stored.get(INSTANCE + "/frames/1/rendered?iccprofile=yes", "image/png"))
+    assert image.mode == "L"
+    assert ImageCms.ImageCmsProfile(BytesIO(image.info["icc_profile"])).profile.xcolor_space == "GRAY"
+
+
+async def test_annotations_that_cannot_be_written_are_told(stored) -> None:
+    url = INSTANCE + "/frames/1/rendered?annotation=patient,diagnosis"
+    response = await stored.get(url, "image/png")
+    assert response.status_code == 200
+    assert "not supported: diagnosis" in response.headers["warning"]
+    assert "warning" not in (await stored.get(url.removesuffix(",diagnosis"), "image/png")).headers
 
 
 async def test_frames_that_are_listed_become_one_animation_or_parts(stored) -> None:
@@ -275,6 +302,7 @@ async def test_every_resource_has_a_thumbnail(stored, path: str) -> None:
     assert max(image.size) == 256
     assert picture(await stored.get(path + "/thumbnail?viewport=32,16", "image/png")).size == (16, 16)
     assert (await stored.get(path + "/thumbnail?viewport=wide")).status_code == 400
+    assert (await stored.get(path + "/thumbnail?viewport=32,16,0,0,8,8")).status_code == 400
 
 
 @pytest.mark.parametrize("name", ["examples_palette.dcm", "examples_jpeg2k.dcm", "examples_ybr_color.dcm"])

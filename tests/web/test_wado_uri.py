@@ -6,16 +6,19 @@ from io import BytesIO
 from struct import pack
 from urllib.parse import urlencode
 
+import numpy
+import pydicom
 import pytest
 from PIL import Image
 
 from dicomwire.dicom.part10 import write_file_meta
-from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN
+from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 from tests.web.conftest import element
 
 IMAGE = {"requestType": "WADO", "studyUID": "1.2.3", "seriesUID": "1.2.3.4", "objectUID": "1.2.3.4.1"}
 RAMP = pack("<4H", 0, 10, 20, 30)
 WINDOW = element(0x00281050, "DS", b"15") + element(0x00281051, "DS", b"31")
+CT = "1.2.840.10008.5.1.4.1.1.2"
 GSPS = "1.2.840.10008.5.1.4.1.1.11.1"
 
 
@@ -102,12 +105,23 @@ def _item(content: bytes) -> bytes:
         ({"objectUID": "../../etc"}, 400, "objectUID"),
         ({"objectUID": "1.2.3.4.9"}, 404, "1.2.3.4.9"),
         ({"seriesUID": "1.2.3.5"}, 404, "1.2.3.5"),
-        ({"anonymize": "yes"}, 400, "anonymize"),
+        ({"anonymize": "no"}, 400, "anonymize"),
+        ({"anonymize": "yes", "contentType": "image/png"}, 400, "anonymize"),
+        ({"anonymize": "yes", "transferSyntax": "1.2.3"}, 406, "1.2.3"),
+        ({"contentType": "application/dicom, image/png"}, 400, "not both"),
+        ({"contentType": "application/dicom; transfer-syntax=1.2.840.10008.1.2.1"}, 400, "transfer-syntax"),
+        ({"contentType": "application/dicom; charset=utf-8"}, 400, "charset"),
+        ({"contentType": "application/dicom", "windowWidth": "5"}, 400, "windowWidth"),
+        ({"presentationUID": "1.2"}, 400, "presentationSeriesUID"),
+        ({"presentationSeriesUID": "1.2"}, 400, "presentationUID"),
+        ({"presentationUID": "1.2", "presentationSeriesUID": "1.3", "frameNumber": "1"}, 400, "exclude"),
+        ({"presentationUID": "1.2", "presentationSeriesUID": "1.3", "windowWidth": "1"}, 400, "exclude"),
+        ({"presentationUID": "1.2", "presentationSeriesUID": "1.3"}, 404, "1.2"),
         ({"contentType": "text/html"}, 406, "text/html"),
         ({"contentType": "application/dicom", "transferSyntax": "x"}, 400, "transferSyntax"),
         ({"contentType": "application/dicom", "transferSyntax": "1.2.3"}, 406, "1.2.3"),
         ({"frameNumber": "0"}, 400, "frameNumber"),
-        ({"frameNumber": "2"}, 404, "no frame 2"),
+        ({"frameNumber": "2"}, 400, "1 frames"),
         ({"rows": "100000"}, 400, "viewport"),
         ({"rows": "-1"}, 400, "viewport"),
         ({"region": "0,0,2,1"}, 400, "region"),
@@ -131,3 +145,79 @@ async def test_a_side_that_is_left_open_is_no_reason_to_refuse(door, make_instan
     await door.store(make_instance(frames=(RAMP,)))
     assert (await ask(door, rows=rows, region="0,0,0.5,0.5")).status_code == 200
     assert (await ask(door, columns=rows)).status_code == 200
+
+
+async def test_a_parameter_that_is_there_twice_is_400(door, make_instance) -> None:
+    await door.store(make_instance(frames=(RAMP,)))
+    for name, value in (("frameNumber", "1"), ("objectUID", "1.2.3.4.1"), ("anonymize", "yes")):
+        url = f"{door.base}/wado?{urlencode(IMAGE)}&{name}={value}&{name}={value}"
+        response = await door.client.get(url)
+        assert response.status_code == 400
+        assert name in response.json()["detail"]
+
+
+async def test_a_file_without_identity_names_nobody(door, make_instance) -> None:
+    private = element(0x00091001, "LO", b"Doe^Jane again")
+    reference = element(0x00081150, "UI", CT.encode()) + element(0x00081155, "UI", b"1.2.3.4.2")
+    names = b"".join(
+        (
+            element(0x00080050, "SH", b"ACC77"),
+            element(0x00080080, "LO", b"Hospital"),
+            element(0x00081140, "SQ", _item(reference)),
+        )
+    )
+    first = make_instance(frames=(RAMP,))
+    cut = first.data_set.index(element(0x00100010, "PN", b"Doe^Jane"))
+    await door.store(first.meta + first.data_set[:cut] + names + private + first.data_set[cut:])
+    await door.store(make_instance(2, frames=(RAMP,)))
+    files = []
+    for number in (1, 2):
+        response = await ask(door, objectUID=f"1.2.3.4.{number}", anonymize="yes")
+        assert response.status_code == 200, response.text
+        assert response.headers["content-type"].startswith("application/dicom")
+        for word in (b"Doe", b"Jane", b"ACC77", b"Hospital", b"1.2.3.4"):
+            assert word not in response.content.replace(CT.encode(), b"")
+        files.append(pydicom.dcmread(BytesIO(response.content)))
+    one, other = files
+    assert one.PixelData == RAMP
+    assert one.PatientIdentityRemoved == "YES"
+    assert one.DeidentificationMethodCodeSequence[0].CodeValue == "113100"
+    assert one.StudyInstanceUID == other.StudyInstanceUID
+    assert one.SeriesInstanceUID == other.SeriesInstanceUID
+    assert one.SOPInstanceUID == one.file_meta.MediaStorageSOPInstanceUID != other.SOPInstanceUID
+    assert one.ReferencedImageSequence[0].ReferencedSOPInstanceUID == other.SOPInstanceUID
+    again = await ask(door, anonymize="yes", contentType="application/dicom")
+    assert pydicom.dcmread(BytesIO(again.content)).SOPInstanceUID == one.SOPInstanceUID
+    known = {"If-None-Match": again.headers["etag"]}
+    assert (await door.client.get(again.url, headers=known)).status_code == 304
+
+
+async def test_a_file_without_identity_comes_in_the_transfer_syntax_asked_for(
+    door, make_instance, convert
+) -> None:
+    syntax = "1.2.840.10008.1.2.5"
+    await door.store(convert(make_instance(frames=(RAMP,)), IMPLICIT_VR_LITTLE_ENDIAN))
+    plain = pydicom.dcmread(BytesIO((await ask(door, anonymize="yes")).content))
+    assert plain.file_meta.TransferSyntaxUID == EXPLICIT_VR_LITTLE_ENDIAN
+    assert plain.PixelData == RAMP
+    coded = pydicom.dcmread(BytesIO((await ask(door, anonymize="yes", transferSyntax=syntax)).content))
+    assert coded.file_meta.TransferSyntaxUID == syntax
+    assert coded.PatientName == ""
+    assert numpy.array_equal(coded.pixel_array, plain.pixel_array)
+
+
+@pytest.mark.parametrize(
+    ("sop_class", "extra", "words"),
+    [
+        (CT, element(0x00280301, "CS", b"YES"), "Burned In"),
+        ("1.2.840.10008.5.1.4.1.1.7", b"", "Burned In"),
+        ("1.2.840.10008.5.1.4.1.1.88.33", b"", "report"),
+    ],
+)
+async def test_what_may_name_people_in_its_pixels_or_words_is_403(
+    door, make_instance, sop_class: str, extra: bytes, words: str
+) -> None:
+    await door.store(make_instance(frames=(RAMP,), sop_class=sop_class, extra=extra))
+    response = await ask(door, anonymize="yes")
+    assert response.status_code == 403
+    assert words in response.json()["detail"]

@@ -62,26 +62,33 @@ SPACES: Final = {
 """The colour spaces that can be asked for, by the words of PS3.18 8.3.5.1.5."""
 
 
-@lru_cache(maxsize=len(SPACES))
-def profile(name: str) -> bytes:
-    """The ICC profile, version 4, of a colour space in `SPACES`."""
+@lru_cache(maxsize=2 * len(SPACES))
+def profile(name: str, *, gray: bool = False) -> bytes:
+    """The ICC profile, version 4, of a colour space in `SPACES`; gray: of its gray levels alone."""
     space = SPACES[name]
     adaptation = _adaptation(_xyz(space.white))
     columns = adaptation @ _to_xyz(space)
     curve = b"para\0\0\0\0" + pack(">HH", 3, 0) + b"".join(map(_fixed, space.curve))
     tags = {
-        b"desc": _text(space.name),
+        b"desc": _text(f"{space.name} gray" if gray else space.name),
         b"cprt": _text("Made of published numbers; no rights reserved"),
         b"wtpt": _xyz_tag(_D50),
         b"chad": b"sf32\0\0\0\0" + b"".join(_fixed(number) for number in adaptation.ravel()),
-        b"rXYZ": _xyz_tag(columns[:, 0]),
-        b"gXYZ": _xyz_tag(columns[:, 1]),
-        b"bXYZ": _xyz_tag(columns[:, 2]),
-        b"rTRC": curve,
-        b"gTRC": curve,
-        b"bTRC": curve,
     }
-    return _assembled(tags)
+    if gray:
+        return _assembled(b"GRAY", tags | {b"kTRC": curve})
+    return _assembled(
+        b"RGB ",
+        tags
+        | {
+            b"rXYZ": _xyz_tag(columns[:, 0]),
+            b"gXYZ": _xyz_tag(columns[:, 1]),
+            b"bXYZ": _xyz_tag(columns[:, 2]),
+            b"rTRC": curve,
+            b"gTRC": curve,
+            b"bTRC": curve,
+        },
+    )
 
 
 def in_jpeg(file: bytes, icc_profile: bytes) -> bytes:
@@ -103,7 +110,23 @@ def in_png(file: bytes, icc_profile: bytes) -> bytes:
     return file[:end_of_header] + chunk + file[end_of_header:]
 
 
-def _assembled(tags: dict[bytes, bytes]) -> bytes:
+def in_jp2(file: bytes, icc_profile: bytes) -> bytes:
+    """A JP2 file with a profile in place of its colour specification (ISO 15444-1 I.5.3.3)."""
+    header = file.index(b"jp2h") - 4
+    length = int.from_bytes(file[header : header + 4], "big")
+    at, end = header + 8, header + length
+    boxes = b""
+    while at < end:
+        size = int.from_bytes(file[at : at + 4], "big")
+        box = file[at : at + size]
+        if box[4:8] == b"colr":
+            content = b"\x02\0\0" + icc_profile
+            box = pack(">I4s", 8 + len(content), b"colr") + content
+        boxes, at = boxes + box, at + size
+    return file[:header] + pack(">I4s", 8 + len(boxes), b"jp2h") + boxes + file[end:]
+
+
+def _assembled(space: bytes, tags: dict[bytes, bytes]) -> bytes:
     """Header, tag table and tags; equal tags are written once (ICC.1 7)."""
     start = 128 + 4 + 12 * len(tags)
     body, table, places = b"", pack(">I", len(tags)), dict[bytes, int]()
@@ -112,7 +135,7 @@ def _assembled(tags: dict[bytes, bytes]) -> bytes:
             places[data] = start + len(body)
             body += data + bytes(-len(data) % 4)
         table += signature + pack(">II", places[data], len(data))
-    head = pack(">I4sI4s4s4s", start + len(body), b"\0\0\0\0", 0x04400000, b"mntr", b"RGB ", b"XYZ ")
+    head = pack(">I4sI4s4s4s", start + len(body), b"\0\0\0\0", 0x04400000, b"mntr", space, b"XYZ ")
     date = pack(">6H", 2022, 5, 1, 0, 0, 0)  # of the specification: the same profile has the same bytes
     head += date + b"acsp" + bytes(28) + b"".join(map(_fixed, _D50))
     return head.ljust(128, b"\0") + table + body

@@ -27,8 +27,7 @@ _GIF_SAMPLE: Final = 1 << 20  # pixels, about, that a palette is made of
 
 _FOR_EVER: Final = b"\x21\xff\x0bNETSCAPE2.0\x03\x01\0\0\0"  # application extension: no last repetition
 
-PROFILED: Final = {"image/jpeg": icc.in_jpeg, "image/png": icc.in_png}
-"""What puts an ICC profile into a file of the media types that carry one here."""
+_CARRY: Final = {"image/jpeg": icc.in_jpeg, "image/png": icc.in_png, "image/jp2": icc.in_jp2}
 
 
 def encode_picture(levels: Gray, rendering: Rendering, icc_profile: bytes = b"") -> bytes:
@@ -41,7 +40,7 @@ def encode_picture(levels: Gray, rendering: Rendering, icc_profile: bytes = b"")
     kind = rendering.media_type
     levels = numpy.ascontiguousarray(levels)
     if icc_profile:
-        return PROFILED[kind](encode_picture(levels, rendering), icc_profile)
+        return _CARRY[kind](encode_picture(levels, rendering), icc_profile)
     if kind == "image/jpeg":
         sampling = None if levels.ndim == 2 else "422" if rendering.quality < 95 else "444"
         return bytes(imagecodecs.jpeg8_encode(levels, rendering.quality, subsampling=sampling))

@@ -19,7 +19,7 @@ from dicomwire.dicom.arrays import by_strips
 from dicomwire.dicom.attributes import Attributes
 from dicomwire.dicom.colour import render_colour
 from dicomwire.dicom.grayscale import Gray, pipeline_of, render_gray
-from dicomwire.dicom.picture import PROFILED, encode_picture, encode_pictures
+from dicomwire.dicom.picture import encode_picture, encode_pictures
 from dicomwire.dicom.pixels import Pixels
 from dicomwire.dicom.presentation_state import present
 from dicomwire.dicom.rendering import Rendering, Viewport
@@ -181,20 +181,19 @@ def _annotated(levels: Gray, image: Attributes, kinds: Sequence[str]) -> Gray:
 def _profiled(levels: Gray, image: Attributes, rendering: Rendering) -> tuple[Gray, bytes]:
     """Colours for a profile, and the profile (PS3.3 C.11.15, PS3.18 8.3.5.1.5).
 
-    In a file that carries no profile colours are sRGB's, as everybody takes them to be.
+    Gray levels are those of the space that is asked for: on a screen they look as they did without a profile.
     """
     wanted = rendering.icc_profile
-    if wanted == "no" or levels.ndim == 2:
+    if wanted == "no":
         return levels, b""
+    if levels.ndim == 2:
+        return levels, icc.profile("srgb" if wanted == "yes" else wanted, gray=True)
     own = image.octets("ICCProfile") or image.item("OpticalPathSequence").octets("ICCProfile")
-    carried = rendering.media_type in PROFILED
-    if wanted == "yes" and carried:
-        return levels, own or icc.profile("srgb")
-    target = icc.profile(wanted if carried else "srgb")
     source = own or icc.profile("srgb")
-    if source != target:
-        levels = _transformed(levels, source, target)
-    return levels, target if carried else b""
+    if wanted == "yes":
+        return levels, source
+    target = icc.profile(wanted)
+    return levels if source == target else _transformed(levels, source, target), target
 
 
 def _transformed(levels: Gray, source: bytes, target: bytes) -> Gray:

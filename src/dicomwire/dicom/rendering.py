@@ -7,6 +7,9 @@ from dataclasses import dataclass
 GIF = "image/gif"
 MP4 = "video/mp4"
 
+PROFILED = ("image/jpeg", "image/png", "image/jp2")
+"""Media types whose files carry an ICC profile."""
+
 
 @dataclass(frozen=True, slots=True)
 class Window:

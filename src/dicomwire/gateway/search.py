@@ -30,9 +30,10 @@ from dicomwire.web.multipart import PartWriter
 from dicomwire.web.options import WebOptions
 from dicomwire.web.problems import Problem
 from dicomwire.web.resources import base_url, instance_url, optional_uid, study_url
-from dicomwire.web.search import levels_of, warning_header
+from dicomwire.web.search import levels_of
 from dicomwire.web.search_payload import REQUIRED, fields_of
 from dicomwire.web.search_query import Asked, parse
+from dicomwire.web.warning import warning_header
 
 Row: TypeAlias = Mapping[str, object]
 

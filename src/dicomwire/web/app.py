@@ -16,6 +16,7 @@ from dicomwire.archive.query import Level
 from dicomwire.archive.transcoder import Transcoder
 from dicomwire.errors import InstanceRemoved
 from dicomwire.web import commitment, wado_uri, worklist
+from dicomwire.web.anonymous import Anonymous
 from dicomwire.web.bulk_resources import BulkResources
 from dicomwire.web.bulkdata import BulkData
 from dicomwire.web.capabilities import Capabilities
@@ -85,7 +86,7 @@ def routes(
     for path in (STUDY, SERIES, INSTANCE, INSTANCE + "/frames/{frames}"):
         table[path + "/rendered"] = {"GET": rendered}
         table[path + "/thumbnail"] = {"GET": thumbnail}
-    table[wado_uri.PATH] = {"GET": WadoUri(archive, retrieve, rendered)}
+    table[wado_uri.PATH] = {"GET": WadoUri(archive, retrieve, rendered, Anonymous(archive, transcoder))}
     if options.delete:
         delete = Delete(archive)
         for path in (STUDY, SERIES, INSTANCE):

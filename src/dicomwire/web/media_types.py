@@ -8,7 +8,7 @@ asks for.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeVar
@@ -32,6 +32,7 @@ _ACCEPT_LIMIT = 256  # media ranges of one request; browsers send about ten
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _ESSENCE = re.compile(rf"\s*({_TOKEN})(?:/({_TOKEN})?)?\s*")
 _PARAMETER = re.compile(rf'\s*;\s*(?:({_TOKEN})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s";,]*))\s*)?')
+_PIECE = re.compile(r'(?=[^,\s])(?:[^,"]|"(?:[^"\\]|\\.)*"|")+')  # what stands between commas
 _QUALITY = re.compile(r"(?:0(?:\.\d*)?|1(?:\.0*)?|\.\d+)")
 _PLUS = re.compile(r"dicom (?=json|xml)")
 _ESCAPED = re.compile(r"\\(.)")
@@ -138,17 +139,27 @@ _parsed_type = lru_cache(maxsize=512)(_parse_type)
 def parse_accept(header_values: Iterable[str], query_values: Iterable[str] = ()) -> Accept:
     """What a client takes: its `accept` query parameters, otherwise its Accept headers (PS3.18 8.3.3.1).
 
-    A `+` that a query string turned into a space is put back. Without any range everything is taken.
-    Raises: Problem 400, when a range cannot be read.
+    A `+` that a query string turned into a space is put back. Without any range everything is taken. Of a
+    header what cannot be read is ignored (PS3.18 8.7.7).
+    Raises: Problem 400, when a range of a query parameter cannot be read, or there are too many.
     """
     text = ", ".join(_PLUS.sub("dicom+", value) for value in query_values if value.strip())
+    strict = bool(text)
     if not text:
         text = ", ".join(value for value in header_values if value.strip())
-    return _parsed(text) if len(text) <= _REMEMBERED_LENGTH else _parse(text)
+    return _parsed(text, strict) if len(text) <= _REMEMBERED_LENGTH else _parse(text, strict)
 
 
-def _parse(text: str) -> Accept:
-    ranges = [_wanted(media_type) for media_type in _media_types(text or "*/*")]
+def _parse(text: str, strict: bool) -> Accept:
+    ranges: list[Wanted] = []
+    for number, piece in enumerate(_PIECE.findall(text or "*/*")):
+        if number >= _ACCEPT_LIMIT:
+            raise Problem(400, f"Accept has more than {_ACCEPT_LIMIT} media ranges")
+        try:
+            ranges.append(_wanted(parse_media_type(piece.strip())))
+        except Problem:
+            if strict:
+                raise
     ordered = sorted(ranges, key=lambda wanted: (-wanted.quality, -wanted.specificity))
     return Accept(
         tuple(wanted for wanted in ordered if wanted.quality > 0),
@@ -202,21 +213,6 @@ def not_acceptable(accept: Accept, offered: Sequence[str]) -> Problem:
     return Problem(
         406, f"Accept is {shown(accept.text, 300)}; this resource is available as {', '.join(offered)}"
     )
-
-
-def _media_types(text: str) -> Iterator[MediaType]:
-    position, count = 0, 0
-    while position < len(text):
-        if text[position] in ", \t":
-            position += 1
-            continue
-        count += 1
-        if count > _ACCEPT_LIMIT:
-            raise Problem(400, f"Accept has more than {_ACCEPT_LIMIT} media ranges")
-        media_type, position = _media_type(text, position)
-        if position < len(text) and text[position] != ",":
-            raise _malformed(text[position:], "a comma or the end wanted")
-        yield media_type
 
 
 def _media_type(text: str, start: int) -> tuple[MediaType, int]:

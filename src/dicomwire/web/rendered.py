@@ -12,12 +12,13 @@ from dataclasses import replace
 from typing import Final
 
 import structlog
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
 from dicomwire.archive.archive import Archive, Stored
 from dicomwire.archive.transcoder import Spooled, Transcoder
-from dicomwire.dicom.rendering import Rendering, Viewport
+from dicomwire.dicom.rendering import PROFILED, Rendering, Viewport
 from dicomwire.errors import TranscodingError, WorkersBusy
 from dicomwire.web.awaited import AsyncChunks, AwaitedResponse, ahead, pieces_of
 from dicomwire.web.conditional import entity_tag, not_modified
@@ -36,10 +37,11 @@ from dicomwire.web.pictures import (
     referenced,
 )
 from dicomwire.web.plans import instance_url_of, planned
-from dicomwire.web.problems import Problem
-from dicomwire.web.rendering_parameters import rendering_of, viewport_of
+from dicomwire.web.problems import Problem, shown
+from dicomwire.web.rendering_parameters import rendering_of, unsupported_annotations, viewport_of
 from dicomwire.web.resources import base_url
 from dicomwire.web.responses import StreamedResponse
+from dicomwire.web.warning import warning_header
 
 log = structlog.get_logger()
 
@@ -62,7 +64,10 @@ class Rendered:
         if "frames" in request.path_params:
             frames = tuple(frame_numbers(request.path_params["frames"]))
         plan = planned(request, self._archive)
-        return await self.answer(request, plan, self._images(plan), rendering, frames)
+        if _is_state(plan):
+            _check_state(request.query_params, rendering)
+        warnings = unsupported_annotations(request.query_params)
+        return await self.answer(request, plan, self._images(plan), rendering, frames, warnings)
 
     async def answer(
         self,
@@ -71,10 +76,12 @@ class Rendered:
         images: Sequence[Picture],
         rendering: Rendering,
         frames: tuple[int, ...] | None,
+        unsupported: Sequence[str] = (),
     ) -> Response:
         """Pictures of images, in the form that the request's Accept chooses; a document where it is one.
 
         plan: all that the pictures are made of. frames: numbers, None for all.
+        unsupported: annotations that were asked for and cannot be written.
         """
         if not images and len(plan) == 1 and frames is None and document_types(plan[0]):
             return await self._documents.answer(request, plan[0], base_url(request, self._options))
@@ -88,6 +95,12 @@ class Rendered:
             raise not_acceptable(accept, offered(images, frames))
         _check_numbers(form)
         _check_viewport(form, rendering.viewport)
+        if rendering.icc_profile != "no" and form.media_type not in PROFILED:
+            carriers = ", ".join(PROFILED)
+            raise Problem(
+                400,
+                f"iccprofile is {rendering.icc_profile}; {form.media_type} carries none, {carriers} do",
+            )
         base = base_url(request, self._options)
         rendering = replace(rendering, media_type=form.media_type, animated=form.animated)
         tag = entity_tag(
@@ -99,6 +112,9 @@ class Rendered:
         if (unchanged := not_modified(request, tag)) is not None:
             return unchanged
         headers = {"ETag": tag}
+        if unsupported:
+            words = f"The following annotation values are not supported: {', '.join(unsupported)}"
+            headers |= warning_header([words])
         if form.multipart:
             writer = PartWriter(form.media_type)
             chunks = self._parts(form, rendering, writer, base)
@@ -107,7 +123,7 @@ class Rendered:
 
     def _images(self, plan: Sequence[Stored]) -> list[Picture]:
         """The images of a plan with all their frames; for one presentation state those that it is for."""
-        if len(plan) == 1 and plan[0].sop_class_uid in PRESENTATION_STATES:
+        if _is_state(plan):
             return referenced(self._archive, plan[0])
         return [
             Picture(stored, tuple(range(1, stored.number_of_frames + 1)))
@@ -166,6 +182,7 @@ class Thumbnail(Rendered):
 
     async def __call__(self, request: Request) -> Response:
         viewport = viewport_of(request.query_params.get("viewport")) or _THUMBNAIL
+        _check_whole(viewport, "a thumbnail")
         accept = accept_of(request)
         images = self._images(planned(request, self._archive))
         if not images:
@@ -186,6 +203,23 @@ class Thumbnail(Rendered):
         return await self._single(one, rendering, {"ETag": tag})
 
 
+def _is_state(plan: Sequence[Stored]) -> bool:
+    return len(plan) == 1 and plan[0].sop_class_uid in PRESENTATION_STATES
+
+
+def _check_state(query: QueryParams, rendering: Rendering) -> None:
+    """Raises: Problem 400, for what a presentation state says itself (PS3.18 8.3.5.1.3, 8.3.5.1.4)."""
+    if rendering.window is not None:
+        raise Problem(400, f"window is {shown(query.get('window', ''))}; a presentation state has its own")
+    if rendering.viewport is not None:
+        _check_whole(rendering.viewport, "a presentation state")
+
+
+def _check_whole(viewport: Viewport, what: str) -> None:
+    if viewport != Viewport(viewport.width, viewport.height):
+        raise Problem(400, f"viewport of {what} has a region; its width and height are all that it can have")
+
+
 def _check_numbers(form: Form) -> None:
     """Raises: Problem 404, when a frame does not exist."""
     for picture in form.pictures:
@@ -200,8 +234,8 @@ def _check_viewport(form: Form, viewport: Viewport | None) -> None:
         return  # a state turns and cuts images: only its result has a size
     sizes = {(picture.stored.columns or 0, picture.stored.rows or 0) for picture in form.pictures}
     if all(viewport.x >= columns or viewport.y >= rows for columns, rows in sizes):
-        shown = ", ".join(f"{columns} by {rows}" for columns, rows in sorted(sizes)[:5])
-        raise Problem(400, f"viewport begins at {viewport.x:g},{viewport.y:g}; the image has {shown} pixels")
+        many = ", ".join(f"{columns} by {rows}" for columns, rows in sorted(sizes)[:5])
+        raise Problem(400, f"viewport begins at {viewport.x:g},{viewport.y:g}; the image has {many} pixels")
 
 
 def _location(base: str, picture: Picture) -> str:

@@ -14,6 +14,7 @@ from dicomwire.web.problems import Problem, shown
 LARGEST_SIDE: Final = 16_384  # pixels of a viewport's side
 LARGEST_AREA: Final = 4096 * 4096  # pixels of a viewport: a mammogram; workers hold it several times
 _NUMBER: Final = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
+_KEYWORD: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _FUNCTIONS: Final = ("linear", "linear-exact", "sigmoid")
 _ANNOTATIONS: Final = ("patient", "technique")
 _DEFAULTS: Final = Rendering()
@@ -48,9 +49,7 @@ def viewport_of(text: str | None) -> Viewport | None:
             400, f"viewport is {shown(text)}; {LARGEST_AREA} pixels at most are taken, as 4096,4096"
         )
     x, y, w, h = (_number(part, "viewport", text, wanted) if part.strip() else 0.0 for part in _four(parts))
-    if x < 0 or y < 0:
-        raise Problem(400, f"viewport is {shown(text)}; sx and sy are not negative")
-    return Viewport(width, height, x, y, abs(w), abs(h), w < 0, h < 0)
+    return Viewport(width, height, abs(x), abs(y), abs(w), abs(h), w < 0, h < 0)
 
 
 def _four(parts: list[str]) -> list[str]:
@@ -72,10 +71,10 @@ def _window(text: str | None) -> Window | None:
         return None
     wanted = f"center,width,function wanted, function one of {', '.join(_FUNCTIONS)}"
     parts = text.split(",")
-    if len(parts) not in (2, 3):
+    if len(parts) != 3:
         raise Problem(400, f"window is {shown(text)}; {wanted}")
     center, width = (_number(part, "window", text, wanted) for part in parts[:2])
-    function = parts[2].strip().lower() if len(parts) == 3 else "linear"
+    function = parts[2].strip().lower()
     if function not in _FUNCTIONS:
         raise Problem(400, f"window is {shown(text)}; {wanted}")
     if width < 1 if function == "linear" else width <= 0:
@@ -92,12 +91,22 @@ def _quality(text: str | None) -> int:
     return int(text)
 
 
+def unsupported_annotations(query: QueryParams) -> list[str]:
+    """What cannot be written into an image, to be told in a Warning (PS3.18 8.3.5.1.1)."""
+    return [word for word in _keywords(query.getlist("annotation")) if word not in _ANNOTATIONS]
+
+
 def _annotations(texts: list[str]) -> tuple[str, ...]:
-    wanted = [word.strip().lower() for text in texts for word in text.split(",") if word.strip()]
-    for word in wanted:
-        if word not in _ANNOTATIONS:
+    return tuple(word for word in _keywords(texts) if word in _ANNOTATIONS)
+
+
+def _keywords(texts: list[str]) -> list[str]:
+    """Each once. Raises: Problem 400, where one is none."""
+    words = [word.strip().lower() for text in texts for word in text.split(",")]
+    for word in words:
+        if not _KEYWORD.fullmatch(word):
             raise Problem(400, f"annotation is {shown(word)}; {' and '.join(_ANNOTATIONS)} can be written")
-    return tuple(dict.fromkeys(wanted))
+    return list(dict.fromkeys(words))
 
 
 def _icc_profile(text: str | None) -> str:

@@ -114,7 +114,7 @@ class Retrieve:
         return self._parts(plan, form, base)
 
     async def _single(self, stored: Stored, syntax: str, *, strict: bool) -> Response:
-        if _needs_codec(stored, syntax):
+        if needs_codec(stored, syntax):
             try:
                 return await self._transcoded(stored, syntax)
             except TranscodingError as error:
@@ -157,7 +157,7 @@ class Retrieve:
     def _parts(self, plan: list[Stored], form: _Form, base: str) -> Response:
         writer = PartWriter(DICOM)
         pairs = list(zip(plan, form.transfer_syntaxes, strict=True))
-        if any(_needs_codec(stored, syntax) for stored, syntax in pairs):
+        if any(needs_codec(stored, syntax) for stored, syntax in pairs):
             mixed = self._mixed(pairs, writer, base, strict=form.strict)
             return AwaitedResponse(mixed, content_type=writer.content_type)
         heads = [self._head(writer, stored, syntax, base) for stored, syntax in pairs]
@@ -184,7 +184,7 @@ class Retrieve:
         async def opened(pair: tuple[Stored, str]) -> tuple[AsyncExitStack, Transcoded | None]:
             stored, syntax = pair
             stack = AsyncExitStack()
-            if not _needs_codec(stored, syntax):
+            if not needs_codec(stored, syntax):
                 return stack, None
             try:
                 return stack, await stack.enter_async_context(self._open(stored, syntax))
@@ -207,7 +207,7 @@ class Retrieve:
                         for piece in transcoded.slices():
                             yield piece
                         continue
-                    if _needs_codec(stored, syntax):
+                    if needs_codec(stored, syntax):
                         syntax = stored.transfer_syntax_uid
                     yield self._head(writer, stored, syntax, base)
                     for chunk in _file(self._archive, stored, syntax):
@@ -239,7 +239,8 @@ def _untranscodable(error: TranscodingError) -> Problem:
     return Problem(406, f"{error}; what is stored is available with transfer-syntax=*")
 
 
-def _needs_codec(stored: Stored, syntax: str) -> bool:
+def needs_codec(stored: Stored, syntax: str) -> bool:
+    """Whether a worker has to make this transfer syntax of an instance."""
     own = stored.transfer_syntax_uid
     return syntax != own and not (own in NATIVE and syntax == EXPLICIT_VR_LITTLE_ENDIAN)
 

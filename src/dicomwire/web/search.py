@@ -28,8 +28,8 @@ from dicomwire.web.resources import base_url, optional_uid
 from dicomwire.web.responses import PagedResponse
 from dicomwire.web.search_payload import Payload, fields_of
 from dicomwire.web.search_query import Asked, parse
+from dicomwire.web.warning import warning_header
 
-_WARNING_LIMIT: Final = 10  # Warning values of one answer
 _COUNTED: Final = 1_000  # matches beyond an answer that are counted
 _AT_ONCE: Final = 256  # matches that are answered in one piece
 
@@ -170,9 +170,3 @@ def levels_of(level: Level, study: str | None, series: str | None) -> Sequence[L
     """Levels whose attributes are in the answer (PS3.18 Table 10.6.1-4): none that the path names."""
     top = Level.INSTANCE if series is not None else Level.SERIES if study is not None else Level.STUDY
     return [each for each in Level if top <= each <= level]
-
-
-def warning_header(warnings: Sequence[str]) -> dict[str, str]:
-    """Warning 299 (RFC 7234 5.5), text in ASCII without quotes."""
-    texts = [ascii(text)[1:-1].replace("\\", "").replace('"', "'") for text in warnings[:_WARNING_LIMIT]]
-    return {"Warning": ", ".join(f'299 dicomwire "{text}"' for text in texts)} if texts else {}

@@ -66,7 +66,10 @@ def parse(query_string: bytes, level: Level) -> Asked:
             everything = everything or "all" in [each.lower() for each in names]
             fields |= {attribute(each)[0] for each in names if each.lower() != "all"}
         elif plain not in ("accept", "charset"):
-            path = attribute(name)
+            path = _named(name)
+            if path is None:
+                warnings.append(f"{name[:80]} is no attribute; it was ignored.")
+                continue
             if why := _unmatched(path, level):
                 warnings.append(f"Matching of {name[:80]} {why}; it was ignored.")
                 continue
@@ -114,11 +117,19 @@ def attribute(name: str) -> Path:
 
     Raises: Problem 400, when a part is neither.
     """
+    path = _named(name)
+    if path is None:
+        raise Problem(400, f"parameter {shown(name)} is no attribute; a keyword or eight digits wanted")
+    return path
+
+
+def _named(name: str) -> Path | None:
+    """The same; None for a parameter that is not known and so ignored (PS3.18 8.3)."""
     path = []
     for part in name.split("."):
         tag = int(part, 16) if _TAG.fullmatch(part) else TAGS.get(part)
         if tag is None:
-            raise Problem(400, f"parameter {shown(name)} is no attribute; a keyword or eight digits wanted")
+            return None
         path.append(tag)
     return tuple(path)
 

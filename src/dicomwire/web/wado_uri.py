@@ -18,14 +18,34 @@ from starlette.responses import Response
 
 from dicomwire.archive.archive import Archive, Stored
 from dicomwire.uids import is_valid_uid
+from dicomwire.web.anonymous import Anonymous
 from dicomwire.web.media_types import DICOM, parse_accept
 from dicomwire.web.pictures import PRESENTATION_STATES, Picture, is_image, referenced
 from dicomwire.web.problems import Problem, shown
 from dicomwire.web.rendered import Rendered
-from dicomwire.web.rendering_parameters import LARGEST_AREA, LARGEST_SIDE, rendering_of
+from dicomwire.web.rendering_parameters import (
+    LARGEST_AREA,
+    LARGEST_SIDE,
+    rendering_of,
+    unsupported_annotations,
+)
 from dicomwire.web.retrieve import Retrieve
 
 PATH: Final = "/wado"
+_UIDS: Final = ("studyUID", "seriesUID", "objectUID", "presentationUID", "presentationSeriesUID")
+_ONCE: Final = (
+    *(
+        "requestType",
+        "anonymize",
+        "transferSyntax",
+        "frameNumber",
+        "imageQuality",
+        "rows",
+        "columns",
+        "region",
+    ),
+    *("windowCenter", "windowWidth"),
+)
 _OF_MANY_FRAMES: Final = frozenset({"image/gif", "video/mp4", "video/mpeg"})
 # Parameters of rendering here and in WADO-RS (PS3.18 9.5.1.2, 8.3.5)
 _RENDERING: Final = {"imageQuality": "quality", "imageAnnotation": "annotation", "annotation": "annotation"}
@@ -34,17 +54,19 @@ _RENDERING: Final = {"imageQuality": "quality", "imageAnnotation": "annotation",
 class WadoUri:
     """Endpoint of GET on /wado?requestType=WADO&..."""
 
-    def __init__(self, archive: Archive, retrieve: Retrieve, rendered: Rendered) -> None:
+    def __init__(
+        self, archive: Archive, retrieve: Retrieve, rendered: Rendered, anonymous: Anonymous
+    ) -> None:
         self._archive = archive
         self._retrieve = retrieve
         self._rendered = rendered
+        self._anonymous = anonymous
 
     async def __call__(self, request: Request) -> Response:
         query = request.query_params
         if query.get("requestType") != "WADO":
             raise Problem(400, f"requestType is {shown(query.get('requestType', ''))}; WADO wanted")
-        if "anonymize" in query:
-            raise Problem(400, "anonymize is asked for; instances leave here as they are stored only")
+        _check_once(query)
         study, series, instance = (_uid(query, name) for name in ("studyUID", "seriesUID", "objectUID"))
         plan = self._archive.plan(study=study, series=series, instance=instance)
         if not plan:
@@ -52,21 +74,33 @@ class WadoUri:
         (stored,) = plan
         content_type = query.get("contentType") or _default(request, stored)
         path = {"study": study, "series": series, "instance": instance}
-        if any(wanted.part.essence == DICOM for wanted in parse_accept([content_type]).wanted):
+        if _is_file(query, content_type):
+            if "anonymize" in query:
+                return await self._anonymous.answer(request, stored, _transfer_syntax(query))
             return await self._retrieve(_as_wado_rs(request, path, _file_type(query)))
+        if "anonymize" in query:
+            raise Problem(400, f"anonymize is for {DICOM}; contentType is {shown(content_type)}")
         asked = _as_wado_rs(request, path, content_type)
         images, sources = self._images(query, stored)
-        rendering = rendering_of(_rendering(query, stored))
+        parameters = _rendering(query, stored)
         return await self._rendered.answer(
-            asked, sources, images, rendering, _frames(query, stored, content_type)
+            asked,
+            sources,
+            images,
+            rendering_of(parameters),
+            _frames(query, stored, content_type),
+            unsupported_annotations(parameters),
         )
 
     def _images(self, query: QueryParams, stored: Stored) -> tuple[Sequence[Picture], list[Stored]]:
         """The image, as a presentation state has it where one is named; and what that is made of."""
-        if "presentationUID" not in query:
+        if "presentationUID" not in query and "presentationSeriesUID" not in query:
             whole = Picture(stored, tuple(range(1, stored.number_of_frames + 1)))
             return [whole] if is_image(stored) else [], [stored]
         uid = _uid(query, "presentationUID")
+        for name in ("windowCenter", "windowWidth", "frameNumber"):
+            if name in query:
+                raise Problem(400, f"{name} and presentationUID exclude each other (PS3.18 8.3.5.1.6)")
         states = self._archive.plan(
             study=stored.study_instance_uid, series=_uid(query, "presentationSeriesUID"), instance=uid
         )
@@ -89,19 +123,52 @@ def _uid(query: QueryParams, name: str) -> str:
     return text
 
 
+def _check_once(query: QueryParams) -> None:
+    """Raises: Problem 400, for a parameter that is there twice or is none of its kind (PS3.18 9.4.2)."""
+    for name in (*_ONCE, *_UIDS):
+        if len(values := query.getlist(name)) > 1:
+            raise Problem(400, f"{name} is there {len(values)} times; once wanted")
+    if query.get("anonymize", "yes") != "yes":
+        raise Problem(400, f"anonymize is {shown(query['anonymize'])}; yes wanted")
+
+
+def _is_file(query: QueryParams, content_type: str) -> bool:
+    """A DICOM file is asked for, and no picture. Raises: Problem 400 (PS3.18 8.7.5, 9.1.2.2.1, 9.5.1.2.6)."""
+    wanted = parse_accept([content_type]).wanted
+    files = [each for each in wanted if each.part.essence == DICOM]
+    if not files:
+        return False
+    if "contentType" not in query:
+        return True
+    if len(files) < len(wanted):
+        raise Problem(400, f"contentType is {shown(content_type)}; a DICOM file or pictures, not both")
+    for name in ("transfer-syntax", "charset"):
+        if any(each.part.parameter(name) is not None for each in files):
+            raise Problem(400, f"contentType has {name}; transferSyntax and charset stand for themselves")
+    for name in ("windowCenter", "windowWidth"):
+        if name in query:
+            raise Problem(400, f"{name} is for pictures; contentType is {DICOM}")
+    return True
+
+
 def _default(request: Request, stored: Stored) -> str:
     """The content type of a request that names none: what Accept names, else what the instance is."""
+    if "anonymize" in request.query_params:
+        return DICOM
     accept = request.headers.get("accept", "*/*")
     if accept.strip() not in ("", "*/*") and "text/html" not in accept:  # a browser's says nothing
         return accept
     return "image/jpeg" if is_image(stored) and stored.number_of_frames == 1 else DICOM
 
 
+def _transfer_syntax(query: QueryParams) -> str | None:
+    return _uid(query, "transferSyntax") if "transferSyntax" in query else None
+
+
 def _file_type(query: QueryParams) -> str:
     """The media type of a file, with its transfer syntax."""
-    if "transferSyntax" not in query:
-        return DICOM
-    return f"{DICOM}; transfer-syntax={_uid(query, 'transferSyntax')}"
+    syntax = _transfer_syntax(query)
+    return DICOM if syntax is None else f"{DICOM}; transfer-syntax={syntax}"
 
 
 def _as_wado_rs(request: Request, path: dict[str, str], accept: str) -> Request:
@@ -123,6 +190,8 @@ def _frames(query: QueryParams, stored: Stored, content_type: str) -> tuple[int,
         return None if types & _OF_MANY_FRAMES or stored.number_of_frames == 1 else (1,)
     if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text)):
         raise Problem(400, f"frameNumber is {shown(text)}; a number from 1 wanted")
+    if int(text) > stored.number_of_frames:
+        raise Problem(400, f"frameNumber is {text}; the instance has {stored.number_of_frames} frames")
     return (int(text),)
 
 
