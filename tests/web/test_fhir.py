@@ -150,6 +150,15 @@ SEARCHES = [
     ("started=lt2024", ["1.9"]),
     ("started=ge2020&started=le2020-12-31", ["1.9"]),
     ("started=gt2024-05-31", []),
+    ("status=available", ["1.2.3", "1.9"]),
+    ("status=cancelled,registered", []),
+    ("series=1.2.3.4", ["1.2.3"]),
+    ("series=urn:oid:1.2.3.4&modality=MR", []),
+    ("series=9.9", []),
+    ("instance=urn:oid:1.2.3.4.1", ["1.2.3"]),
+    ("dicom-class=urn:oid:1.2.840.10008.5.1.4.1.1.2", ["1.2.3", "1.9"]),
+    ("dicom-class=1.2.840.10008.5.1.4.1.1.4", []),
+    ("unknown=1&_sort=-started", ["1.2.3", "1.9"]),
 ]
 
 
@@ -166,6 +175,34 @@ async def test_each_search_parameter_finds_its_studies(door, make_instance, quer
         entry["fullUrl"] == f"{base}/ImagingStudy/{entry['resource']['id']}"
         for entry in bundle.get("entry", [])
     )
+
+
+async def test_what_is_passed_over_is_not_in_the_self_link_and_400_when_handling_is_strict(
+    door, make_instance
+) -> None:
+    base = await fill(door, make_instance)
+    url = f"{base}/ImagingStudy?unknown=1&patient=P1"
+    bundle = (await door.client.get(url)).json()
+    assert bundle["link"][0]["url"] == f"{base}/ImagingStudy?patient=P1"
+    strict = await door.client.get(url, headers={"Prefer": "handling=strict"})
+    assert strict.status_code == 400
+    assert "'unknown'" in strict.json()["issue"][0]["diagnostics"]
+
+
+async def test_a_count_is_all_that_some_want(door, make_instance) -> None:
+    base = await fill(door, make_instance)
+    bundle = (await door.client.get(f"{base}/ImagingStudy?_summary=count")).json()
+    assert bundle["total"] == 2
+    assert "entry" not in bundle
+
+
+async def test_a_search_may_be_a_form(door, make_instance) -> None:
+    base = await fill(door, make_instance)
+    found = await door.client.post(f"{base}/ImagingStudy/_search", data={"modality": "CT"})
+    assert [entry["resource"]["id"] for entry in found.json()["entry"]] == ["1.2.3"]
+    refused = await door.client.post(f"{base}/ImagingStudy/_search", json={"modality": "CT"})
+    assert refused.status_code == 415
+    assert refused.json()["resourceType"] == "OperationOutcome"
 
 
 async def test_pages_are_linked(door, make_instance) -> None:
@@ -185,7 +222,7 @@ async def test_pages_are_linked(door, make_instance) -> None:
     [
         ("/ImagingStudy/1.2.4", 404, "not-found"),
         ("/ImagingStudy/no", 404, "not-found"),
-        ("/ImagingStudy?unknown=1", 400, "invalid"),
+        ("/ImagingStudy?series=1.2.3.4&_id=1.2.3", 400, "invalid"),
         ("/ImagingStudy?started=yesterday", 400, "invalid"),
         ("/ImagingStudy?started=2024-02-31", 400, "invalid"),
         ("/ImagingStudy?started=lt0001", 400, "invalid"),

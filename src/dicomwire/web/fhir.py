@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Final
 from urllib.parse import urlencode
 
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
@@ -22,9 +23,9 @@ from dicomwire.archive.statement import Field, Plan, plan
 from dicomwire.dicom.dictionary import TAGS, keyword_of
 from dicomwire.errors import QueryError, SearchError
 from dicomwire.uids import IMPLEMENTATION_VERSION_NAME, is_valid_uid
-from dicomwire.web.fhir_query import PARAMETERS, Asked, asked_of
+from dicomwire.web.fhir_query import KINDS, Asked, asked_of
 from dicomwire.web.imaging_study import Json, Release, Study, imaging_study
-from dicomwire.web.media_types import JSON, accept_of, not_acceptable
+from dicomwire.web.media_types import JSON, accept_of, not_acceptable, parse_media_type
 from dicomwire.web.options import WebOptions
 from dicomwire.web.origins import origins
 from dicomwire.web.problems import Problem, shown
@@ -32,7 +33,10 @@ from dicomwire.web.resources import base_url
 from dicomwire.web.routing import Resource, Table
 
 FHIR_JSON: Final = "application/fhir+json"
+FORM: Final = "application/x-www-form-urlencoded"
+_FORM_LIMIT: Final = 1 << 16  # bytes
 _COUNTED: Final = 100_000  # matches that are counted
+_PARTS: Final = 10_000  # series or instances whose studies are looked for
 _VERSIONS: Final = {"4.0": Release.R4, "5.0": Release.R5}
 
 _STUDY_FIELDS: Final = (
@@ -50,6 +54,7 @@ _ISSUES: Final = {
     405: "not-supported",
     406: "not-supported",
     413: "too-costly",
+    415: "not-supported",
 }
 
 
@@ -59,6 +64,7 @@ def build(archive: Archive, options: WebOptions, *, dicomweb: str) -> ASGIApp:
     resources = {
         "/metadata": Resource({"GET": fhir.capabilities}),
         "/ImagingStudy": Resource({"GET": fhir.search}),
+        "/ImagingStudy/_search": Resource({"POST": fhir.search}),
         "/ImagingStudy/{id}": Resource({"GET": fhir.read}),
     }
     return origins(options, Table(resources, dict.fromkeys((Problem, SearchError), _answer_problem)))
@@ -84,11 +90,13 @@ class Fhir:
         return _answer(await self._resource(found[0], release, self._wado(request)), release)
 
     async def search(self, request: Request) -> Response:
-        """GET ImagingStudy?...: a Bundle of the studies that match."""
+        """GET ImagingStudy?..., or POST of a form to _search: a Bundle of the studies that match."""
         release, wado = _release(request), self._wado(request)
-        asked = asked_of(request)
-        found = await self._studies(asked.matches, asked.count, asked.offset)
-        total = await self._total(asked.matches)
+        strict = "handling=strict" in request.headers.get("prefer", "")
+        asked = asked_of(await _parameters(request), strict=strict)
+        matches = None if asked.nothing else await self._matches(asked)
+        found = [] if matches is None else await self._studies(matches, asked.count, asked.offset)
+        total = 0 if matches is None else await self._total(matches)
         url = f"{base_url(request, self._options)}/ImagingStudy"
         entries = [
             {
@@ -109,7 +117,7 @@ class Fhir:
     async def capabilities(self, request: Request) -> Response:
         """GET metadata: the CapabilityStatement."""
         release = _release(request)
-        parameters = [{"name": name, "type": kind} for name, (kind, _) in PARAMETERS.items()]
+        parameters = [{"name": name, "type": kind} for name, kind in KINDS.items()]
         resource = {
             "type": "ImagingStudy",
             "interaction": [{"code": "read"}, {"code": "search-type"}],
@@ -135,6 +143,20 @@ class Fhir:
         base, root = base_url(request, self._options), request.scope.get("root_path", "")
         return base.removesuffix(root) + self._dicomweb
 
+    async def _matches(self, asked: Asked) -> tuple[Match, ...] | None:
+        """Keys of studies, those that have the series and instances asked for; None where there is none."""
+        uids: set[str] | None = None
+        for level, match in asked.parts:
+            planned = _planned(level, (match,), ("StudyInstanceUID",), _PARTS)
+            of = {attributes["StudyInstanceUID"] async for attributes in self._rows(planned)}
+            uids = of if uids is None else uids & of
+        if uids is None:
+            return asked.matches
+        key = Match((TAGS["StudyInstanceUID"],), "\\".join(sorted(uids)))
+        if any(match.path == key.path for match in asked.matches):
+            raise Problem(400, "series and instance do not go with the UID of a study")
+        return (*asked.matches, key) if uids else None
+
     async def _studies(
         self, matches: tuple[Match, ...], limit: int, offset: int = 0
     ) -> list[Mapping[str, str]]:
@@ -156,6 +178,21 @@ class Fhir:
 
     async def _total(self, matches: tuple[Match, ...]) -> int:
         return await self._archive.searches.total(_planned(Level.STUDY, matches, _STUDY_FIELDS), _COUNTED)
+
+
+async def _parameters(request: Request) -> list[tuple[str, str]]:
+    """The search parameters of the query string and of a form. Raises: Problem 413, 415."""
+    found = list(request.query_params.multi_items())
+    if request.method != "POST":
+        return found
+    if parse_media_type(request.headers.get("content-type", FORM)).essence != FORM:
+        raise Problem(415, f"Content-Type is no {FORM}")
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _FORM_LIMIT:
+            raise Problem(413, f"a search has more than {_FORM_LIMIT} bytes")
+    return [*found, *QueryParams(bytes(body)).multi_items()]
 
 
 def _planned(

@@ -1,19 +1,19 @@
 """Search parameters of ImagingStudy as keys of a query (hl7.org/fhir, Search).
 
-A parameter that is not known is refused: to pass over it would find studies that nobody asked for.
+A parameter that is not known is passed over, and left out of the answer's self link, unless the client asks
+for strict handling: then it is refused.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 from typing import Final
 
-from starlette.requests import Request
-
-from dicomwire.archive.query import Match
+from dicomwire.archive.query import Level, Match
 from dicomwire.dicom.dictionary import TAGS
 from dicomwire.web.imaging_study import UID_SYSTEM
 from dicomwire.web.problems import Problem, shown
@@ -26,33 +26,52 @@ _DAY: Final = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A search as it was asked for."""
+    """A search as it was asked for.
+
+    Attributes:
+        matches: keys of studies.
+        parts: keys of series and instances that a study has to have.
+        nothing: no study here can match.
+        parameters: those that were taken into account.
+    """
 
     matches: tuple[Match, ...]
+    parts: tuple[tuple[Level, Match], ...]
+    nothing: bool
     count: int
     offset: int
     parameters: tuple[tuple[str, str], ...]
 
 
-def asked_of(request: Request) -> Asked:
-    """Raises: Problem 400, for a parameter that is unknown, for to pass over it would find too much."""
-    parameters = tuple(request.query_params.multi_items())
+def asked_of(asked: Sequence[tuple[str, str]], *, strict: bool) -> Asked:
+    """Raises: Problem 400, for values that cannot be; strict: for parameters that are unknown, too."""
+    known = PARAMETERS.keys() | PARTS.keys() | {_STATUS, *_CONTROLS}
+    parameters = tuple((name, text) for name, text in asked if name in known)
     values: dict[str, list[str]] = {}
-    for name, text in parameters:
-        if name in PARAMETERS:
+    for name, text in asked:
+        if name in known:
             values.setdefault(name, []).append(text)
-        elif name not in _CONTROLS:
-            known = ", ".join((*PARAMETERS, *_CONTROLS))
-            raise Problem(400, f"search parameter {shown(name)} is unknown; {known} are known")
-    matches = [PARAMETERS[name][1](texts) for name, texts in values.items()]
+        elif strict:
+            words = ", ".join(sorted(known))
+            raise Problem(400, f"search parameter {shown(name)} is unknown; {words} are known")
+    matches = [PARAMETERS[name][1](texts) for name, texts in values.items() if name in PARAMETERS]
     if len({match.path for match in matches}) < len(matches):
         raise Problem(400, "two search parameters are about the same attribute; one wanted")
-    count = _whole(request, "_count", _COUNT)
-    return Asked(tuple(matches), min(count, _MOST), _whole(request, "_offset", 0), parameters)
+    parts = [(PARTS[name][0], PARTS[name][1](texts)) for name, texts in values.items() if name in PARTS]
+    statuses = [value for _, value in _tokens(values[_STATUS])] if _STATUS in values else [_AVAILABLE]
+    count = 0 if values.get("_summary") == ["count"] else _whole(values, "_count", _COUNT)
+    return Asked(
+        tuple(matches),
+        tuple(parts),
+        _AVAILABLE not in statuses,
+        min(count, _MOST),
+        _whole(values, "_offset", 0),
+        parameters,
+    )
 
 
-def _whole(request: Request, name: str, default: int) -> int:
-    text = request.query_params.get(name, str(default))
+def _whole(values: Mapping[str, list[str]], name: str, default: int) -> int:
+    text = values.get(name, [str(default)])[-1]
     if not (text.isascii() and text.isdecimal() and len(text) < 10):
         raise Problem(400, f"{name} is {shown(text)}; a whole number wanted")
     return int(text)
@@ -91,6 +110,10 @@ def _identifier(texts: list[str]) -> Match:
 def _patient(texts: list[str]) -> Match:
     values = [value.removeprefix("Patient/") for _, value in _tokens(texts)]
     return _match("PatientID", "\\".join(values))
+
+
+def _uids(keyword: str, texts: list[str]) -> Match:
+    return _match(keyword, "\\".join(value.removeprefix("urn:oid:") for _, value in _tokens(texts)))
 
 
 def _modality(texts: list[str]) -> Match:
@@ -144,6 +167,23 @@ PARAMETERS: Final[Mapping[str, tuple[str, Callable[[list[str]], Match]]]] = {
     "patient:identifier": ("token", _patient),
     "subject:identifier": ("token", _patient),
     "modality": ("token", _modality),
+    "dicom-class": ("token", partial(_uids, "SOPClassesInStudy")),
     "started": ("date", _started),
 }
-_CONTROLS: Final = ("_count", "_offset", "_format", "_pretty")
+"""Of studies: kind, and what makes a key of the values."""
+
+PARTS: Final[Mapping[str, tuple[Level, Callable[[list[str]], Match]]]] = {
+    "series": (Level.SERIES, partial(_uids, "SeriesInstanceUID")),
+    "instance": (Level.INSTANCE, partial(_uids, "SOPInstanceUID")),
+}
+"""Of what is in a study; all are tokens."""
+
+_STATUS: Final = "status"
+_AVAILABLE: Final = "available"  # what every study here is
+_CONTROLS: Final = ("_count", "_offset", "_format", "_pretty", "_summary", "_total")
+
+KINDS: Final[Mapping[str, str]] = {
+    **{name: kind for name, (kind, _) in PARAMETERS.items()},
+    **dict.fromkeys((*PARTS, _STATUS), "token"),
+}
+"""Every search parameter and its kind."""
