@@ -111,7 +111,8 @@ def test_its_own_pages_answer(tmp_path: Path) -> None:
         status, metrics = node.get("/metrics")
         assert "dicomwire_ready 1.0" in metrics
         assert 'dicomwire_web_requests_total{status="2xx"}' in metrics
-        assert node.get("/nonsense")[0] == 404
+        status, problem = node.get("/nonsense")
+        assert (status, json.loads(problem)["status"]) == (404, 404)
 
 
 def test_sigint_ends_it_too(tmp_path: Path) -> None:

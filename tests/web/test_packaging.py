@@ -45,3 +45,15 @@ async def test_a_retrieval_is_not_repeated_for_who_has_it(door, make_instance, a
     assert (again.status_code, again.content) == (304, b"")
     other = await door.get(INSTANCE, 'application/dicom; transfer-syntax="*"', **{"If-None-Match": '"x"'})
     assert other.status_code == 200
+    assert "accept" in first.headers["vary"]
+
+
+@pytest.mark.parametrize("path", [INSTANCE, INSTANCE + "/metadata", INSTANCE + "/frames/1"])
+async def test_what_changed_since_is_412_for_who_says_so(door, make_instance, path: str) -> None:
+    await door.store(make_instance())
+    tag = (await door.get(path)).headers["etag"]
+    assert (await door.get(path, **{"If-Match": f'"x", {tag}'})).status_code == 200
+    assert (await door.get(path, **{"If-Match": "*"})).status_code == 200
+    changed = await door.get(path, **{"If-Match": '"x"'})
+    assert changed.status_code == 412
+    assert tag in changed.json()["detail"]

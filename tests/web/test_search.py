@@ -154,6 +154,25 @@ async def test_what_is_ignored_is_told(filled, query: str, word: str) -> None:
     assert word in response.headers["warning"]
 
 
+@pytest.mark.parametrize("quick", [True, False], ids=["quick", "beside"])
+@pytest.mark.parametrize(
+    ("path", "total"),
+    [
+        ("/studies?limit=1", 2),
+        ("/studies?limit=1&includefield=all&PatientName=*o*", 2),
+        ("/studies?offset=5", 2),
+        ("/studies?PatientID=nobody", 0),
+    ],
+)
+async def test_the_number_of_all_matches_is_told(
+    filled, monkeypatch: pytest.MonkeyPatch, path: str, total: int, quick: bool
+) -> None:
+    if not quick:
+        monkeypatch.setattr(filled.archive.searches, "quick_total", lambda *_: None)
+    response = await filled.get(path, JSON)
+    assert response.headers["x-total-count"] == str(total)
+
+
 async def test_xml_says_what_json_says_a_part_a_result(filled) -> None:
     for path in ("/studies", "/series", "/instances?limit=2"):
         objects = (await filled.get(path, "application/dicom+json")).json()

@@ -8,6 +8,7 @@ by a thread with a connection of its own.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple, TypeVar
@@ -70,6 +71,14 @@ class Searches:
         Raises: SearchError, when it takes more than a minute.
         """
         return await self.beside(lambda read: _total(plan, read, limit))
+
+    async def total_within(self, plan: Plan, limit: int, seconds: float) -> int | None:
+        """The same; None where it takes longer than some seconds."""
+        end = time.monotonic() + seconds
+        try:
+            return await self.beside(lambda read: _total(plan, read, limit), lambda: time.monotonic() > end)
+        except SearchError:
+            return None
 
     def quick(self, work: Callable[[Read], Result]) -> Result | None:
         """What is found in this thread, None when it would take too long."""

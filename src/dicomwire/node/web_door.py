@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -27,6 +28,7 @@ from dicomwire.web import wado_uri, worklist
 from dicomwire.web.app import build as build_dicomweb
 from dicomwire.web.fhir import build as build_fhir
 from dicomwire.web.options import ServerOptions, WebOptions
+from dicomwire.web.problems import answer_http_exception
 from dicomwire.web.routing import Front
 from dicomwire.work.store import Store
 
@@ -130,7 +132,8 @@ def build(
     ]
     mounts = {DICOMWEB + path: gateway for path, gateway in gateways.items()}
     mounts |= {DICOMWEB: dicomweb, "/fhir": build_fhir(archive, web_options(settings), dicomweb=DICOMWEB)}
-    app: ASGIApp = Front(mounts, Starlette(routes=routes))
+    pages = Starlette(routes=routes, exception_handlers={HTTPException: answer_http_exception})
+    app: ASGIApp = Front(mounts, pages)
     if verifier.policy.required or verifier.policy.users or verifier.policy.tokens:
         app = Login(app, verifier=verifier, prefix=DICOMWEB)
     return Answered(app, answered)

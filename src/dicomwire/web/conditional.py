@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dicomwire.archive.archive import Stored
+from dicomwire.web.problems import Problem, shown
 
 
 def entity_tag(plan: Iterable[Stored], *form: str) -> str:
@@ -29,7 +30,14 @@ def entity_tag(plan: Iterable[Stored], *form: str) -> str:
 
 
 def not_modified(request: Request, tag: str) -> Response | None:
-    """304 where the client says that it has what this tag stands for; None where it wants the answer."""
+    """304 where the client says that it has what this tag stands for; None where it wants the answer.
+
+    Raises: Problem 412, where it wants something else that this stood for once (RFC 9110 13.1.1).
+    """
+    if wanted := ",".join(request.headers.getlist("if-match")):
+        tags = {each.strip() for each in wanted.split(",")}
+        if not tags & {tag, "*"}:
+            raise Problem(412, f"If-Match is {shown(wanted)}; the entity tag is {tag}", {"ETag": tag})
     known = ",".join(request.headers.getlist("if-none-match"))
     if not known:
         return None

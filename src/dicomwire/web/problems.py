@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 import structlog
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -67,6 +68,15 @@ async def answer_problem(request: Request, error: Exception) -> Response:
         detail=error.detail,
     )
     return error.response()
+
+
+async def answer_http_exception(request: Request, error: Exception) -> Response:
+    """Exception handler for what Starlette raises itself: no route, wrong method."""
+    assert isinstance(error, HTTPException)
+    detail = error.detail
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        detail = f"there is nothing at {shown(request.url.path, 200)}"
+    return problem_response(error.status_code, detail, error.headers)
 
 
 async def answer_removed(request: Request, error: Exception) -> Response:

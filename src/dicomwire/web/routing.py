@@ -20,6 +20,7 @@ from dicomwire.web.resources import decoded_path
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 Handler: TypeAlias = Callable[[Request, Exception], Awaitable[Response]]
 
+_VARY: Final = (b"vary", b"accept")  # what is answered hangs on what the client takes (RFC 9110 12.5.5)
 _REST: Final = ":path}"  # ends the name of a parameter that takes all segments that are left
 
 
@@ -46,6 +47,7 @@ class Resource:
         if endpoint is None:
             raise Problem(405, f"{method} is not for this resource; {self.allow} are", {"Allow": self.allow})
         response = await endpoint(Request(scope, receive, send))
+        response.raw_headers.append(_VARY)
         await response(scope, receive, send)
 
 

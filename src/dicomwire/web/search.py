@@ -31,6 +31,8 @@ from dicomwire.web.search_query import Asked, parse
 from dicomwire.web.warning import warning_header
 
 _COUNTED: Final = 1_000  # matches beyond an answer that are counted
+_LARGEST: Final = 1 << 62  # more no catalogue counts
+_COUNTING: Final = 0.5  # seconds that it may take, in a thread of its own
 _AT_ONCE: Final = 256  # matches that are answered in one piece
 
 
@@ -99,13 +101,15 @@ class Search:
         returned: how many are in the answer, None where that is not known yet.
         """
         limit, offset = planned.query.limit or 0, planned.query.offset
-        if returned is not None and returned < limit:
-            return Total(offset + returned, exact=returned > 0 or offset == 0)
-        searches, most = self._archive.searches, offset + limit + _COUNTED
+        if returned is not None and returned < limit and (returned or not offset):
+            return Total(offset + returned, exact=True)
+        searches, most = self._archive.searches, min(offset + limit + _COUNTED, _LARGEST)
         total = searches.quick_total(planned, most)
+        if total is None:
+            total = await searches.total_within(planned, most, _COUNTING)
         if total is not None:
             return Total(total, exact=total < most)
-        most = offset + limit + 1
+        most = min(offset + limit + 1, _LARGEST)
         total = await searches.total(planned, most)
         return Total(total, exact=total < most)
 
