@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TypeVar
 
@@ -25,6 +25,17 @@ JSON = "application/json"
 OCTET_STREAM = "application/octet-stream"
 MULTIPART_RELATED = "multipart/related"
 METADATA_TYPES = (DICOM_JSON, JSON, f'{MULTIPART_RELATED}; type="{DICOM_XML}"')  # of metadata and results
+
+# Names of earlier editions and drafts: OHIF asks for the first, npm's dicomweb-client for the last two
+_FORMER = {
+    "image/dicom+jpeg": "jpeg",
+    "image/dicom+jpeg-ls": "jls",
+    "image/dicom+jp2": "jp2",
+    "image/dicom+jpx": "jpx",
+    "image/dicom+rle": "dicom-rle",
+    "image/x-jls": "jls",
+    "image/x-dicom-rle": "dicom-rle",
+}
 
 _REMEMBERED_LENGTH = 1024  # characters of an Accept or a Content-Type that is parsed once
 _ACCEPT_LIMIT = 256  # media ranges of one request; browsers send about ten
@@ -240,6 +251,8 @@ def _wanted(media_type: MediaType) -> Wanted:
     if multipart:
         inner = media_type.parameter("type")
         part = parse_media_type(inner) if inner else MediaType("*", "*")
+    if (known := _FORMER.get(part.essence)) is not None:
+        part = replace(part, subtype=known)
     return Wanted(
         multipart=multipart or any_form,
         single=not multipart,
