@@ -114,6 +114,65 @@ async def test_a_codestream_says_its_transfer_syntax_where_the_client_does_not(
     assert (await read(door)).file_meta.TransferSyntaxUID == f"1.2.840.10008.1.2.4.{syntax}"
 
 
+DEEP = IMAGE.astype(numpy.uint16) * 257
+COLOUR = numpy.stack([IMAGE, IMAGE[::-1], 255 - IMAGE], -1)
+
+
+@pytest.mark.parametrize(
+    ("media_type", "codestream", "image", "told"),
+    [
+        ("image/jpeg", imagecodecs.jpeg8_encode(IMAGE), IMAGE, ("MONOCHROME2", 8, "50")),
+        ("image/jpeg", imagecodecs.jpeg8_encode(COLOUR), COLOUR, ("YBR_FULL_422", 8, "50")),
+        ("image/jls", imagecodecs.jpegls_encode(COLOUR), COLOUR, ("RGB", 8, "80")),
+        ("image/jls", imagecodecs.jpegls_encode(DEEP), DEEP, ("MONOCHROME2", 16, "80")),
+        *(
+            (
+                kind,
+                imagecodecs.jpeg2k_encode(COLOUR, codecformat=form, reversible=True, level=0),
+                COLOUR,
+                told,
+            )
+            for kind, form, told in (
+                ("image/jp2", "j2k", ("YBR_RCT", 8, "90")),
+                ("image/jp2", "jp2", ("YBR_RCT", 8, "90")),
+            )
+        ),
+        ("image/jphc", imagecodecs.htj2k_encode(IMAGE, reversible=True), IMAGE, ("MONOCHROME2", 8, "201")),
+    ],
+)
+async def test_metadata_may_leave_the_description_of_pixels_to_the_codestream(
+    door, media_type: str, codestream: bytes, image: numpy.ndarray, told: tuple[str, int, str]
+) -> None:
+    one = metadata()
+    for tag in ("00280010", "00280011", "00280100"):
+        del one[tag]
+    parts = [part(media_type, codestream, f"bulk/1/frames/{number}") for number in (1, 2)]
+    response = await post(door, described_as_json(one), *parts)
+    assert response.status_code == 200, response.text
+    stored = await read(door)
+    photometric, bits, syntax = told
+    assert (stored.Rows, stored.Columns, stored.NumberOfFrames) == (16, 16, 2)
+    assert (stored.SamplesPerPixel, stored.PhotometricInterpretation) == (
+        len(image.shape) * 2 - 3,
+        photometric,
+    )
+    assert (stored.BitsAllocated, stored.BitsStored, stored.HighBit) == (bits, bits, bits - 1)
+    assert stored.file_meta.TransferSyntaxUID == f"1.2.840.10008.1.2.4.{syntax}"
+    frames = list(pydicom.encaps.generate_frames(stored.PixelData, number_of_frames=2))
+    assert b"jP  " not in frames[0][:12], "no boxes of a file"
+    native = (await door.get(f"{INSTANCE}/frames/1", "application/octet-stream")).content
+    difference = abs(numpy.frombuffer(native, image.dtype).reshape(image.shape).astype(int) - image)
+    assert difference.mean() < (40 if syntax == "50" else 1e-9)
+
+
+async def test_metadata_that_contradict_the_codestream_stay_as_they_are(door) -> None:
+    codestream = part("image/jls", imagecodecs.jpegls_encode(IMAGE), "bulk/1")
+    await post(door, described_as_json(metadata()), codestream)
+    stored = await read(door)
+    assert (stored.Rows, stored.BitsAllocated) == (2, 16)
+    assert "BitsStored" not in stored
+
+
 async def test_other_bulk_data_stand_in_their_elements_wherever_they_are(door) -> None:
     item = {"54001010": {"vr": "OW", "BulkDataURI": "cid:wave"}}
     one = metadata(**{"54000100": {"vr": "SQ", "Value": [item]}})

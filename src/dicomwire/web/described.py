@@ -24,6 +24,7 @@ from dicomwire.dicom import codecs, xml_model
 from dicomwire.dicom.codestream import read_jpeg, read_jpeg_2000
 from dicomwire.dicom.data_set import UTF_8, DataSet, encode, from_object
 from dicomwire.dicom.dictionary import TAGS, tag_text
+from dicomwire.dicom.image_pixel import attributes_of, read_codestream
 from dicomwire.dicom.json_decode import load
 from dicomwire.dicom.part10 import write_file_meta
 from dicomwire.errors import InvalidAttribute, TranscodingError
@@ -46,6 +47,7 @@ _PIXEL_VRS: Final = {
 }
 _PIXEL_DATA: Final = {tag: f"{tag:08X}" for tag in _PIXEL_VRS}  # names in DICOM JSON
 _METADATA_TYPES: Final = {DICOM_JSON: (DICOM_JSON, JSON), DICOM_XML: (DICOM_XML,)}
+_MEASURES: Final = tuple(TAGS[keyword] for keyword in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated"))
 _SLICE: Final = 1 << 20  # bytes handed on at a time
 
 # What a media type without a transfer-syntax stands for: the defaults of PS3.18 Table 8.7.3-5
@@ -56,6 +58,7 @@ _DEFAULT_SYNTAXES: Final = {
     "image/jp2": "1.2.840.10008.1.2.4.90",
     "image/jpx": "1.2.840.10008.1.2.4.92",
     "image/jphc": "1.2.840.10008.1.2.4.201",
+    "image/jph": "1.2.840.10008.1.2.4.201",
     "image/jxl": "1.2.840.10008.1.2.4.110",
     "video/mpeg": "1.2.840.10008.1.2.4.101",
     "video/mp4": "1.2.840.10008.1.2.4.102",
@@ -204,7 +207,8 @@ def _transfer_syntax(media_type: MediaType) -> str:
     syntax = media_type.parameter("transfer-syntax") or _DEFAULT_SYNTAXES.get(essence)
     if essence == OCTET_STREAM and syntax in (None, EXPLICIT_VR_LITTLE_ENDIAN):
         return EXPLICIT_VR_LITTLE_ENDIAN
-    if syntax is None or FRAME_MEDIA_TYPES.get(syntax, OCTET_STREAM) != essence:
+    stored = "image/jphc" if essence == "image/jph" else essence  # the same in the boxes of a file
+    if syntax is None or FRAME_MEDIA_TYPES.get(syntax, OCTET_STREAM) != stored:
         named = f" with transfer-syntax {shown(syntax)}" if syntax else ""
         raise Problem(
             415, f"a part is {shown(essence)}{named}; metadata, octets or a stored image's type wanted"
@@ -241,6 +245,9 @@ def _file(
     if not is_valid_uid(sop_class_uid) or not is_valid_uid(sop_instance_uid):
         raise InvalidAttribute("SOPClassUID or SOPInstanceUID is missing or no UID")
     syntax = _syntax_of(pixels, content) if pixels else EXPLICIT_VR_LITTLE_ENDIAN
+    if pixels is not None and pixels.encapsulated:
+        pixels = _bare(pixels, syntax, content)
+        _complete(data_set, pixels, syntax, content)
     head = [
         write_file_meta(sop_class_uid, sop_instance_uid, syntax),
         encode(
@@ -281,6 +288,38 @@ def _syntax_of(pixels: _Bulk, content: _Content) -> str:
     if default in _LOSSY:
         return _LOSSY[default] if found.lossless is False else default
     return _PROCESSES.get(found.process, default)
+
+
+def _bare(pixels: _Bulk, syntax: str, content: _Content) -> _Bulk:
+    """Frames without the boxes of a JP2 or JPH file around them, which DICOM does not have (PS3.5 A.4.4)."""
+    if codecs.CODECS.get(syntax) not in (codecs.Codec.JPEG_2000, codecs.Codec.HTJ2K):
+        return pixels
+    spans = []
+    for start, length in pixels.spans:
+        try:
+            boxes = read_jpeg_2000(memoryview(content)[start : start + length]).start
+        except TranscodingError:
+            boxes = 0
+        spans.append((start + boxes, length - boxes))
+    return _Bulk(pixels.syntax, pixels.named, spans)
+
+
+def _complete(data_set: DataSet, pixels: _Bulk, syntax: str, content: _Content) -> None:
+    """Add what metadata may leave to the codestream (PS3.18 10.5.1.4), unless they contradict it."""
+    start, length = pixels.spans[0]
+    try:
+        codestream = read_codestream(memoryview(content)[start : start + length], syntax)
+    except TranscodingError:
+        return
+    if codestream is None:
+        return
+    told = attributes_of(codestream, syntax)
+    if any(data_set.has_value(tag) and data_set[tag].values != told[tag].values for tag in _MEASURES):
+        return
+    for tag, attribute in told.items():
+        data_set.setdefault(tag, attribute)
+    if len(pixels.spans) > 1 and TAGS["NumberOfFrames"] not in data_set:
+        data_set.put("NumberOfFrames", len(pixels.spans))
 
 
 def _named(bulk: Mapping[str, _Bulk], uri: str) -> _Bulk:
