@@ -53,6 +53,9 @@ def test_store_search_retrieve_and_render(run: Run, url: str, tmp_path: Path) ->
     assert series.out.splitlines()[0].startswith("SeriesInstanceUID,Modality")
     assert "CT" in series.out.splitlines()[1]
     assert run("web", "search", url, "PatientID=nobody").err == "no matches\n"
+    by_tag = run("web", "search", url, "00080061=CT", "--csv")
+    assert by_tag.out.splitlines()[0].startswith("00080061,")
+    assert by_tag.out.splitlines()[1].startswith("CT,")
 
     got = run("web", "retrieve", f"{url}/studies/{STUDY}", "--output", tmp_path / "got", "--json")
     assert got.status == 0, got.err
@@ -64,6 +67,10 @@ def test_store_search_retrieve_and_render(run: Run, url: str, tmp_path: Path) ->
     )
     assert picture.status == 0, picture.err
     assert (tmp_path / "one.png").read_bytes()[:4] == b"\x89PNG"
+    shown = ["--window", "40,400", "--annotation", "technique", "--icc-profile", "srgb"]
+    windowed = run("web", "rendered", f"{url}/studies/{STUDY}", "-o", tmp_path / "two.png", *shown)
+    assert windowed.status == 0, windowed.err
+    assert b"iCCP" in (tmp_path / "two.png").read_bytes()[:64]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +79,8 @@ def test_store_search_retrieve_and_render(run: Run, url: str, tmp_path: Path) ->
         (["search", "nowhere"], 2, "no URL"),
         (["search", "{url}", "--level", "patient"], 2, "studies, series or instances"),
         (["search", "{url}", "--csv", "--json"], 2, "give one"),
-        (["search", "{url}", "Nonsense=1"], 1, "400 Bad Request"),
+        (["search", "{url}", "limit=-1"], 1, "400 Bad Request"),
+        (["search", "{url}", "Nonsense=1"], 0, "Nonsense is no attribute; it was ignored"),
         (["search", "http://127.0.0.1:1"], 1, "127.0.0.1:1"),
         (["retrieve", "{url}", "-o", "x"], 2, "names no study"),
         (["retrieve", "{url}/studies/1.2.9", "-o", "x"], 1, "there is no study 1.2.9"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
@@ -45,7 +46,11 @@ Quality = Annotated[int | None, typer.Option(metavar="N", min=1, max=100, help="
 Annotation = Annotated[
     str | None, typer.Option(metavar="A", help="patient, technique, or both with a comma.")
 ]
+Profile = Annotated[
+    str | None, typer.Option(metavar="P", help="Colours: yes for the image's own, srgb, adobergb, rommrgb.")
+]
 
+_TAG = re.compile("[0-9A-Fa-f]{8}")
 _SHOWN = {
     "studies": "StudyInstanceUID PatientID PatientName StudyDate ModalitiesInStudy StudyDescription",
     "series": "SeriesInstanceUID Modality SeriesNumber SeriesDescription NumberOfSeriesRelatedInstances",
@@ -160,6 +165,7 @@ def rendered(
     window: Window = None,
     quality: Quality = None,
     annotation: Annotation = None,
+    icc_profile: Profile = None,
     flags: Flags,
     verbose: Verbose = False,
 ) -> None:
@@ -171,7 +177,9 @@ def rendered(
     wanted = media_type or _TYPES.get(output.suffix.lower())
     if wanted is None:
         raise Stop(f"{output}: {', '.join(_TYPES)}, or --media-type, wanted", 2)
-    asked = {"viewport": viewport, "window": window, "annotation": annotation}
+    if window is not None and window.count(",") == 1:
+        window += ",linear"
+    asked = {"viewport": viewport, "window": window, "annotation": annotation, "iccprofile": icc_profile}
     asked["quality"] = None if quality is None else str(quality)
     parameters = {name: value for name, value in asked.items() if value is not None}
     output.write_bytes(asyncio.run(_rendered(base, path, flags, wanted, parameters)))
@@ -208,7 +216,10 @@ async def _search(
     async with _service(base, flags) as client:
         found = client.search(path, matches, fields=fields, limit=limit, fuzzy=fuzzy)
         async with aclosing(found):
-            return [each async for each in found]
+            rows = [each async for each in found]
+        for text in client.warnings:
+            say(f"dicomwire: {base}: {escaped(text)}")
+        return rows
 
 
 async def _retrieve(
@@ -235,12 +246,14 @@ async def _rendered(
 
 
 def _texts(found: JsonObject, columns: Sequence[str]) -> list[str]:
-    """Values of a match; of what cannot be read, nothing."""
+    """Values of a match; of what cannot be read or is no attribute, nothing."""
     from dicomwire.dicom.data_set import from_object
+    from dicomwire.dicom.dictionary import TAGS
 
     try:
         data_set: DataSet = from_object(json.loads(json.dumps(found), parse_float=str, parse_int=str))
     except InvalidAttribute as error:
         say(f"dicomwire: a match cannot be read: {error}")
         return ["" for _ in columns]
-    return ["\\".join(data_set.texts(name)) for name in columns]
+    tags = [int(name, 16) if _TAG.fullmatch(name) else TAGS.get(name, 0) for name in columns]
+    return ["\\".join(data_set.texts(tag)) for tag in tags]

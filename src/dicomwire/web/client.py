@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
@@ -42,6 +43,7 @@ SECONDS: Final = 60.0  # for each step of a request
 PIECE: Final = 1 << 20  # bytes read of a file at once
 LONGEST: Final = 512 << 20  # bytes of an answer that is read as a whole
 _MORE: Final = "additional results"  # words of the Warning that there are more (PS3.18 8.3.4.4)
+_WARNING: Final = re.compile(r'\b299 \S+ "([^"]*)"')  # RFC 7234 5.5
 _DETAIL: Final = 300  # characters of an error's body that are told
 _UIDS: Final = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
@@ -116,6 +118,8 @@ class WebClient:
         self._url = url.rstrip("/")
         self._client = httpx.AsyncClient(auth=auth, verify=verify, timeout=timeout)
         self._storing = httpx.Timeout(timeout, read=store_timeout or timeout)
+        self.warnings: list[str] = []
+        """What the service did not do of what it was asked for, in its words."""
 
     async def __aenter__(self) -> WebClient:
         return self
@@ -247,6 +251,9 @@ class WebClient:
 
     async def _get(self, path: str, accept: str, parameters: Sequence[tuple[str, str]] = ()) -> _Document:
         async with self._stream(path, accept, parameters) as answer:
+            for text in _WARNING.findall(answer.headers.get("warning", "")):
+                if _MORE not in text.lower() and text not in self.warnings:
+                    self.warnings.append(text)
             return _Document(str(answer.url), answer.status_code, answer.headers, await _read(answer))
 
     @asynccontextmanager
