@@ -18,7 +18,8 @@ from starlette.types import Receive, Scope, Send
 Buffer: TypeAlias = bytes | bytearray | memoryview | mmap
 Chunks: TypeAlias = Generator[Buffer, None, None]
 
-TURN: Final = 1 << 20  # bytes sent before other connections get the loop
+TURN: Final = 1 << 16  # bytes sent before other connections get the loop
+_SMALL: Final = 1 << 12  # bytes of a chunk, as the head or tail of a part, that belongs to the turn before
 
 
 class StreamedResponse(Response):
@@ -97,7 +98,7 @@ async def _send(first: Buffer, chunks: Chunks, receive: Receive, send: Send) -> 
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
             turn += len(chunk)
             chunk = next(chunks, None)
-            if turn >= TURN and chunk is not None:
+            if turn >= TURN and chunk is not None and len(chunk) > _SMALL:
                 turn = 0
                 gone = gone or asyncio.create_task(_disconnected(receive))
                 await asyncio.sleep(0)
