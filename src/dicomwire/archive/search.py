@@ -154,7 +154,7 @@ class Walk:
         self._offset = plan.query.offset
         self._branch = 0
         self._last: tuple[Parameter, ...] | None = None
-        self._parents: dict[tuple[str, object], Row] = {}
+        self._parents: dict[tuple[str, object], _Parent | None] = {}
 
     def page(self, read: Read, size: int) -> list[Found]:
         """The next matches, `size` at most; nothing has changed when it is interrupted."""
@@ -194,20 +194,30 @@ class Walk:
             return Found(row)
         if "instance" not in self._plan.fields:
             study = self._parent(read, "study", row[0])
-            return Found(study[1:], row[1:]) if study else None
+            return Found(study.row, row[1:]) if study else None
         series = self._parent(read, "series", row[0])
-        study = self._parent(read, "study", series[0]) if series else series
-        return Found(study[1:], series[1:], row[1:]) if study else None
+        study = self._parent(read, "study", series.key) if series else None
+        return Found(study.row, series.row, row[1:]) if series and study else None
 
-    def _parent(self, read: Read, table: str, key: object) -> Row:
-        found = self._parents.get((table, key))
-        if found is None:
-            sql, parameters = self._plan.parent(table)
-            found = next(iter(read(sql, (*parameters, key))), _NOTHING)
-            if len(self._parents) >= _PARENTS:
-                self._parents.clear()
-            self._parents[table, key] = found
+    def _parent(self, read: Read, table: str, key: object) -> _Parent | None:
+        """The series or study of a row; the same object for all its rows, as far as it is kept."""
+        name = (table, key)
+        if name in self._parents:
+            return self._parents[name]
+        sql, parameters = self._plan.parent(table)
+        rows = read(sql, (*parameters, key))
+        found = _Parent(rows[0][0], rows[0][1:]) if rows else None
+        if len(self._parents) >= _PARENTS:
+            self._parents.clear()
+        self._parents[name] = found
         return found
+
+
+class _Parent(NamedTuple):
+    """What a row belongs to: the key of what that belongs to, and the values of the plan's fields."""
+
+    key: object
+    row: Row
 
 
 def _total(plan: Plan, read: Read, limit: int) -> int:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from json.encoder import encode_basestring
-from typing import Final, TypeAlias
+from operator import is_not
+from typing import Final
 
 from dicomwire.archive.attributes import LEVELS
 from dicomwire.archive.catalogue import Row
@@ -18,10 +19,7 @@ from dicomwire.archive.statement import Field, Plan
 from dicomwire.dicom.dictionary import TAGS, vr_of
 from dicomwire.dicom.indexed import SPECIFIC_CHARACTER_SET
 from dicomwire.dicom.json_model import attribute
-from dicomwire.web.resources import study_url
 from dicomwire.web.search_query import Asked
-
-Members: TypeAlias = list[tuple[int, str]]
 
 
 def _tags(*keywords: str) -> tuple[int, ...]:
@@ -52,6 +50,7 @@ KNOWN: Final = {
 _STUDY_UID, _SERIES_UID, _INSTANCE_UID = _tags("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 _AVAILABILITY, _URL = _tags("InstanceAvailability", "RetrieveURL")
 _UIDS: Final = {Level.STUDY: _STUDY_UID, Level.SERIES: _SERIES_UID, Level.INSTANCE: _INSTANCE_UID}
+_RESOURCES: Final = ("studies", "series", "instances")
 _COUNTS_OF_PATIENT: Final = frozenset(
     _tags("NumberOfPatientRelatedStudies", "NumberOfPatientRelatedSeries", "NumberOfPatientRelatedInstances")
 )
@@ -68,69 +67,92 @@ def fields_of(asked: Asked, level: Level, levels: Sequence[Level]) -> tuple[int,
 
 
 class Payload:
-    """Matches of one answer as DICOM JSON objects; a study and a series are made once for all their rows."""
+    """Matches of one answer as DICOM JSON objects.
+
+    What a study and a series tell is the same in all rows below them, and made once: of each row only its own
+    attributes are written, into the places between.
+    """
 
     def __init__(self, asked: Asked, plan: Plan, base: str, levels: Sequence[Level]) -> None:
         self._base = base
         fields = list(plan.fields.values())
         present = {tag for level in levels for tag in REQUIRED[level]} | asked.fields
-        empty = {tag: f'"{tag:08X}":{attribute(_vr(tag))}' for tag in present}
-        empty[_AVAILABILITY] = f'"{_AVAILABILITY:08X}":{attribute("CS", ("ONLINE",))}'
-        order = sorted({*empty, *(field.tag for each in fields for field in each), _URL})
-        self._empty = [empty.get(tag, "") for tag in order]
-        self._slots = {tag: slot for slot, tag in enumerate(order)}
-        self._columns = [[(self._slots[field.tag], _head(field), field) for field in each] for each in fields]
+        self._empty = {tag: f'"{tag:08X}":{attribute(_vr(tag))}' for tag in present}
+        self._empty[_AVAILABILITY] = f'"{_AVAILABILITY:08X}":{attribute("CS", ("ONLINE",))}'
+        *self._above, own = [[_Column(field) for field in each] for each in fields]
+        self._order = sorted({*self._empty, *(field.tag for each in fields for field in each), _URL})
+        self._varying = [tag for tag in self._order if tag == _URL or any(each.tag == tag for each in own)]
+        places = {tag: 2 * number + 1 for number, tag in enumerate(self._varying)}
+        self._own = [(places[column.tag], column) for column in own]
+        self._url = places[_URL]
         self._uids = [
             next(at for at, field in enumerate(each) if field.tag == uid)
             for each, uid in zip(fields, _UIDS.values(), strict=False)
         ]
-        self._known: list[tuple[Row, Members] | None] = [None] * len(fields)
-        self._above: tuple[Row, str] | None = None
+        self._rows: list[Row] | None = None  # study and series that the template is for
+        self._template: list[
+            str
+        ] = []  # what does not vary, and in between, at odd places, what does if empty
+        self._path = ""  # URL of what is above a row
 
     def encode(self, found: Found) -> str:
         """One match."""
-        rows = (found.study, found.series, found.instance)
+        *above, own = (found.study, found.series, found.instance)[: len(self._above) + 1]
+        if self._rows is None or any(map(is_not, above, self._rows)):
+            self._begin(above)
+        parts = self._template.copy()
+        for (place, column), value in zip(self._own, own, strict=True):
+            if value is not None and value != "":
+                parts[place] = column.member(value)
+        parts[self._url] = f'"00081190":{{"vr":"UR","Value":["{self._path}{own[self._uids[-1]]}"]}}'
+        return "{" + ",".join(filter(None, parts)) + "}"
+
+    def _begin(self, above: list[Row]) -> None:
+        """The template for the rows below a study or a series."""
         members = self._empty.copy()
-        for depth, columns in enumerate(self._columns):
-            row, known = rows[depth], self._known[depth]
-            if known is None or known[0] is not row:
-                known = self._known[depth] = row, _members(columns, row)
-            for slot, text in known[1]:
-                members[slot] = text
-        members[self._slots[_URL]] = f'"00081190":{{"vr":"UR","Value":["{self._url(rows)}"]}}'
-        return "{" + ",".join(filter(None, members)) + "}"
+        for columns, row in zip(self._above, above, strict=True):
+            for column, value in zip(columns, row, strict=True):
+                if value is not None and value != "":
+                    members[column.tag] = column.member(value)
+        self._template = []
+        constant: list[str] = []
+        for tag in self._order:
+            text = members.get(tag, "")
+            if tag in self._varying:
+                self._template += (",".join(constant), text)
+                constant = []
+            elif text:
+                constant.append(text)
+        self._template.append(",".join(constant))
+        self._rows = above
+        uids = (str(row[at]) for row, at in zip(above, self._uids, strict=False))
+        self._path = self._base + "".join(
+            f"/{name}/{uid}" for name, uid in zip(_RESOURCES, uids, strict=False)
+        )
+        self._path += f"/{_RESOURCES[len(above)]}/"
 
-    def _url(self, rows: Sequence[Row]) -> str:
-        study, *below = (str(row[at]) for row, at in zip(rows, self._uids, strict=False))
-        if not below:
-            return study_url(self._base, study)
-        if self._above is None or self._above[0] is not rows[0]:
-            self._above = rows[0], f"{study_url(self._base, study)}/series/"
-        return self._above[1] + "/instances/".join(below)
 
+class _Column:
+    """One attribute of a row."""
 
-def _head(field: Field) -> str:
-    """What stands before the one value of an attribute."""
-    return f'"{field.tag:08X}":{{"vr":"{field.vr}","Value":['
+    __slots__ = ("_field", "_head", "tag")
 
+    def __init__(self, field: Field) -> None:
+        self.tag = field.tag
+        self._field = field
+        self._head = f'"{field.tag:08X}":{{"vr":"{field.vr}","Value":['
 
-def _members(columns: Sequence[tuple[int, str, Field]], row: Row) -> Members:
-    """The attributes that a row has values of, each with its place in the object."""
-    members = []
-    for (slot, head, field), value in zip(columns, row, strict=True):
-        if value is None or value == "":
-            continue
+    def member(self, value: object) -> str:
+        """The member of a DICOM JSON object that a value is, which is not empty."""
         if isinstance(value, int):
-            text = f"{head}{value}]}}"
-        elif field.json:
-            text = f'"{field.tag:08X}":{value}'
-        elif field.vr == "PN" or "\\" in str(value):
-            values = str(value).split("\\")
-            text = f'"{field.tag:08X}":{attribute(field.vr, values)}'
-        else:
-            text = f"{head}{encode_basestring(str(value))}]}}"
-        members.append((slot, text))
-    return members
+            return f"{self._head}{value}]}}"
+        text = str(value)
+        if self._field.json:
+            return f'"{self.tag:08X}":{text}'
+        if self._field.vr == "PN" or "\\" in text:
+            values = text.split("\\")
+            return f'"{self.tag:08X}":{attribute(self._field.vr, values)}'
+        return f"{self._head}{encode_basestring(text)}]}}"
 
 
 def _vr(tag: int) -> str:
