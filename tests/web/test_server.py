@@ -31,6 +31,7 @@ class Application:
             routes=[
                 Route("/hello", self.hello),
                 Route("/endless", self.endless),
+                Route("/unmeasured", self.unmeasured),
                 Route("/wait", self.wait),
                 Route("/refuse", self.hello, methods=["POST"]),
                 Route("/read", self.read, methods=["POST"]),
@@ -50,6 +51,13 @@ class Application:
 
         self.entered.set()
         return StreamedResponse(chunks(), content_type="application/octet-stream")
+
+    async def unmeasured(self, request: Request) -> Response:
+        def chunks() -> Chunks:
+            yield b"one "
+            yield b"two"
+
+        return StreamedResponse(chunks(), content_type="text/plain")
 
     async def read(self, request: Request) -> Response:
         self.entered.set()
@@ -121,6 +129,28 @@ async def test_a_request_is_answered_with_a_date_and_no_word_of_the_server(excha
 async def test_pipelined_requests_are_answered_in_order(exchange: Exchange) -> None:
     answer = await exchange(GET + b"\r\n" + GET + CLOSE)
     assert answer.count(b"HTTP/1.1 200 OK") == 2
+
+
+async def test_a_client_of_http_1_0_gets_no_chunks_and_no_second_answer(exchange: Exchange) -> None:
+    answer = await exchange(b"GET /unmeasured HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" + GET + CLOSE)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"chunked" not in head
+    assert b"connection: close" in head
+    assert body == b"one two"
+
+
+async def test_head_and_body_of_an_answer_come_in_one_piece(server: Server) -> None:
+    reader, writer = await asyncio.open_connection(*server.addresses[0])
+    writer.write(b"GET /unmeasured HTTP/1.1\r\nHost: x\r\n\r\n")
+    async with asyncio.timeout(5):
+        answer = await reader.read(65536)
+    writer.close()
+    assert answer.endswith(b"\r\n\r\n4\r\none \r\n3\r\ntwo\r\n0\r\n\r\n")
+
+
+async def test_a_request_that_asks_for_another_protocol_is_answered_in_this_one(exchange: Exchange) -> None:
+    answer = await exchange(GET + b"Connection: upgrade\r\nUpgrade: h2c\r\n\r\n" + GET + CLOSE)
+    assert answer.startswith(b"HTTP/1.1 200 OK")
 
 
 @pytest.mark.parametrize(

@@ -63,9 +63,7 @@ class Connection(asyncio.Protocol):
         self._app_state = app_state
         self._state = server_state
         self._limits = limits
-        self._parser = httptools.HttpRequestParser(self)
-        # A request behind one with "Connection: close" is let pass unread instead of refused
-        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._parser = _parser(self)
         self._exchange: Exchange | None = None
         self._waiting: deque[Exchange] = deque()  # requests that came before the one ahead was answered
         self._client: tuple[str, int] | None = None
@@ -145,8 +143,13 @@ class Connection(asyncio.Protocol):
             self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._upgrade()
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._upgrades:
+                self._hand_over()
+            else:  # such as HTTP/2, which curl asks for: this protocol goes on (RFC 9110 7.8)
+                self._parser = _parser(self)
+                if rest := data[upgrade.args[0] :]:
+                    self.data_received(rest)
             return
         except httptools.HttpParserError:
             refusal = self._refusal or (HTTPStatus.BAD_REQUEST, "the request cannot be read as HTTP/1.1")
@@ -193,7 +196,7 @@ class Connection(asyncio.Protocol):
         exchange = Exchange(
             self,
             self._scope(),
-            keep_alive=self._parser.should_keep_alive(),
+            keep_alive=self._parser.should_keep_alive() and self._parser.get_http_version() != "1.0",
             expects_continue=self._expects_continue,
         )
         if self._exchange is None or self._exchange.complete:
@@ -264,10 +267,8 @@ class Connection(asyncio.Protocol):
             return False
         return any(name == b"upgrade" and value.lower() == b"websocket" for name, value in self._headers)
 
-    def _upgrade(self) -> None:
-        """What comes from now on is no request: nobody watches for the end of one."""
-        if not self._upgrades:
-            return
+    def _hand_over(self) -> None:
+        """To a websocket. What comes from now on is no request: nobody watches for the end of one."""
         self._look_no_more()
         self._state.connections.discard(self)
         head = [self._parser.get_method(), b" ", self._url, b" HTTP/1.1\r\n"]
@@ -360,6 +361,13 @@ class Connection(asyncio.Protocol):
     @property
     def _peer(self) -> str:
         return f"{self._client[0]}:{self._client[1]}" if self._client else ""
+
+
+def _parser(connection: Connection) -> httptools.HttpRequestParser:
+    parser = httptools.HttpRequestParser(connection)
+    # A request behind one with "Connection: close" is let pass unread instead of refused
+    parser.set_dangerous_leniencies(lenient_data_after_close=True)
+    return parser
 
 
 def _address(name: object) -> tuple[str, int] | None:

@@ -76,7 +76,7 @@ class Exchange:
         self._delivered = False  # the application knows that the body is whole
         self._woken: asyncio.Event | None = None
         self._chunked = False
-        self._remaining = 0  # bytes of a body whose length was announced
+        self._remaining: int | None = 0  # bytes of the body; None where no length was announced
         self._unsent: list[bytes] = []
         self._unsent_length = 0
         self._flushing = False
@@ -186,8 +186,10 @@ class Exchange:
         if length is not None:
             self._remaining = int(length) if self.scope["method"] != "HEAD" else 0
         elif self.scope["method"] != "HEAD" and status not in _NO_BODY:
-            self._chunked = True
-            head.append(b"transfer-encoding: chunked\r\n")
+            self._remaining = None  # HTTP/1.0 has no chunks: the end of the connection is that of the body
+            if self.scope["http_version"] != "1.0":
+                self._chunked = True
+                head.append(b"transfer-encoding: chunked\r\n")
         head.append(b"\r\n")
         joined = b"".join(head)
         if joined.count(b"\n") != joined.count(b"\r\n") or joined.count(b"\r") != joined.count(b"\r\n"):
@@ -203,12 +205,12 @@ class Exchange:
                 self._unsent += (b"%x\r\n" % length, body, b"\r\n")
             if last:
                 self._unsent.append(b"0\r\n\r\n")
-        else:
-            if length > self._remaining:
-                raise RuntimeError("the answer is longer than its Content-Length")
-            self._remaining -= length
-            if length:
-                self._unsent.append(body)
+        elif length:
+            if self._remaining is not None:
+                if length > self._remaining:
+                    raise RuntimeError("the answer is longer than its Content-Length")
+                self._remaining -= length
+            self._unsent.append(body)
         self._unsent_length += length
 
     def _flush(self) -> None:
@@ -220,6 +222,7 @@ class Exchange:
 
     def _complete(self) -> None:
         self.complete = True
+        self._chunks.clear()  # of a body that was refused
         self._wake()
         if not self.keep_alive:
             self._connection.transport.close()
