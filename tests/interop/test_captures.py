@@ -1,17 +1,14 @@
-"""Every cause on a capture of real peers, and none on clean traffic: all of them in one recording of `lo`."""
+"""Every cause on a capture of real peers, and none on clean traffic.
+
+What peers do is recorded on `lo`, all of it in one capture; what networks do is recorded on machines of their
+own, a capture each.
+"""
 
 from __future__ import annotations
 
 import gc
-import os
-import re
-import shutil
-import signal
-import socket
-import subprocess
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,10 +16,17 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.receivers import free_port
+from benchmarks.receivers import Orthanc, StoreSCP
 from dicomwire.diagnose.explain import Explanation, explain
 from dicomwire.diagnose.finding import Outcome, Severity, Story
-from tests.interop.scenes import ALONE, CLEAN, LOOPBACK, SCENES
+from dicomwire.diagnose.rules import RULE_OF
+from tests.interop import scenes
+from tests.interop.conftest import require
+from tests.interop.network import Network
+from tests.interop.recording import recorded, require_recording
+from tests.interop.scenes.stage import ALONE, CLEAN, LOOPBACK, NETWORK_SCENES, SCENES, NetworkScene, Scene
+
+assert scenes
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
@@ -34,7 +38,7 @@ pytestmark = [
 
 @dataclass
 class Recording:
-    """What was recorded, and the port of each scene."""
+    """What was recorded on `lo`, and the port of each scene."""
 
     explanation: Explanation
     ports: dict[str, int]
@@ -46,52 +50,19 @@ class Recording:
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recording]:
-    tool = shutil.which("dumpcap")
-    if tool is None or shutil.which("storescp") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("missing dumpcap or DCMTK")
-        pytest.skip("missing dumpcap or DCMTK")
-    if os.geteuid() != 0:
-        pytest.skip("only root may capture")
+    require_recording()
+    for peer in (StoreSCP, Orthanc):
+        require(peer)
     folder = tmp_path_factory.mktemp("captures")
     file = folder / "lo.pcapng"
-    command = [tool, "-i", "lo", "-q", "-B", "64", "-f", f"host {LOOPBACK}", "-w", str(file)]
-    capture = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert capture.stderr is not None
-    if not any(line.startswith("File:") for line in capture.stderr):
-        capture.wait(20)
-        capture.stderr.close()
-        pytest.skip("capturing is not allowed here")
-    _await_packets(file)
-    try:
+    with recorded(file, "lo", LOOPBACK, wanted=f"host {LOOPBACK}"):
         ports = _play(folder)
-        _await_packets(file)
-    finally:
-        capture.send_signal(signal.SIGINT)
-        capture.wait(20)
-        capture.stderr.close()
     yield Recording(explain(str(file), [file.read_bytes()]), ports)
     # pynetdicom leaves sockets to the collector, which warns of them: here, where that is no matter.
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and "pynetdicom" in type(thread).__module__:
             thread.join(2)
     gc.collect()
-
-
-def _await_packets(file: Path) -> None:
-    """Until a packet that is sent now is in the file: then everything before it is, too."""
-    port = free_port()
-    give_up = time.monotonic() + 20
-    while time.monotonic() < give_up:
-        with socket.socket() as probe:
-            probe.connect_ex((LOOPBACK, port))
-        threading.Event().wait(0.1)
-        if file.exists() and port.to_bytes(2, "big") + b"\0\0\0\0\xa0\x02" in _without_sequences(file):
-            return
-
-
-def _without_sequences(file: Path) -> bytes:
-    return re.sub(rb"(..)....(\0\0\0\0\xa0\x02)", rb"\1\2", file.read_bytes(), flags=re.DOTALL)
 
 
 def _play(folder: Path) -> dict[str, int]:
@@ -106,10 +77,35 @@ def _play(folder: Path) -> dict[str, int]:
     return ports
 
 
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Explanation]:
+    require_recording("ip", "unshare")
+    require(StoreSCP)
+
+    def play(name: str) -> Explanation:
+        folder = tmp_path_factory.mktemp("network")
+        with Network(folder) as network, ExitStack() as stack:
+            NETWORK_SCENES[name].play(network, stack, folder)
+        return explain(name, [network.capture.read_bytes()])
+
+    with ThreadPoolExecutor(6) as pool:
+        return dict(zip(NETWORK_SCENES, pool.map(play, NETWORK_SCENES), strict=True))
+
+
 @pytest.mark.parametrize("name", SCENES)
 def test_a_fault_between_real_peers_is_named(recording: Recording, name: str) -> None:
-    scene = SCENES[name]
-    stories = recording.stories(name)
+    _check(SCENES[name], recording.stories(name))
+
+
+@pytest.mark.parametrize("name", NETWORK_SCENES)
+def test_a_fault_of_the_network_is_named(networks: dict[str, Explanation], name: str) -> None:
+    if NETWORK_SCENES[name].code:
+        _check(NETWORK_SCENES[name], networks[name].stories)
+    else:
+        _check_clean(networks[name].stories)
+
+
+def _check(scene: Scene | NetworkScene, stories: Sequence[Story]) -> None:
     verdicts = [story.verdict.code for story in stories if story.verdict]
     found = [finding.code for story in stories for finding in story.findings]
     assert scene.code in (verdicts if scene.verdict else found), (verdicts, found)
@@ -117,8 +113,16 @@ def test_a_fault_between_real_peers_is_named(recording: Recording, name: str) ->
 
 @pytest.mark.parametrize("name", CLEAN)
 def test_clean_traffic_of_real_peers_has_no_verdict(recording: Recording, name: str) -> None:
-    stories = recording.stories(name)
+    _check_clean(recording.stories(name))
+
+
+def _check_clean(stories: Sequence[Story]) -> None:
     assert stories
     for story in stories:
         assert story.outcome is Outcome.OK, story.verdict
         assert not [finding.code for finding in story.findings if finding.severity is Severity.FAILURE]
+
+
+def test_every_cause_fires_on_a_capture_of_real_peers() -> None:
+    played = {scene.code for scene in (*SCENES.values(), *NETWORK_SCENES.values())}
+    assert played - {""} == set(RULE_OF)

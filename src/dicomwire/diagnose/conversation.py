@@ -279,6 +279,10 @@ class Conversation:
     def value(self, side: Side, presentation_context_id: int, place: Place) -> None:
         if self.negotiated is None or presentation_context_id in self.negotiated.contexts:
             return
+        if (presentation_context_id, 0) in {
+            (o.presentation_context_id, o.result) for o in self.negotiated.outcomes
+        }:
+            return  # accepted, with a foreign transfer syntax: who uses it takes the acceptor at its word
         if len(self.unknown_contexts) < FAULTS:
             self.unknown_contexts.setdefault((side, presentation_context_id), place)
 

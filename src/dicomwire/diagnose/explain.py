@@ -8,7 +8,7 @@ from typing import Final
 
 from dicomwire.diagnose import quirks
 from dicomwire.diagnose.conversation import Conversation
-from dicomwire.diagnose.dns import Answer
+from dicomwire.diagnose.dns import Lookup
 from dicomwire.diagnose.finding import (
     Confidence,
     Event,
@@ -20,6 +20,7 @@ from dicomwire.diagnose.finding import (
     Severity,
     Side,
     Story,
+    escaped,
     exit_status,
     outcome_of,
 )
@@ -87,7 +88,7 @@ def explain(file: str, chunks: Iterable[bytes], *, unmask: bool = False) -> Expl
         )
         for conversation in conversations
     ]
-    stories += [_unresolved(answer) for answer in heard.unresolved if not stories]
+    stories += [_unresolved(lookup) for lookup in heard.unresolved if not stories]
     if not stories:
         stories.append(_nothing(heard))
     return Explanation(file, tuple(stories), heard.error, heard.frames, heard.omitted)
@@ -144,33 +145,47 @@ def _moment(event: Event) -> tuple[float, int]:
     return event.time, event.frame or 0
 
 
-def _unresolved(answer: Answer) -> Story:
+def _unresolved(lookup: Lookup) -> Story:
     """A name that has no address, and no connection to tell of."""
+    name, words = escaped(lookup.name), lookup.words
+    what = (
+        f"DNS answer of {lookup.server}: {words}" if lookup.answered else f"DNS question to {lookup.server}"
+    )
     seen = Evidence(
-        what=f"DNS answer of {answer.server}: {answer.words}", time=answer.time, frame=answer.frame
+        what=what, time=lookup.time, frame=lookup.frame, fields={"name": name, "times": lookup.times}
     )
     finding = RULE_OF["name-not-resolved"].finding(
-        Hit(values={"name": answer.name, "words": answer.words}, evidence=(seen,))
+        Hit(
+            values={"name": name, "words": words, "server": lookup.server},
+            evidence=(seen,),
+            confidence=_certainty(lookup),
+        )
     )
     return Story(
         kind="connection",
-        requestor=Party(address=answer.client),
-        acceptor=Party(address=answer.name),
-        started=answer.time,
-        outcome=Outcome.FAILED,
+        requestor=Party(address=lookup.client),
+        acceptor=Party(address=name),
+        started=lookup.time,
+        outcome=outcome_of((finding,)),
         verdict=finding,
         findings=(finding,),
         events=(
             Event(
-                time=answer.time,
-                frame=answer.frame,
-                name="DNS answer",
-                detail=f"{answer.name}: {answer.words}",
-                sender=Side.ACCEPTOR,
+                time=lookup.time,
+                frame=lookup.frame,
+                name="DNS answer" if lookup.answered else "DNS question",
+                detail=f"{name}: {words}",
+                sender=Side.ACCEPTOR if lookup.answered else Side.REQUESTOR,
                 bad=True,
             ),
         ),
     )
+
+
+def _certainty(lookup: Lookup) -> Confidence:
+    if lookup.answered:
+        return Confidence.CERTAIN
+    return Confidence.LIKELY if lookup.times > 1 else Confidence.POSSIBLE
 
 
 def _nothing(heard: Heard) -> Story:

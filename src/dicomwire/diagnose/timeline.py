@@ -14,7 +14,7 @@ from typing import Final
 from dicomwire.diagnose.connection import Connection
 from dicomwire.diagnose.conversation import CaptureFacts, Conversation
 from dicomwire.diagnose.data_set import TRANSACTION_UID
-from dicomwire.diagnose.dns import Answer, read_answer
+from dicomwire.diagnose.dns import Lookup, Lookups
 from dicomwire.diagnose.exchange import Exchange
 from dicomwire.diagnose.finding import Event, Side, escaped
 from dicomwire.diagnose.internet import Datagram, Fragments, datagram
@@ -36,7 +36,6 @@ WEB: Final = frozenset({"h2", "http/1.1", "http/1.0", "h3", "spdy/3.1"})  # ALPN
 CONVERSATIONS: Final = 20_000  # told of one capture
 DETAILED: Final = 200  # of them with all their events; the others keep a few
 FOREIGN_KEPT: Final = 5_000  # connections of other protocols, in case their port turns out to be DICOM's
-NAMES: Final = 200  # names that could not be resolved
 MOVE_SLACK: Final = 0.05  # seconds after a C-MOVE in which a sub-association may begin
 MOST_NAMELESS: Final = 8  # connections of the archive that failed before an AE title was said
 REPORT_DELAY: Final = 86_400.0  # seconds after an N-ACTION in which its report is looked for
@@ -51,18 +50,17 @@ class Timeline:
     Attributes:
         unmask: patients' values and credentials are shown.
         conversations: those worth telling, once `close` was called.
-        unresolved: DNS answers that there is no such name.
+        lookups: names that were looked up.
         omitted: conversations beyond `CONVERSATIONS`.
     """
 
     unmask: bool = False
     conversations: list[Conversation] = field(default_factory=list)
-    unresolved: list[Answer] = field(default_factory=list)
+    lookups: Lookups = field(default_factory=Lookups)
     omitted: int = 0
     _open: dict[Connection, Conversation] = field(default_factory=dict)
     _foreign: list[Conversation] = field(default_factory=list)
     _servers: set[tuple[str, int]] = field(default_factory=set)
-    _resolved: set[str] = field(default_factory=set)
 
     def opened(self, connection: Connection) -> None:
         self._open[connection] = Conversation(connection, self.unmask)
@@ -84,13 +82,7 @@ class Timeline:
             self._foreign.append(conversation)
 
     def udp(self, segment: Datagram, time: float, frame: int) -> None:
-        answer = read_answer(segment, time, frame)
-        if answer is None:
-            return
-        if answer.exists:
-            self._resolved.add(answer.name)
-        elif len(self.unresolved) < NAMES:
-            self.unresolved.append(answer)
+        self.lookups.heard(segment, time, frame)
 
     def is_server_port(self, port: int) -> bool:
         """Whether somebody is known to listen on a port."""
@@ -103,10 +95,6 @@ class Timeline:
                 self.conversations.append(conversation)
         self._foreign.clear()
         self.conversations.sort(key=lambda one: (one.connection.opened[0], one.connection.opened[1]))
-        told = {one.connection.client[0] for one in self.conversations}
-        self.unresolved = [
-            one for one in self.unresolved if one.client not in told and one.name not in self._resolved
-        ]
         facts = CaptureFacts(began, ended, self.conversations)
         for conversation in self.conversations:
             conversation.capture = facts
@@ -296,7 +284,7 @@ class Heard:
     """
 
     facts: CaptureFacts
-    unresolved: list[Answer]
+    unresolved: list[Lookup]
     info: CaptureInfo
     error: CaptureError | None
     frames: int
@@ -322,4 +310,4 @@ def listen(chunks: Iterable[bytes], *, unmask: bool = False) -> Heard:
     _tell_comments(timeline.conversations, info.comments)
     facts = timeline.close(reassembly.first, reassembly.last)
     facts.error = str(error) if error else ""
-    return Heard(facts, timeline.unresolved, info, error, reassembly.frames, timeline.omitted)
+    return Heard(facts, timeline.lookups.in_vain(), info, error, reassembly.frames, timeline.omitted)

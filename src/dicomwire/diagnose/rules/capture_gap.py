@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dicomwire.diagnose.conversation import Conversation
 from dicomwire.diagnose.finding import Evidence, Fix, Layer, Severity, Side
 from dicomwire.diagnose.rules.rule import Hit, Rule
-from dicomwire.diagnose.rules.signs import SHOWN, titles
+from dicomwire.diagnose.rules.signs import SHOWN, complete, titles
 
 
 def detect(conversation: Conversation) -> Iterator[Hit]:
@@ -18,7 +18,7 @@ def detect(conversation: Conversation) -> Iterator[Hit]:
     harmful = [(half, gap) for half, gap in missing if not gap.harmless]
     if not missing:
         return
-    hidden = bool(harmful) and not _complete(conversation)
+    hidden = bool(harmful) and not complete(conversation)
     shown = harmful or missing
     size = sum(gap.size for _, gap in missing)
     yield Hit(
@@ -34,17 +34,6 @@ def detect(conversation: Conversation) -> Iterator[Hit]:
             for half, gap in shown[:SHOWN]
         ),
         severity=Severity.WARNING if hidden else Severity.INFO,
-    )
-
-
-def _complete(conversation: Conversation) -> bool:
-    """Whether everything that was asked is seen to be answered, gaps or not."""
-    exchanges = conversation.exchanges
-    return (
-        conversation.released
-        and not exchanges.outstanding
-        and not exchanges.orphans
-        and bool(exchanges.total)
     )
 
 

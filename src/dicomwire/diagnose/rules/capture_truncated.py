@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dicomwire.diagnose.conversation import Conversation
 from dicomwire.diagnose.finding import Evidence, Fix, Layer, Severity, Side
 from dicomwire.diagnose.rules.rule import Hit, Rule
-from dicomwire.diagnose.rules.signs import SHOWN, titles
+from dicomwire.diagnose.rules.signs import SHOWN, complete, titles
 
 
 def detect(conversation: Conversation) -> Iterator[Hit]:
@@ -17,7 +17,6 @@ def detect(conversation: Conversation) -> Iterator[Hit]:
     unfinished = not connection.over and not conversation.released and not conversation.rejected
     if cut:
         _, gap = cut[0]
-        hidden = not (conversation.released and not conversation.exchanges.outstanding)
         yield Hit(
             values={**titles(conversation), "words": f"{gap.size} bytes of frame {gap.frame} were cut off"},
             evidence=tuple(
@@ -26,7 +25,7 @@ def detect(conversation: Conversation) -> Iterator[Hit]:
                 )
                 for side, one in cut[:SHOWN]
             ),
-            severity=Severity.WARNING if hidden else Severity.INFO,
+            severity=Severity.INFO if complete(conversation) else Severity.WARNING,
         )
     elif error and unfinished:
         yield Hit(values={**titles(conversation), "words": error})

@@ -10,8 +10,8 @@ RULE = Rule(
     layer=Layer.TCP,
     side=Side.REQUESTOR,
     summary="the name {name} has no address ({words})",
-    why="The requestor knows the peer by a name that its name server does not know: a slip in the name, a "
-    "missing domain, a device that was never entered, or the wrong name server.",
+    why="The requestor knows the peer by a name, and its name server does not know that name or does not "
+    "answer: a slip in the name, a missing domain, a device that was never entered, the wrong name server.",
     fix=Fix(
         requestor="Enter the peer's name as the name server has it, or its IP address.",
         network="Enter {name} in the name server, or in the hosts file of the requestor.",

@@ -36,7 +36,9 @@ RULE = Rule(
         requestor="Set the called AE title to the acceptor's own{known} instead of {called}.",
         acceptor="Add {called} to its AE titles, or switch the check of the called AE title off.",
     ),
-    check="The acceptor's log names the AE title it expected; check the case and spaces within.",
+    check="The acceptor's log names the AE title it expected; check the case and spaces within. DCMTK's "
+    "dcmqrscp gives this reason for a device that its HostTable does not allow, too: is {calling} at "
+    "{requestor_address} in it?",
     reference="PS3.8 9.3.4",
     detect=detect,
 )

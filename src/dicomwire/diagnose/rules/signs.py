@@ -67,6 +67,13 @@ def hidden(conversation: Conversation, side: Side) -> bool:
     return connection.unseen is side or any(not gap.harmless for gap in connection.half(side).gaps)
 
 
+def complete(conversation: Conversation) -> bool:
+    """Whether everything that was asked is seen to be answered, though not every byte was captured."""
+    exchanges = conversation.exchanges
+    done = exchanges.total and not exchanges.outstanding and not exchanges.orphans
+    return conversation.released and bool(done)
+
+
 def capture_end(conversation: Conversation) -> float:
     return conversation.capture.ended if conversation.capture else conversation.connection.last
 
