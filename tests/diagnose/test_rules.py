@@ -6,13 +6,13 @@ from collections.abc import Callable
 import pytest
 
 from dicomwire.association.greeting import HTTP_ANSWER, TLS_ALERT
-from dicomwire.diagnose.finding import Outcome, Severity
+from dicomwire.diagnose.finding import Outcome, Severity, Side
 from dicomwire.diagnose.rules import RULE_OF, RULES
 from dicomwire.dimse.codec import encode as encode_command
 from dicomwire.dimse.command import CEchoRq, CEchoRsp, CStoreRq, CStoreRsp, NEventReportRq, NEventReportRsp
 from dicomwire.uids import VERIFICATION
 from dicomwire.upper_layer.items import AsynchronousOperationsWindow, UnknownItem
-from dicomwire.upper_layer.pdu import AssociateRj, ReleaseRp, ReleaseRq
+from dicomwire.upper_layer.pdu import Abort, AssociateRj, ReleaseRp, ReleaseRq
 from tests.diagnose.scenarios import (
     BESIDE,
     COMMITMENT,
@@ -33,7 +33,7 @@ from tests.diagnose.scenarios import (
     store,
     sub_association,
 )
-from tests.diagnose.wire import ACK, ITEMS, PSH, Wire, ac, element, message, rq
+from tests.diagnose.wire import ACK, FIN, ITEMS, PSH, Wire, ac, element, message, rq
 
 WITH_REAL_TLS = {code for code in RULE_OF if code.startswith("tls-") or code == "plain-client-on-tls-port"}
 ELSEWHERE = WITH_REAL_TLS | {"tls-handshake-failed"}
@@ -280,6 +280,37 @@ def test_a_node_that_answers_strangers_in_their_language_is_still_a_dicom_node()
     assert web.verdict.code == "http-client-on-port"
     assert tls.verdict is not None
     assert tls.verdict.code == "tls-client-on-plain-port"
+
+
+def test_who_hung_up_first_ended_it_not_the_abort_that_answers_that() -> None:
+    wire = Wire()
+    talk = associated(wire, (1, CT, (ILE,)))
+    talk.ask(message(CStoreRq(1, CT, "1.2.3"), instance())[:8_000])
+    talk.packet(0, FIN | ACK)
+    talk.answer(Abort(0, 0)).close(1)
+    verdict = wire.stories()[0].verdict
+    assert verdict is not None
+    assert verdict.code == "pdu-truncated"
+    assert verdict.side is Side.REQUESTOR
+
+
+def test_who_asks_and_does_not_wait_has_not_been_served() -> None:
+    wire = Wire()
+    associated(wire, (1, CT, (ILE,))).ask(message(CStoreRq(1, CT, "1.2.3"), instance())).close(0)
+    story = wire.stories()[0]
+    assert story.outcome is Outcome.FAILED
+    assert story.verdict is not None
+    assert story.verdict.code == "closed-without-release"
+
+
+def test_a_refused_context_names_the_accepted_one_of_its_class() -> None:
+    wire = Wire()
+    talk = wire.open().ask(rq((1, CT, (JPEG,)), (3, CT, (ILE,)))).answer(ac((1, 4, ILE), (3, 0, ILE)))
+    talk.ask(Abort(0, 0)).close(1)
+    story = wire.stories()[0]
+    assert story.verdict is not None
+    assert story.verdict.code == "context-transfer-syntax"
+    assert "presentation context 3" in story.negotiation[0].change
 
 
 def test_pdata_without_any_value_is_no_fault() -> None:

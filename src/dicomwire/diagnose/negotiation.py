@@ -12,7 +12,7 @@ from dicomwire.uids import (
     UNCOMPRESSED_TRANSFER_SYNTAXES,
     name_of,
 )
-from dicomwire.upper_layer.contexts import ContextOutcome
+from dicomwire.upper_layer.contexts import AcceptedContext, ContextOutcome
 from dicomwire.upper_layer.items import ContextResultCode, ProposedContext
 
 LINES: Final = 256  # contexts explained of one association; there cannot be more with IDs of one byte
@@ -29,8 +29,9 @@ def context_lines(conversation: Conversation) -> tuple[ContextLine, ...]:
     taken = [
         uid for context in negotiated.contexts.values() for uid in (context.transfer_syntax,)
     ]  # what the acceptor is known to take
+    usable = {context.abstract_syntax: context for context in negotiated.contexts.values()}
     return tuple(
-        _line(context, outcome, _change(context, outcome, taken))
+        _line(context, outcome, _change(context, outcome, taken, usable.get(context.abstract_syntax)))
         for context, outcome in zip(proposed, negotiated.outcomes, strict=False)
     )
 
@@ -47,14 +48,20 @@ def _line(context: ProposedContext, outcome: ContextOutcome | None, change: str)
     )
 
 
-def _change(context: ProposedContext, outcome: ContextOutcome, taken: list[str]) -> str:
-    """The smallest change on either side; "" where the context works."""
+def _change(
+    context: ProposedContext, outcome: ContextOutcome, taken: list[str], other: AcceptedContext | None
+) -> str:
+    """The smallest change on either side; "" where the context works.
+
+    taken: transfer syntaxes that the acceptor takes for any context.
+    other: context in which the same abstract syntax was accepted.
+    """
     if outcome.accepted:
         return ""
     name = name_of(escaped(context.abstract_syntax))
     match outcome.result:
         case ContextResultCode.TRANSFER_SYNTAXES_NOT_SUPPORTED:
-            return _other_syntax(context, name, taken)
+            return _converted(context, name, other) if other else _other_syntax(context, name, taken)
         case ContextResultCode.ABSTRACT_SYNTAX_NOT_SUPPORTED:
             return f"acceptor: switch on {name}; the requestor can only use another SOP class or destination"
         case ContextResultCode.USER_REJECTION | ContextResultCode.NO_REASON:
@@ -64,6 +71,13 @@ def _change(context: ProposedContext, outcome: ContextOutcome, taken: list[str])
         case None:
             return "acceptor: answer every context that was proposed"
     return "acceptor: answer with a result of 0 to 4"
+
+
+def _converted(context: ProposedContext, name: str, other: AcceptedContext) -> str:
+    where = f"presentation context {other.presentation_context_id} ({name_of(other.transfer_syntax)})"
+    return (
+        f"requestor: convert what it sends and use {where}; or acceptor: take {_wanted(context)} for {name}"
+    )
 
 
 def _other_syntax(context: ProposedContext, name: str, taken: list[str]) -> str:
@@ -81,8 +95,11 @@ def _other_syntax(context: ProposedContext, name: str, taken: list[str]) -> str:
     compressed = [uid for uid in context.transfer_syntaxes if _encapsulated(uid)]
     if compressed and len(compressed) == len(proposed):
         other += ", and decompress"
-    wanted = ", ".join(name_of(escaped(uid)) for uid in context.transfer_syntaxes[:3]) or "a transfer syntax"
-    return f"{other}; or acceptor: take {wanted} for {name}"
+    return f"{other}; or acceptor: take {_wanted(context)} for {name}"
+
+
+def _wanted(context: ProposedContext) -> str:
+    return ", ".join(name_of(escaped(uid)) for uid in context.transfer_syntaxes[:3]) or "a transfer syntax"
 
 
 def _encapsulated(uid: str) -> bool:

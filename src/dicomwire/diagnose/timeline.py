@@ -124,7 +124,8 @@ def _is_worth_telling(conversation: Conversation) -> bool:
     asked, answered = (ear.protocol for ear in conversation.ears)
     if Protocol.TLS in (asked, answered):
         hellos = [ear.tls.hello for ear in conversation.ears if ear.tls is not None and ear.tls.hello]
-        return not any(WEB & set(hello.protocols) for hello in hellos)
+        refused = answered is None and bool(connection.ends) and connection.ends[0].side is Side.ACCEPTOR
+        return refused or not any(WEB & set(hello.protocols) for hello in hellos)
     if _is_empty(conversation):
         return bool(connection.ends) and connection.ends[0].side is Side.ACCEPTOR
     if asked in (Protocol.HTTP, Protocol.HL7, Protocol.SSH) or port in DICOM_PORTS:
@@ -208,13 +209,15 @@ def _suboperations(
 ) -> list[Conversation]:
     """Of the associations that began while an archive moved, those that it opened for that."""
     archive = conversation.connection.server[0]
+    archive_is_here = _is_loopback(archive)
     title = conversation.request.pdu.called_ae_title if conversation.request else ""
     found, nameless = [], []
     for other in others:
         if other is conversation:
             continue
         request = other.association_request
-        from_archive = other.connection.client[0] == archive
+        caller = other.connection.client[0]
+        from_archive = caller == archive or (archive_is_here and _is_loopback(caller))
         if request is None:
             if from_archive and not other.connection.established:
                 nameless.append(other)
@@ -224,6 +227,11 @@ def _suboperations(
         ):
             found.append(other)
     return found or nameless[:MOST_NAMELESS]
+
+
+def _is_loopback(address: str) -> bool:
+    """One machine has many such addresses."""
+    return address.startswith("127.") or address == "::1"
 
 
 def _moves(other: Conversation, exchange: Exchange, archive: str) -> bool:

@@ -9,6 +9,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+from pydicom.data import get_testdata_file
 from pydicom.uid import JPEG2000Lossless
 from pynetdicom import evt
 from pynetdicom.sop_class import (
@@ -21,6 +22,7 @@ from dicomwire.upper_layer.codec import encode
 from dicomwire.upper_layer.pdu import AssociateRj
 from tests.interop.scenes.stage import (
     ILE,
+    LOOPBACK,
     SCENES,
     Scene,
     association,
@@ -29,6 +31,7 @@ from tests.interop.scenes.stage import (
     image,
     raw_client,
     raw_server,
+    run,
     scene,
     scp,
     storescp,
@@ -166,6 +169,20 @@ def _(stack: ExitStack, folder: Path) -> int:
     port = storescp(stack, folder, "+xi")
     with association(port, CTImageStorage, syntax=JPEG2000Lossless):
         pass
+    return port
+
+
+@scene("context-transfer-syntax", "a compressed file that only uncompressed contexts were accepted for")
+def _(stack: ExitStack, folder: Path) -> int:
+    port = storescp(stack, folder, "+xi")
+    run("storescu", "-xv", LOOPBACK, str(port), str(get_testdata_file("JPEG2000.dcm")))
+    return port
+
+
+@scene("abort-by-requestor", "a compressed file that no context was proposed for")
+def _(stack: ExitStack, folder: Path) -> int:
+    port = storescp(stack, folder)
+    run("storescu", LOOPBACK, str(port), str(get_testdata_file("JPEG2000.dcm")))
     return port
 
 

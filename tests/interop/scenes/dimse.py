@@ -183,6 +183,26 @@ def _(stack: ExitStack, folder: Path) -> int:
     return orthanc.dimse_port
 
 
+@scene("move-destination-unknown", "move-destination-unknown, Orthanc")
+def _(stack: ExitStack, folder: Path) -> int:
+    orthanc = Orthanc(folder / "orthanc that moves", destinations={"MOVESCU": 104})
+    orthanc.start()
+    stack.callback(orthanc.stop)
+    keys = ("-k", "QueryRetrieveLevel=PATIENT", "-k", "PatientID=4711")
+    run("movescu", "-P", "-aec", orthanc.ae_title, "-aem", "NOBODY", *keys, LOOPBACK, str(orthanc.dimse_port))
+    return orthanc.dimse_port
+
+
+@scene("find-identifier-mismatch", "a level that the model does not have", verdict=False)
+def _(stack: ExitStack, folder: Path) -> int:
+    return queried(0x0000, identifier("PATIENT"), STUDY_FIND)(stack, folder)
+
+
+@scene("find-identifier-mismatch", "a series without its study", verdict=False)
+def _(stack: ExitStack, folder: Path) -> int:
+    return queried(0x0000, identifier("SERIES"), STUDY_FIND)(stack, folder)
+
+
 @scene("reject-called-ae-title", "a device that dcmqrscp does not know")
 def _(stack: ExitStack, folder: Path) -> int:
     archive = DcmQRSCP(folder / "dcmqrscp")

@@ -29,8 +29,12 @@ def tls_server(stack: ExitStack, certificate: trustme.LeafCert, *, times: int = 
     return raw_server(stack, answer, times)
 
 
-def tls_client(port: int, authority: trustme.CA | None, *, name: str = "localhost", **settings: Any) -> None:
+def tls_client(
+    port: int, authority: trustme.CA | None, *, name: str = "localhost", web: bool = False, **settings: Any
+) -> None:
     context = ssl.create_default_context()
+    if web:
+        context.set_alpn_protocols(["h2", "http/1.1"])
     if authority is not None:
         authority.configure_trust(context)
     for key, value in settings.items():
@@ -133,6 +137,13 @@ def _(stack: ExitStack, folder: Path) -> int:
 def _(stack: ExitStack, folder: Path) -> int:
     port = storescp(stack, folder)
     tls_client(port, None)
+    return port
+
+
+@scene("tls-client-on-plain-port", "a browser on a plain port")
+def _(stack: ExitStack, folder: Path) -> int:
+    port = storescp(stack, folder)
+    tls_client(port, None, web=True)
     return port
 
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from dicomwire.diagnose.conversation import Conversation
 from dicomwire.diagnose.finding import Fix, Layer, Side
 from dicomwire.diagnose.rules.rule import Hit, Rule
-from dicomwire.diagnose.rules.signs import exchange_evidence, exchange_values
+from dicomwire.diagnose.rules.signs import exchange_evidence, exchange_values, first_abort
 
 
 def detect(conversation: Conversation) -> Iterator[Hit]:
-    if not conversation.aborts:
+    sent = first_abort(conversation)
+    if sent is None:
         return
-    sent = conversation.aborts[0]
     owed = [
         one
         for one in conversation.exchanges.outstanding

@@ -7,17 +7,18 @@ from collections.abc import Iterator
 from dicomwire.diagnose.conversation import Conversation
 from dicomwire.diagnose.finding import Fix, Layer, Side
 from dicomwire.diagnose.rules.rule import Hit, Rule
-from dicomwire.diagnose.rules.signs import titles
+from dicomwire.diagnose.rules.signs import first_abort, titles
 
 
 def detect(conversation: Conversation) -> Iterator[Hit]:
-    for sent in conversation.aborts[:1]:
-        if sent.side is Side.ACCEPTOR:
-            pdu = sent.pdu
-            yield Hit(
-                values={**titles(conversation), "numbers": f"{pdu.source}/{pdu.reason}"},
-                evidence=(sent.evidence("A-ABORT", source=pdu.source, reason=pdu.reason),),
-            )
+    sent = first_abort(conversation)
+    if sent is None or sent.side is not Side.ACCEPTOR:
+        return
+    pdu = sent.pdu
+    yield Hit(
+        values={**titles(conversation), "numbers": f"{pdu.source}/{pdu.reason}"},
+        evidence=(sent.evidence("A-ABORT", source=pdu.source, reason=pdu.reason),),
+    )
 
 
 RULE = Rule(

@@ -7,31 +7,39 @@ from collections.abc import Iterator
 from dicomwire.diagnose.conversation import Conversation
 from dicomwire.diagnose.finding import Fix, Layer, Severity, Side
 from dicomwire.diagnose.rules.rule import Hit, Rule
-from dicomwire.diagnose.rules.signs import closed, hidden, titles
+from dicomwire.diagnose.rules.signs import closed, first_abort, hidden, titles
 from dicomwire.upper_layer.pdu import ReleaseRq
 
 
 def detect(conversation: Conversation) -> Iterator[Hit]:
-    if conversation.accepted is None or conversation.released or conversation.aborts:
+    if conversation.accepted is None or conversation.released or first_abort(conversation):
         return
     end = closed(conversation)
-    if end is None or end.how != "FIN" or conversation.exchanges.outstanding:
+    if end is None or end.how != "FIN":
         return
+    outstanding = conversation.exchanges.outstanding
+    if any(one.side is not end.side for one in outstanding):
+        return  # it owed an answer, which is another cause
     if hidden(conversation, Side.REQUESTOR) or hidden(conversation, Side.ACCEPTOR):
         return
-    asked = any(isinstance(sent.pdu, ReleaseRq) for sent in conversation.releases)
     yield Hit(
         values={
             **titles(conversation),
             "closer": end.side,
-            "asked": "before its request for the release was answered"
-            if asked
-            else "without asking for a release",
+            "asked": _too_early(conversation, bool(outstanding)),
         },
         evidence=(end.evidence,),
         side=end.side,
-        severity=Severity.WARNING if conversation.exchanges.total else Severity.FAILURE,
+        severity=Severity.WARNING if conversation.exchanges.total and not outstanding else Severity.FAILURE,
     )
+
+
+def _too_early(conversation: Conversation, outstanding: bool) -> str:
+    if outstanding:
+        return "without waiting for the answer to what it asked"
+    if any(isinstance(sent.pdu, ReleaseRq) for sent in conversation.releases):
+        return "before its request for the release was answered"
+    return "without asking for a release"
 
 
 RULE = Rule(

@@ -22,7 +22,10 @@ def detect(conversation: Conversation) -> Iterator[Hit]:
                 continue
             if stored and not [one for one in refused if one.abstract_syntax not in stored]:
                 continue
+            usable = other.negotiated.contexts if other.negotiated else {}
             words = refused[0].words
+            if not usable and len(refused) > 1:
+                words = f"none of {len(refused)} presentation contexts is accepted, such as {words}"
             yield Hit(
                 values={
                     **exchange_values(conversation, exchange),
@@ -34,7 +37,7 @@ def detect(conversation: Conversation) -> Iterator[Hit]:
                     *(other.answer.evidence(one.words) for one in refused[:SHOWN]),
                     *exchange_evidence(exchange),
                 ),
-                confidence=None if other.negotiated and not other.negotiated.contexts else Confidence.LIKELY,
+                confidence=Confidence.LIKELY if usable else None,
             )
             return
 

@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from dicomwire.diagnose.conversation import Conversation
-from dicomwire.diagnose.finding import Fix, Layer, Side
-from dicomwire.diagnose.rules.operations import failed_moves, failures, suboperations
+from dicomwire.diagnose.exchange import Exchange
+from dicomwire.diagnose.finding import Confidence, Fix, Layer, Side
+from dicomwire.diagnose.rules.operations import failed_moves, suboperations
 from dicomwire.diagnose.rules.rule import Hit, Rule
-from dicomwire.diagnose.rules.signs import status_hits
-from dicomwire.dimse.command import CMoveRq
+from dicomwire.diagnose.rules.signs import exchange_evidence, exchange_values
+
+_DESTINATION_UNKNOWN: Final = 0xA801
+_UNABLE_TO_PROCESS: Final = 0xC000
 
 
 def detect(conversation: Conversation) -> Iterator[Hit]:
-    for hit in status_hits(conversation, (one for one in failures(conversation) if one.status == 0xA801)):
-        if any(suboperations(conversation, exchange) for exchange, _ in failed_moves(conversation)):
+    unknown = [
+        (exchange, command)
+        for exchange, command in failed_moves(conversation)
+        if _says_so(conversation, exchange)
+    ]
+    for exchange, command in unknown[:1]:
+        if any(suboperations(conversation, one) for one, _ in failed_moves(conversation)):
             return  # it knew where to go; pynetdicom answers A801 to whatever goes wrong there
-        moves = [one.request for one in conversation.exchanges if isinstance(one.request, CMoveRq)]
-        destination = moves[0].move_destination if moves else "?"
-        yield Hit(values={**hit.values, "destination": destination}, evidence=hit.evidence)
+        yield Hit(
+            values={**exchange_values(conversation, exchange), "destination": command.move_destination},
+            evidence=exchange_evidence(exchange),
+            confidence=None if exchange.status == _DESTINATION_UNKNOWN else Confidence.LIKELY,
+        )
+
+
+def _says_so(conversation: Conversation, exchange: Exchange) -> bool:
+    """Orthanc 1.10.1 answers C000 instead, and announces itself as the DCMTK that it is built on."""
+    if exchange.status == _UNABLE_TO_PROCESS:
+        return conversation.acceptor.product in ("Orthanc", "DCMTK")
+    return exchange.status == _DESTINATION_UNKNOWN
 
 
 RULE = Rule(

@@ -7,13 +7,14 @@ from typing import Final, NamedTuple
 
 from dicomwire.diagnose.conversation import Conversation
 from dicomwire.diagnose.exchange import Exchange
-from dicomwire.diagnose.facts import Fault, evidence
+from dicomwire.diagnose.facts import Fault, Sent, evidence
 from dicomwire.diagnose.finding import Confidence, Evidence, Severity, Side
 from dicomwire.diagnose.protocols import Protocol
 from dicomwire.diagnose.rules.rule import Hit, Values
 from dicomwire.diagnose.stream import Place
 from dicomwire.uids import name_of
 from dicomwire.upper_layer.contexts import ContextOutcome
+from dicomwire.upper_layer.pdu import Abort
 
 PATIENCE: Final = 1.0  # seconds: who gives up sooner did not wait for an answer
 LONG_WAIT: Final = 10.0  # seconds without an answer, at the end of a capture, that mean something
@@ -35,12 +36,21 @@ def given_up(conversation: Conversation) -> GivenUp | None:
     """Who ended it without a release, and how: by A-ABORT, FIN or RST, whichever came first."""
     if conversation.released or conversation.rejected:
         return None
-    if conversation.aborts:
-        sent = conversation.aborts[0]
+    sent = first_abort(conversation)
+    if sent is not None:
         what = f"A-ABORT {sent.pdu.source}/{sent.pdu.reason}"
         fields: Values = {"source": sent.pdu.source, "reason": sent.pdu.reason}
         return GivenUp(sent.side, "A-ABORT", sent.place.time, sent.evidence(what, **fields))
     return closed(conversation)
+
+
+def first_abort(conversation: Conversation) -> Sent[Abort] | None:
+    """The A-ABORT that ended it; None where the other side had hung up before."""
+    if not conversation.aborts:
+        return None
+    sent, end = conversation.aborts[0], closed(conversation)
+    gone = end is not None and end.side is not sent.side and end.time < sent.place.time
+    return None if gone else sent
 
 
 def closed(conversation: Conversation) -> GivenUp | None:
@@ -211,10 +221,15 @@ def context_hits(conversation: Conversation, *results: int) -> Iterator[Hit]:
         for uid in proposed[outcome.presentation_context_id].transfer_syntaxes
     ]
     accepted = conversation.negotiated.contexts.values() if conversation.negotiated else ()
+    confidence = None
     if any(context.abstract_syntax in {one.abstract_syntax for one in refused} for context in accepted):
         covered = {context.abstract_syntax for context in accepted}
         if all(outcome.abstract_syntax in covered for outcome in refused):
-            return  # asked for in several ways, of which one was taken
+            if not contexts_matter(conversation) or given_up(conversation) is None:
+                return  # asked for in several ways, of which one was taken
+            confidence = (
+                Confidence.LIKELY
+            )  # it went without a word: the one that was refused is the one it needs
     yield Hit(
         values={
             **titles(conversation),
@@ -233,6 +248,7 @@ def context_hits(conversation: Conversation, *results: int) -> Iterator[Hit]:
             for outcome in refused[:SHOWN]
         ),
         severity=Severity.FAILURE if contexts_matter(conversation) else Severity.INFO,
+        confidence=confidence,
     )
 
 

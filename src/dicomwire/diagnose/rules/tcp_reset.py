@@ -21,17 +21,23 @@ def detect(conversation: Conversation) -> Iterator[Hit]:
     if not any(half.position for half in connection.halves) or closed_in_tls(conversation, first.side):
         return
     yield Hit(
-        values={**titles(conversation), "sender": first.side},
+        values={**titles(conversation), "sender": first.side, "when": _when(conversation)},
         evidence=(Evidence(what="TCP RST", time=first.time, frame=first.frame, sender=first.side),),
         side=first.side,
     )
+
+
+def _when(conversation: Conversation) -> str:
+    if conversation.accepted is not None or conversation.begins_late:
+        return "in the midst of the association"
+    return "before the association was established"
 
 
 RULE = Rule(
     code="tcp-reset",
     layer=Layer.TCP,
     side=Side.EITHER,
-    summary="the {sender} reset the TCP connection in the midst of the association",
+    summary="the {sender} reset the TCP connection {when}",
     why="A reset ends a connection without a word of DICOM: the program crashed or was killed, closed with "
     "unread data, or a firewall or load balancer cut the connection in its name.",
     fix=Fix(
