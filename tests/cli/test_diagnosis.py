@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -58,6 +59,15 @@ def test_the_exit_status_tells_unknown_and_unreadable(run: Run, captures: dict[s
     missing = run("explain", "nowhere.pcap")
     assert missing.status == 2
     assert "No such file" in missing.err
+
+
+def test_a_capture_is_read_from_standard_input(
+    run: Run, captures: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for command in ("explain", "decode"):
+        with open(captures["reject-called-ae-title"], "rb") as capture:
+            monkeypatch.setattr("sys.stdin", io.TextIOWrapper(capture))
+            assert "A-ASSOCIATE-RJ" in run(command, "-").out
 
 
 def test_explain_writes_one_page_without_anything_from_outside(

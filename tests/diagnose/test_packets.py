@@ -103,34 +103,25 @@ def test_pcapng_without_times_and_either_in_gzip() -> None:
     assert is_well(gzip.compress(pcapng(wire)))
 
 
-@pytest.mark.parametrize(
-    ("link_type", "head", "ethertype_at"),
-    [
-        (0, b"\x02\0\0\0", None),
-        (0, b"\0\0\0\x1e", None),
-        (108, b"\0\0\0\x02", None),
-        (113, bytes(14) + b"\x08\0", 14),
-        (276, b"\x08\0" + bytes(18), 0),
-        (101, b"", None),
-        (228, b"", None),
-        (1, bytes(12) + b"\x81\0\x45\x67\x08\0", 16),
-        (1, bytes(12) + b"\x88\xa8\0\x64\x81\0\0\x65\x08\0", 20),
-        (113, bytes(14) + b"\x81\0\0\x65\x08\0", 18),
-    ],
-    ids=[
-        "NULL",
-        "NULL big",
-        "LOOP",
-        "cooked v1",
-        "cooked v2",
-        "raw",
-        "raw IPv4",
-        "VLAN",
-        "QinQ",
-        "cooked VLAN",
-    ],
-)
-def test_every_link_layer(link_type: int, head: bytes, ethertype_at: int | None) -> None:
+LINKS: dict[str, tuple[int, bytes, int | None]] = {
+    "Ethernet": (1, bytes(14), 12),
+    "NULL": (0, b"\x02\0\0\0", None),
+    "NULL big": (0, b"\0\0\0\x02", None),
+    "LOOP": (108, b"\0\0\0\x02", None),
+    "cooked v1": (113, bytes(14) + b"\x08\0", 14),
+    "cooked v2": (276, b"\x08\0" + bytes(18), 0),
+    "raw": (101, b"", None),
+    "raw IPv4": (228, b"", None),
+    "VLAN": (1, bytes(12) + b"\x81\0\x45\x67\x08\0", 16),
+    "QinQ": (1, bytes(12) + b"\x88\xa8\0\x64\x81\0\0\x65\x08\0", 20),
+    "cooked VLAN": (113, bytes(14) + b"\x81\0\0\x65\x08\0", 18),
+}
+"""LINKTYPE_ number, header of the link layer, where the EtherType stands in it."""
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_every_link_layer(name: str) -> None:
+    link_type, head, ethertype_at = LINKS[name]
     assert is_well(relinked(stored(), head, ethertype_at).pcap(link_type=link_type))
 
 

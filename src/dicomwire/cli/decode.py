@@ -19,7 +19,9 @@ HIDDEN = frozenset({*NESTED, "offset", "level", "name", "connection", "requestor
 
 
 def decode(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="pcap, pcapng or recorded trace.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="pcap, pcapng or recorded trace; - is standard input.")
+    ],
     *,
     unmask: Annotated[bool, typer.Option("--unmask", help="Show patients' values and credentials.")] = False,
     as_json: Json = False,
@@ -37,6 +39,8 @@ def decode(
                     print(line)
     except CaptureError as error:
         raise Stop(f"{file}: {error}", UNREADABLE) from None
+    except BrokenPipeError:
+        raise  # nobody reads on, which is no matter of the file
     except OSError as error:
         raise Stop(f"{file}: {error.strerror}", UNREADABLE) from None
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from dicomwire.diagnose.text import Line
 
 CHUNK = 1 << 22  # bytes read at once
+STANDARD_INPUT = Path("-")
 STYLES = {
     "title": "bold",
     "failed": "bold red",
@@ -28,7 +31,10 @@ STYLES = {
 
 
 def explain(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="pcap, pcapng or recorded trace.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="pcap, pcapng or recorded trace; - is standard input."),
+    ],
     *,
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write one self-contained page, too.")
@@ -77,8 +83,8 @@ def worse(one: int, other: int) -> int:
 
 
 def chunks_of(file: Path) -> Iterator[bytes]:
-    """A file in pieces."""
-    with file.open("rb") as stream:
+    """A file in pieces; - is standard input, as a capture that is still being made."""
+    with nullcontext(sys.stdin.buffer) if file == STANDARD_INPUT else file.open("rb") as stream:
         while chunk := stream.read(CHUNK):
             yield chunk
 

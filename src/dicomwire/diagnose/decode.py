@@ -17,7 +17,7 @@ from dicomwire.diagnose.finding import Side, timestamp
 from dicomwire.diagnose.internet import Datagram
 from dicomwire.diagnose.items import associate_fields, item_records
 from dicomwire.diagnose.packets import CaptureInfo, Packet, packets
-from dicomwire.diagnose.stream import NOTHING_MORE, is_dicom
+from dicomwire.diagnose.stream import NOTHING_MORE, is_dicom, next_pdu
 from dicomwire.diagnose.tcp import Reassembly
 from dicomwire.diagnose.timeline import DICOM_PORTS
 from dicomwire.errors import CaptureError, DecodeError
@@ -142,9 +142,17 @@ class _Reader:
         self._buffer = bytearray()
         self._start = 0  # offset in the stream of the buffer's first byte
         self._known = False  # it is DICOM
+        self._lost = talk.connection.late  # what comes next may be within a PDU
+        self._await_command = self._lost  # what comes next may be the rest of a message
         self._messages: dict[bool, _Message] = {}  # by whether it is a command
 
     def receive(self, view: memoryview, offset: int, time: float, frame: int) -> int:
+        if self._lost:
+            begin = next_pdu(view)
+            self._start = offset + begin
+            if begin == len(view):
+                return 0
+            view, self._lost, self._known = view[begin:], False, True
         self._buffer += view
         while len(self._buffer) >= HEADER_LENGTH:
             kind, length = HEADER.unpack_from(self._buffer)
@@ -170,8 +178,8 @@ class _Reader:
         record |= {"name": "gap", "offset": offset, "fault": f"{count} bytes were not captured"}
         self._found(record)
         self._buffer.clear()
-        self._start = offset + count
         self._messages.clear()
+        self._lost = self._await_command = True
         return False
 
     def _record(self, kind: int, length: int, time: float, frame: int) -> Record:
@@ -241,6 +249,9 @@ class _Reader:
     def _fragment(self, data: memoryview, offset: int, record: Record) -> None:
         """Adds a fragment to its message; the last one of a set is where its elements are shown."""
         command = bool(record["command"])
+        if self._await_command and not command:
+            return
+        self._await_command = False
         message = self._messages.setdefault(command, _Message())
         message.add(data, offset)
         if not record["last"]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from struct import Struct
 from typing import Final, TypeAlias
 
 from dicomwire.diagnose.data_set import MASKED, is_shown
@@ -12,7 +11,16 @@ from dicomwire.dicom.charset import DEFAULT, character_set
 from dicomwire.dicom.deflate import inflate
 from dicomwire.dicom.dictionary import keyword_of, tag_text, vr_of
 from dicomwire.dicom.elements import Element, Kind, elements
-from dicomwire.dicom.encoding import EXPLICIT_LITTLE, Encoding, encoding_of
+from dicomwire.dicom.encoding import (
+    EXPLICIT_LITTLE,
+    ITEM,
+    ITEM_DELIMITATION,
+    SEQUENCE_DELIMITATION,
+    UNDEFINED,
+    Encoding,
+    encoding_of,
+    fragments,
+)
 from dicomwire.dicom.values import NUMBER_FORMATS, STRING_VRS, Decoder
 from dicomwire.dimse.elements import ELEMENTS, RETIRED_ELEMENTS, US
 from dicomwire.errors import DataSetError
@@ -23,7 +31,13 @@ LONGEST_TEXT: Final = 256  # characters of a value that are shown
 MOST_NUMBERS: Final = 64  # of a value
 INFLATE_LIMIT: Final = 1 << 26  # bytes
 
-_HEADER: Final = Struct("<HHI")  # group, element, length (PS3.5 7.1.3)
+_ITEM_HEADER: Final = 8  # bytes of an item's, or a delimitation item's (PS3.5 7.5)
+_ITEM_NAMES: Final = {
+    ITEM: "Item",
+    ITEM_DELIMITATION: "Item Delimitation Item",
+    SEQUENCE_DELIMITATION: "Sequence Delimitation Item",
+}
+
 _SPECIFIC_CHARACTER_SET: Final = 0x00080005
 _COMMAND_NAMES: Final = {
     0x0000: "Command Group Length",
@@ -103,16 +117,42 @@ def _same(at: int) -> int:
 def _records(
     data: bytes, encoding: Encoding, offset: Callable[[int], int], *, unmask: bool
 ) -> Iterator[Record]:
-    level, characters = 0, DEFAULT
+    characters = DEFAULT
+    delimited: list[bool] = []  # by level: it ends with a delimitation item
     for element in elements(data, encoding):
         if element.kind in (Kind.ITEM_END, Kind.SEQUENCE_END):
-            level -= 1
+            if delimited.pop():
+                tag = ITEM_DELIMITATION if element.kind is Kind.ITEM_END else SEQUENCE_DELIMITATION
+                yield _item(tag, offset(element.end - _ITEM_HEADER), len(delimited), 0)
             continue
+        level = len(delimited)
         if element.tag == _SPECIFIC_CHARACTER_SET and level == 0:
             characters = character_set(data[element.start : element.end])
-        yield _record(data, element, level, Decoder(characters, element.encoding), offset, unmask=unmask)
+        record = _record(data, element, level, Decoder(characters, element.encoding), offset, unmask=unmask)
+        yield record
         if element.kind in (Kind.ITEM, Kind.SEQUENCE):
-            level += 1
+            delimited.append(record["length"] == UNDEFINED)
+        elif element.kind is Kind.ENCAPSULATED:
+            yield from _fragment_records(data, element, level + 1, offset)
+
+
+def _fragment_records(
+    data: bytes, element: Element, level: int, offset: Callable[[int], int]
+) -> Iterator[Record]:
+    """The offset table, the fragments and their delimitation item (PS3.5 A.4)."""
+    for start, length in fragments(data, element.start, element.end, element.encoding):
+        tag, own_level = (ITEM, level) if length >= 0 else (SEQUENCE_DELIMITATION, level - 1)
+        yield _item(tag, offset(start - _ITEM_HEADER), own_level, max(0, length))
+
+
+def _item(tag: int, offset: int, level: int, length: int) -> Record:
+    return {
+        "offset": offset,
+        "level": level,
+        "tag": f"{tag:08X}",
+        "name": _ITEM_NAMES[tag],
+        "length": length,
+    }
 
 
 def _record(
@@ -130,10 +170,7 @@ def _record(
     start = element.start - header
     record: Record = {"offset": offset(start), "level": level}
     if element.kind is Kind.ITEM:
-        size = int.from_bytes(
-            data[start + 4 : start + 8], "little" if element.encoding.little_endian else "big"
-        )
-        return record | {"tag": "FFFEE000", "name": "Item", "length": size}
+        return _item(ITEM, offset(start), level, int.from_bytes(data[start + 4 : start + 8], byte_order))
     vr = element.vr or vr_of(element.tag)
     at = element.start - (4 if long or not element.encoding.explicit else 2)
     size = int.from_bytes(data[at : element.start], byte_order)

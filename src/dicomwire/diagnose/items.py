@@ -32,6 +32,11 @@ _NAMES: Final = {
     0x59: "User Identity (answer)",
 }
 _UIDS: Final = frozenset({0x10, 0x30, 0x40, 0x52})
+_QUERIES: Final = ("1.2.840.10008.5.1.4.1.2.", "1.2.840.10008.5.1.4.31")
+_QUERY_OPTIONS: Final = (
+    *("relational", "date_time_matching", "fuzzy_matching", "timezone_adjustment"),
+    *("enhanced_multi_frame_conversion",),
+)
 
 
 def associate_fields(body: bytes) -> Record:
@@ -94,12 +99,14 @@ def _fields(kind: int, value: bytes, *, unmask: bool) -> Record:
             return {"invoked": invoked, "performed": performed}
         if kind == 0x54:
             sop_class, rest = _counted(value)
-            return {"uid": _text(sop_class), "scu_role": rest[0], "scp_role": rest[1]}
+            fields: Record = {"uid": _text(sop_class), "uid_length": len(sop_class)}
+            return fields | {"scu_role": rest[0], "scp_role": rest[1]}
         if kind == 0x55:
             return {"version_name": _text(value)}
         if kind in (0x56, 0x57):
             sop_class, rest = _counted(value)
-            return {"uid": _text(sop_class), "data": rest.hex(" ")}
+            fields = {"uid": _text(sop_class), "uid_length": len(sop_class), "data": rest.hex(" ")}
+            return fields | _query_options(_text(sop_class), rest) if kind == 0x56 else fields
         if kind == 0x58:
             primary, rest = _counted(value[2:])
             secondary, _ = _counted(rest)
@@ -116,6 +123,13 @@ def _fields(kind: int, value: bytes, *, unmask: bool) -> Record:
     except (struct.error, IndexError):
         return {"fault": f"{len(value)} bytes do not make this item"}
     return {} if kind == 0x50 else {"data": value[:64].hex(" ")}
+
+
+def _query_options(sop_class: str, data: bytes) -> Record:
+    """What a query's extended negotiation asks for, octet by octet (PS3.4 C.5.1.1 to C.5.3.1, K.5.1)."""
+    if not sop_class.startswith(_QUERIES):
+        return {}
+    return dict(zip(_QUERY_OPTIONS, data, strict=False))
 
 
 def _counted(value: bytes) -> tuple[bytes, bytes]:

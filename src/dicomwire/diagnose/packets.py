@@ -31,6 +31,8 @@ _GZIP_MAGIC: Final = b"\x1f\x8b"
 _BYTE_ORDER: Final = {b"\x4d\x3c\x2b\x1a": "<", b"\x1a\x2b\x3c\x4d": ">"}
 
 _INTERFACE, _OLD_PACKET, _SIMPLE_PACKET, _ENHANCED_PACKET, _SECTION = 1, 2, 3, 6, 0x0A0D0D0A
+# Custom blocks of either kind and entries of a journal are frames to Wireshark, so they are counted.
+_COUNTED: Final = frozenset({0x00000BAD, 0x40000BAD, 0x00000009})
 _OPTION_COMMENT, _OPTION_TIME_RESOLUTION, _OPTION_TIME_OFFSET = 1, 9, 14
 
 
@@ -219,6 +221,7 @@ def _pcapng(window: _Window, info: CaptureInfo) -> Iterator[Packet]:
                 interfaces = []
             elif kind == _INTERFACE:
                 interfaces.append(_new_interface(order, data, start, end, window))
+            number += kind in _COUNTED
             continue
         if captured > end - 4 - body:
             what = f"pcapng: frame {number + 1} says {captured} bytes, its block has {end - 4 - body}"

@@ -228,7 +228,7 @@ class PduStream:
     def _seek(self, view: memoryview) -> int:
         """Index of the first byte that can only begin a PDU, or the length of the view."""
         self._pdu_start = self.position
-        index = 0 if _is_pdu(view) else _find_p_data(view)
+        index = next_pdu(view)
         self.position += index
         self._lost += index
         if index < len(view):
@@ -357,6 +357,11 @@ class PduStream:
         self._assembler = Assembler()
         self._await_command = True
         self._data_set = None
+
+
+def next_pdu(view: memoryview) -> int:
+    """Index of the first byte of a segment that can only begin a PDU; else the segment's length."""
+    return 0 if _is_pdu(view) else _find_p_data(view)
 
 
 def _is_pdu(view: memoryview) -> bool:

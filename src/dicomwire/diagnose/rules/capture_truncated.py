@@ -36,7 +36,7 @@ RULE = Rule(
     severity=Severity.WARNING,
     layer=Layer.CAPTURE,
     side=Side.NETWORK,
-    summary="the capture is cut: {words}",
+    summary="the capture is cut, or cannot be read: {words}",
     why="Packets were captured up to a snap length only, or the file ends within a packet, as when the "
     "capture "
     "tool was killed. What was in the missing part cannot be known.",
