@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 from pathlib import Path
+
+import pytest
 
 from benchmarks.receivers import DcmQRSCP, Orthanc, free_port
 from dicomwire.diagnose.explain import explain
@@ -16,6 +19,9 @@ from dicomwire.doctor.report import Report, Result
 from dicomwire.doctor.script import read
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN, VERIFICATION
 from tests.interop.conftest import BitPreservingStoreSCP, StartNode
+from tests.interop.network import CLIENT, SERVER, SERVER_ADDRESS, Network
+from tests.interop.recording import require_recording
+from tests.interop.scenes import stage as scenes
 
 CT, SC = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.7"
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
@@ -127,3 +133,35 @@ def test_storescu_through_the_proxy_is_recorded_and_refused_by_script(
     assert well.outcome is Outcome.OK
     assert refused.verdict is not None
     assert refused.verdict.code == "reject-no-reason"
+
+
+def test_a_narrow_way_is_found_by_what_still_gets_through(tmp_path: Path) -> None:
+    require_recording("ip")
+    with Network(tmp_path) as network, ExitStack() as stack:
+        network.narrow()
+        with network.inside(SERVER):
+            port = scenes.storescp(stack, tmp_path, "--disable-host-lookup", "--fork")
+        with network.inside(CLIENT):
+            report, _ = asyncio.run(
+                examine(Target(SERVER_ADDRESS, port, "STORESCP"), ExaminationOptions(store=True, wait=1.0))
+            )
+    assert results(report)["echo"] is Result.OK
+    assert report.verdict is not None
+    assert report.verdict.code == "path-mtu"
+    assert report.story is not None
+    assert report.story.verdict == report.verdict
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [("blackhole", "tcp-no-answer"), ("unreachable", "icmp-unreachable"), ("prohibit", "icmp-unreachable")],
+)
+def test_what_the_network_says_is_told_in_time(fault: str, code: str, tmp_path: Path) -> None:
+    require_recording("ip")
+    with Network(tmp_path) as network:
+        network.refuse("10.77.2.9", fault)
+        with network.inside(CLIENT):
+            report, _ = asyncio.run(examine(Target("10.77.2.9", 104, "PACS"), ExaminationOptions()))
+    assert report.verdict is not None
+    assert report.verdict.code == code
+    assert report.seconds < 10

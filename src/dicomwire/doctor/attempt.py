@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -177,7 +178,7 @@ def _no_connection(proposal: Proposal, error: AssociationError) -> Finding:
     values = values_of(proposal)
     number = system.errno if isinstance(system, OSError) else None
     if isinstance(error, AssociationTimeout):
-        values |= {"times": "all", "seconds": f"{proposal.budget:.1f}"}
+        values |= {"times": "no answer to", "seconds": f"{proposal.budget:.1f}"}
         return RULE_OF["tcp-no-answer"].finding(Hit(values=values, evidence=seen))
     if isinstance(error, ConnectionFailed) and (
         isinstance(system, ConnectionRefusedError) or "refuses" in words
@@ -185,7 +186,7 @@ def _no_connection(proposal: Proposal, error: AssociationError) -> Finding:
         return RULE_OF["tcp-refused"].finding(Hit(values=values, evidence=seen))
     if isinstance(system, ConnectionResetError):
         return RULE_OF["tcp-reset"].finding(Hit(values={**values, "sender": "acceptor"}, evidence=seen))
-    values |= {"words": words if number is None else f"{words}", "by": "this machine's network"}
+    values |= {"words": words if number is None else os.strerror(number), "by": "this machine's network"}
     return RULE_OF["icmp-unreachable"].finding(Hit(values=values, evidence=seen))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import time
 import uuid
@@ -13,12 +14,13 @@ from typing import Final
 
 from dicomwire.association.association import Association
 from dicomwire.association.requestor import Context
-from dicomwire.diagnose.finding import Outcome, Story
+from dicomwire.diagnose.finding import Evidence, Outcome, Side, Story
+from dicomwire.diagnose.rules import RULE_OF, Hit
 from dicomwire.dicom import data_set
 from dicomwire.dicom.identifier import Key
 from dicomwire.dimse import status
 from dicomwire.dimse.command import CStoreRq
-from dicomwire.doctor.attempt import Attempt, Proposal, Work
+from dicomwire.doctor.attempt import Attempt, Proposal, Work, with_verdict
 from dicomwire.doctor.options import ExaminationOptions
 from dicomwire.doctor.report import Result, Step
 from dicomwire.doctor.variants import SECONDARY_CAPTURE, STUDY_ROOT_FIND, STUDY_ROOT_MOVE
@@ -30,7 +32,9 @@ from dicomwire.services.models import Level, Root
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 
 STUDY: Final = 0x0020000D
-SIDE: Final = 8  # pixels of the test object
+SIDE: Final = 256  # pixels of the test object, which fills many packets
+SMALL_SIDE: Final = 8  # pixels of one that fits in a packet with its command
+HANGS: Final = frozenset({"dimse-no-response", "tcp-stalled"})  # causes that a narrow way may be behind
 UNCOMPRESSED: Final = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
 
 Ask = Callable[[Proposal, Work | None], Awaitable[Attempt]]
@@ -38,11 +42,12 @@ Ask = Callable[[Proposal, Work | None], Awaitable[Attempt]]
 
 @dataclass(frozen=True, slots=True)
 class TestObject:
-    """A small secondary capture that nobody takes for a patient's."""
+    """A secondary capture that nobody takes for a patient's."""
 
     study: str
     series: str
     instance: str
+    side: int = SIDE
 
     def encoded(self, transfer_syntax_uid: str, moment: float) -> bytes:
         """Its data set."""
@@ -68,21 +73,23 @@ class TestObject:
             "00200020": ("CS", []),
             "00280002": ("US", [1]),
             "00280004": ("CS", ["MONOCHROME2"]),
-            "00280010": ("US", [SIDE]),
-            "00280011": ("US", [SIDE]),
+            "00280010": ("US", [self.side]),
+            "00280011": ("US", [self.side]),
             "00280100": ("US", [8]),
             "00280101": ("US", [8]),
             "00280102": ("US", [7]),
             "00280103": ("US", [0]),
         }
         found: dict[str, object] = {tag: {"vr": vr, "Value": value} for tag, (vr, value) in values.items()}
-        found["7FE00010"] = {"vr": "OB", "InlineBinary": "A" * 84 + "AA=="}  # 64 bytes, all of them 0
+        pixels = base64.b64encode(bytes(self.side * self.side)).decode()
+        found["7FE00010"] = {"vr": "OB", "InlineBinary": pixels}
         return data_set.encode(data_set.from_json(json.dumps(found)), transfer_syntax_uid)
 
 
 def test_object() -> TestObject:
     """A new one: UIDs of UUIDs, PS3.5 B.2."""
-    return TestObject(*(f"2.25.{uuid.uuid4().int}" for _ in range(3)))
+    study, series, instance = (f"2.25.{uuid.uuid4().int}" for _ in range(3))
+    return TestObject(study, series, instance)
 
 
 async def run(
@@ -99,7 +106,7 @@ async def run(
     course = _Course(ask, replace(proposal, budget=options.wait), mark, test_object())
     steps = []
     if options.store or options.move_port is not None:
-        steps.append(await course.step("store", (Context(SECONDARY_CAPTURE, UNCOMPRESSED),), course.store))
+        steps += await course.store_whatever_fits()
     if options.query:
         steps.append(await course.step("query", (Context(STUDY_ROOT_FIND, UNCOMPRESSED),), course.query))
     if options.move_port is not None and steps[0].result is Result.OK:
@@ -115,6 +122,22 @@ class _Course:
         self._object = instance
         self._words = ""
         self.failed: Story | None = None
+
+    async def store_whatever_fits(self) -> list[Step]:
+        """The test object; where that is not answered, a small one: does the way take large packets?"""
+        contexts = (Context(SECONDARY_CAPTURE, UNCOMPRESSED),)
+        large = await self.step("store", contexts, self.store)
+        if large.finding is None or large.finding.code not in HANGS:
+            return [large]
+        self._object = replace(self._object, side=SMALL_SIDE)
+        small = await self.step("store of a small object", contexts, self.store)
+        if small.result is not Result.OK:
+            return [large, small]
+        values = {"sender": Side.REQUESTOR, "size": f"{SIDE * SIDE:,}"}
+        evidence = (Evidence(what=large.words), Evidence(what=small.words))
+        finding = RULE_OF["path-mtu"].finding(Hit(values=values, evidence=evidence))
+        self.failed = with_verdict(self.failed, finding) if self.failed else None
+        return [replace(large, words=finding.summary, finding=finding), small]
 
     async def step(self, name: str, contexts: tuple[Context, ...], work: Work) -> Step:
         """One association with one thing to do on it."""
