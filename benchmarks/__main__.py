@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import data, queries, report, requests
+from benchmarks import captures, data, queries, report, requests
 from benchmarks.receivers import RECEIVERS
 from benchmarks.rows import ROWS
 from benchmarks.run import Report, measure
@@ -46,7 +46,12 @@ def main(arguments: list[str] | None = None) -> int:
     asked.add_argument("--rounds", type=int, default=3, help="interleaved runs of each (default: 3)")
     asked.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "dicomwire-benchmarks")
     asked.add_argument("--document", action="store_true", help=f"also write them into {DOCUMENT.name}")
+    explained = commands.add_parser("captures", help="measure how fast a large capture is explained")
+    explained.add_argument("--gigabytes", type=float, default=10.0, help="of the capture (default: 10)")
+    explained.add_argument("--document", action="store_true", help=f"also write it into {DOCUMENT.name}")
     chosen = parser.parse_args(arguments)
+    if chosen.command == "captures":
+        return _captures(chosen)
     if chosen.command == "requests":
         return _requests(chosen)
     if chosen.command == "queries":
@@ -92,6 +97,15 @@ def _queries(chosen: argparse.Namespace) -> int:
     print(table)
     if chosen.document:
         report.insert(table, DOCUMENT, report.SEARCHES)
+    return 0
+
+
+def _captures(chosen: argparse.Namespace) -> int:
+    found = captures.measure(chosen.gigabytes, lambda words: print(words, file=sys.stderr, flush=True))
+    table = captures.markdown(found)
+    print(table)
+    if chosen.document:
+        report.insert(table, DOCUMENT, report.CAPTURES)
     return 0
 
 

@@ -13,6 +13,7 @@ from benchmarks.run import Measurement, Report
 START = "<!-- measured: written by `python -m benchmarks` -->"
 END = "<!-- end of measured -->"
 REQUESTS = "<!-- measured requests: written by `python -m benchmarks requests` -->"
+CAPTURES = "<!-- measured captures: written by `python -m benchmarks captures` -->"
 SEARCHES = "<!-- measured searches: written by `python -m benchmarks queries` -->"
 OURS = "dicomwire"
 

