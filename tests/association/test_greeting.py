@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dicomwire.association.greeting import (
-    SIGNS,
+    ANSWERS,
     TLS_ALERT,
     Foreign,
     Forwarded,
@@ -20,6 +20,7 @@ from dicomwire.association.greeting import (
 )
 from dicomwire.association.options import Check, LocalEntity, ProxyProtocol, Timeouts
 from dicomwire.errors import DecodeError
+from dicomwire.protocols import CLIENT_SIGNS, LONGEST_SIGN, Protocol
 from dicomwire.upper_layer.pdu import Abort, AssociateAc
 from tests.association.support import POLICY, SOON, associate_rq, listening, raw
 
@@ -45,8 +46,9 @@ VERSION_2 = {
 HEADERS = VERSION_1 | VERSION_2
 
 
-@pytest.mark.parametrize(("sign", "foreign"), SIGNS)
-def test_sign_is_recognised_whole_and_needs_more_before(sign: bytes, foreign: Foreign) -> None:
+@pytest.mark.parametrize(("sign", "protocol"), CLIENT_SIGNS)
+def test_sign_is_recognised_whole_and_needs_more_before(sign: bytes, protocol: Protocol) -> None:
+    foreign = Foreign(protocol, ANSWERS.get(protocol, b""))
     assert recognise(sign + b"and more") == foreign
     for length in range(len(sign)):
         assert recognise(sign[:length]) in (True, foreign)
@@ -57,8 +59,8 @@ def test_pdus_are_for_the_upper_layer() -> None:
         assert recognise(bytes((kind, 0, 0, 0, 0, 4))) is False
 
 
-@given(st.binary(min_size=16, max_size=32))
-def test_sixteen_bytes_are_always_enough(first: bytes) -> None:
+@given(st.binary(min_size=LONGEST_SIGN, max_size=32))
+def test_the_longest_sign_is_always_enough(first: bytes) -> None:
     assert recognise(first) is not True
 
 

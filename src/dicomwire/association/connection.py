@@ -19,7 +19,6 @@ from typing import Protocol, cast
 import structlog
 
 from dicomwire.association.greeting import (
-    LONGEST_SIGN,
     Foreign,
     Forwarded,
     decode_proxy,
@@ -30,6 +29,7 @@ from dicomwire.association.options import Timeouts
 from dicomwire.association.recorder import Recorder, ends
 from dicomwire.association.tls import Stream
 from dicomwire.errors import DecodeError
+from dicomwire.protocols import ASSOCIATE_RQ, LONGEST_SIGN, TLS_HANDSHAKE
 from dicomwire.upper_layer.events import Event
 from dicomwire.upper_layer.pdu import Buffer
 from dicomwire.upper_layer.protocol import UpperLayer
@@ -41,8 +41,8 @@ READ_AHEAD = 16_384  # bytes still read while paused: a C-CANCEL or A-ABORT behi
 MOST_BUFFERS = 1024  # buffers of one sendmsg (IOV_MAX on Linux)
 
 QUICKACK = socket.TCP_QUICKACK if sys.platform == "linux" else None
-DICOM_SIGN = b"\x01"  # the PDU type of A-ASSOCIATE-RQ
-TLS_SIGN = b"\x16"  # a TLS handshake record
+DICOM_SIGN = ASSOCIATE_RQ[:1]  # the PDU type
+TLS_SIGN = TLS_HANDSHAKE[:1]  # the record type
 
 log = structlog.get_logger()
 

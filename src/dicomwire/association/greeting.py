@@ -9,12 +9,10 @@ import ipaddress
 from dataclasses import dataclass
 
 from dicomwire.errors import DecodeError
+from dicomwire.protocols import CLIENT_SIGNS, PROXY_1, PROXY_2, Protocol, may_become
 
-LONGEST_SIGN = 16  # bytes after which any first bytes are recognised or DICOM's to judge
-PROXY_1 = b"PROXY "
 PROXY_1_LONGEST = 107  # bytes, CR LF included: "the worst case" of proxy-protocol.txt 2.1
 PROXY_1_SHORTEST = 15  # "PROXY UNKNOWN" CR LF
-PROXY_2 = b"\r\n\r\n\0\r\nQUIT\n"
 PROXY_2_HEADER = 16
 
 # A fatal alert handshake_failure (RFC 8446 6.2), so that a TLS client gives up at once instead of waiting.
@@ -43,27 +41,7 @@ class Foreign:
     answer: bytes = b""
 
 
-HTTP_METHODS = (
-    b"GET ",
-    b"HEAD ",
-    b"POST ",
-    b"PUT ",
-    b"DELETE ",
-    b"OPTIONS ",
-    b"PATCH ",
-    b"CONNECT ",
-    b"TRACE ",
-    b"PRI * HTTP/2",
-)
-SIGNS: tuple[tuple[bytes, Foreign], ...] = (
-    *((method, Foreign("HTTP", HTTP_ANSWER)) for method in HTTP_METHODS),
-    *((bytes((0x16, 3, minor)), Foreign("TLS", TLS_ALERT)) for minor in range(5)),
-    (b"\x0bMSH", Foreign("HL7 (MLLP)")),
-    (b"MSH|", Foreign("HL7")),
-    (b"SSH-", Foreign("SSH")),
-    (PROXY_1, Foreign("PROXY protocol, version 1")),
-    (PROXY_2, Foreign("PROXY protocol, version 2")),
-)
+ANSWERS = {Protocol.HTTP: HTTP_ANSWER, Protocol.TLS: TLS_ALERT}
 
 
 def recognise(first: bytes) -> Foreign | bool:
@@ -72,10 +50,10 @@ def recognise(first: bytes) -> Foreign | bool:
     Returns: what it is; False, when the bytes are for the Upper Layer to judge; True, when they may become
     either and more are needed.
     """
-    for sign, foreign in SIGNS:
+    for sign, protocol in CLIENT_SIGNS:
         if first.startswith(sign):
-            return foreign
-    return any(sign.startswith(first) for sign, _ in SIGNS)
+            return Foreign(protocol, ANSWERS.get(protocol, b""))
+    return may_become(first, CLIENT_SIGNS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,12 @@ from dicomwire.diagnose.ear import Ear
 from dicomwire.diagnose.exchange import Exchange, Exchanges
 from dicomwire.diagnose.facts import EventLog, Fault, Sent
 from dicomwire.diagnose.finding import Event, Party, Side, escaped
-from dicomwire.diagnose.protocols import Protocol
 from dicomwire.diagnose.quirks import product_of
 from dicomwire.diagnose.stream import DataSetHead, Place
 from dicomwire.dimse import status
 from dicomwire.dimse.command import CMoveRq, Command, CStoreRq, Response
 from dicomwire.errors import DecodeError
+from dicomwire.protocols import Protocol
 from dicomwire.uids import name_of
 from dicomwire.upper_layer.acceptance import Accepted, accepted
 from dicomwire.upper_layer.contexts import user_item

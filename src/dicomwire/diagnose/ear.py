@@ -6,9 +6,9 @@ from typing import Final
 
 from dicomwire.diagnose.connection import Connection
 from dicomwire.diagnose.finding import Side, escaped
-from dicomwire.diagnose.protocols import LONGEST_SIGN, SIGNS, Protocol, protocol_of, proxy_length
 from dicomwire.diagnose.stream import NOTHING_MORE, Listener, PduStream, Place, is_dicom
 from dicomwire.diagnose.tls import TLSStream
+from dicomwire.protocols import LONGEST_SIGN, Protocol, may_become, protocol_of, proxy_length
 
 FIRST_BYTES: Final = 1_024  # kept of each side
 
@@ -91,7 +91,7 @@ class Ear:
             self.protocol = sign
         elif late or is_dicom(first):
             self.protocol = Protocol.DICOM
-        elif len(first) >= LONGEST_SIGN or (first and not 1 <= first[0] <= 7 and not _may_be_sign(first)):
+        elif len(first) >= LONGEST_SIGN or (first and not 1 <= first[0] <= 7 and not may_become(first)):
             self.protocol = Protocol.UNKNOWN
 
     def _begin(self, rest: memoryview, offset: int, time: float, frame: int) -> int:
@@ -118,8 +118,3 @@ class Ear:
         if len(rest) < wanted:
             return wanted - len(rest)
         return stream.receive(rest[wanted:], offset + wanted, time, frame)
-
-
-def _may_be_sign(first: bytes) -> bool:
-    from_signs = (sign for sign, _ in SIGNS)
-    return any(sign.startswith(first) for sign in from_signs)

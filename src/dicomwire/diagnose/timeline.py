@@ -20,10 +20,10 @@ from dicomwire.diagnose.finding import Event, Side, escaped
 from dicomwire.diagnose.internet import Datagram, Fragments, datagram
 from dicomwire.diagnose.link import network_offset
 from dicomwire.diagnose.packets import CaptureInfo, Comment, packets
-from dicomwire.diagnose.protocols import Protocol
 from dicomwire.diagnose.tcp import Reassembly
 from dicomwire.dimse.command import CMoveRq, CStoreRq, NActionRq, NEventReportRq
 from dicomwire.errors import CaptureError
+from dicomwire.protocols import Protocol
 
 DICOM_PORTS: Final = frozenset({104, 2761, 2762, 11112})  # registered for DICOM and DICOM over TLS
 # Services that captures are full of: connections to them are told only where DICOM is seen.

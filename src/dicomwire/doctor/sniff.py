@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from dicomwire.association.tls import Stream, client_context
-from dicomwire.diagnose.protocols import Protocol, protocol_of
 from dicomwire.doctor.journal import Journal, Line
+from dicomwire.protocols import Protocol, protocol_of
 
 MOST_READ: Final = 4_096  # bytes of an answer
 LATE_ALERT: Final = 0.3  # seconds in which a TLS 1.3 server refuses a handshake that we took for done

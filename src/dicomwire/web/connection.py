@@ -19,21 +19,22 @@ from starlette.types import Scope
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from dicomwire.protocols import ASSOCIATE_RQ, CLIENT_SIGNS, Protocol, protocol_of
 from dicomwire.web import problems
 from dicomwire.web.exchange import Exchange
 from dicomwire.web.options import ServerOptions
 
 _log = structlog.get_logger()
 
-# First bytes of other protocols that end up at an HTTP port
+# What other clients at an HTTP port are called in the log
 _FOREIGN: Final = {
-    b"\x01\x00": "a DICOM association (A-ASSOCIATE-RQ); this port speaks HTTP",
-    b"\x16\x03": "a TLS handshake; this port speaks HTTP without TLS",
-    b"SSH-": "SSH",
-    b"\x0bMSH": "HL7 over MLLP",
-    b"PROXY ": "a PROXY protocol header",
-    b"\r\n\r\n\x00\r\nQUIT\n": "a PROXY protocol header",
+    Protocol.DICOM: "a DICOM association (A-ASSOCIATE-RQ); this port speaks HTTP",
+    Protocol.TLS: "a TLS handshake; this port speaks HTTP without TLS",
+    Protocol.SSH: "SSH",
+    Protocol.HL7: "HL7 over MLLP",
+    Protocol.PROXY: "a PROXY protocol header",
 }
+_SIGNS: Final = (ASSOCIATE_RQ, *(sign for sign, protocol in CLIENT_SIGNS if protocol in _FOREIGN))
 
 
 class Connection(asyncio.Protocol):
@@ -376,6 +377,6 @@ def _address(name: object) -> tuple[str, int] | None:
 
 
 def _foreign(data: bytes) -> str | None:
-    if not data.startswith(tuple(_FOREIGN)):
-        return None
-    return next(words for first, words in _FOREIGN.items() if data.startswith(first))
+    if not data.startswith(_SIGNS):
+        return None  # at the cost of one comparison, since every request passes here
+    return _FOREIGN[Protocol.DICOM if data.startswith(ASSOCIATE_RQ) else protocol_of(data)]

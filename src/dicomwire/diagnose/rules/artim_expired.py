@@ -7,9 +7,9 @@ from typing import Final
 
 from dicomwire.diagnose.conversation import Conversation
 from dicomwire.diagnose.finding import Evidence, Fix, Layer, Side
-from dicomwire.diagnose.protocols import Protocol
 from dicomwire.diagnose.rules.rule import Hit, Rule
 from dicomwire.diagnose.rules.signs import closed, protocol, titles
+from dicomwire.protocols import Protocol
 
 FEWEST: Final = 2.0  # seconds; no implementation's ARTIM is shorter
 

@@ -7,10 +7,10 @@ from typing import Final
 
 from dicomwire.diagnose.conversation import Conversation
 from dicomwire.diagnose.finding import Confidence, Evidence, Side
-from dicomwire.diagnose.protocols import Protocol
 from dicomwire.diagnose.rules.rule import Hit, Values
 from dicomwire.diagnose.rules.signs import OTHER, closed, first_bytes, request_evidence, titles
 from dicomwire.diagnose.tls import ENCRYPTED_ALERT, VERSIONS, Alert, TLSStream
+from dicomwire.protocols import Protocol
 
 _FEW: Final = 4  # encrypted records of a side whose handshake was cut off: its second flight and an alert
 

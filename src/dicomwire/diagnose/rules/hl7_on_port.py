@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from dicomwire.diagnose.conversation import Conversation
 from dicomwire.diagnose.finding import Fix, Layer, Side
-from dicomwire.diagnose.protocols import Protocol
 from dicomwire.diagnose.rules.foreign import wrong_protocol
 from dicomwire.diagnose.rules.rule import Hit, Rule
+from dicomwire.protocols import Protocol
 
 
 def detect(conversation: Conversation) -> Iterator[Hit]:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from dicomwire.diagnose.conversation import Conversation
 from dicomwire.diagnose.finding import Fix, Layer, Side
-from dicomwire.diagnose.protocols import Protocol
 from dicomwire.diagnose.rules.foreign import spoken_at
 from dicomwire.diagnose.rules.rule import Hit, Rule
 from dicomwire.diagnose.rules.signs import OTHER, first_bytes, protocol, titles
+from dicomwire.protocols import Protocol
 
 
 def detect(conversation: Conversation) -> Iterator[Hit]:

@@ -7,10 +7,10 @@ from typing import Final
 
 from dicomwire.diagnose.conversation import Conversation
 from dicomwire.diagnose.finding import Confidence, Fix, Layer, Side
-from dicomwire.diagnose.protocols import Protocol
 from dicomwire.diagnose.rules.foreign import spoken_at
 from dicomwire.diagnose.rules.rule import Hit, Rule
 from dicomwire.diagnose.rules.signs import closed, first_bytes, protocol, request_evidence, titles
+from dicomwire.protocols import Protocol
 
 TLS_PORT: Final = 2762  # registered for DICOM over TLS
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from dicomwire.diagnose.conversation import Conversation
 from dicomwire.diagnose.finding import Fix, Layer, Side
-from dicomwire.diagnose.protocols import Protocol
 from dicomwire.diagnose.rules.rule import Hit, Rule
 from dicomwire.diagnose.rules.signs import first_bytes, given_up, titles
+from dicomwire.protocols import Protocol
 
 
 def detect(conversation: Conversation) -> Iterator[Hit]:

@@ -9,9 +9,9 @@ from dicomwire.diagnose.conversation import Conversation
 from dicomwire.diagnose.exchange import Exchange
 from dicomwire.diagnose.facts import Fault, Sent, evidence
 from dicomwire.diagnose.finding import Confidence, Evidence, Severity, Side
-from dicomwire.diagnose.protocols import Protocol
 from dicomwire.diagnose.rules.rule import Hit, Values
 from dicomwire.diagnose.stream import Place
+from dicomwire.protocols import Protocol
 from dicomwire.uids import name_of
 from dicomwire.upper_layer.contexts import ContextOutcome
 from dicomwire.upper_layer.pdu import Abort
