@@ -4,16 +4,13 @@ import json
 import socket
 import ssl
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
-import trustme
 
 from dicomwire.association.acceptor import Acceptor
 from dicomwire.association.identity import username_and_passcode
 from dicomwire.association.options import AcceptorOptions
-from dicomwire.association.tls import client_context, server_context
+from dicomwire.association.tls import client_context
 from dicomwire.diagnose.explain import explain
 from dicomwire.doctor import examination, sniff
 from dicomwire.doctor.examination import examine
@@ -25,6 +22,7 @@ from dicomwire.upper_layer.items import UserIdentityRq
 from dicomwire.upper_layer.negotiation import user_item
 from dicomwire.upper_layer.pdu import AssociateRj, AssociateRq
 from tests.association.support import entity
+from tests.doctor.conftest import Certificates
 from tests.doctor.fakes import (
     Behaviour,
     accepting,
@@ -205,28 +203,6 @@ async def test_what_went_over_the_wire_is_a_capture_that_explain_reads() -> None
 
 
 # -- TLS
-
-
-class Certificates:
-    """An authority, and server contexts with its certificates."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.authority = trustme.CA()
-        self.ca = folder / "ca.pem"
-        self.authority.cert_pem.write_to_path(str(self.ca))
-
-    def server(self, *names: str, expired: bool = False, client: bool = False) -> ssl.SSLContext:
-        until = datetime.now(UTC) - timedelta(days=1) if expired else None
-        leaf = self.authority.issue_cert(*(names or ("127.0.0.1",)), not_after=until)
-        path = self.folder / "server.pem"
-        leaf.private_key_and_cert_chain_pem.write_to_path(str(path))
-        return server_context(path, client_ca=self.ca if client else None, client_certificate=client)
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return Certificates(tmp_path_factory.mktemp("tls"))
 
 
 async def test_healthy_peer_over_tls(certificates: Certificates) -> None:

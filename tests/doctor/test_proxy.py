@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dicomwire.association.tls import client_context
 from dicomwire.diagnose.explain import explain
 from dicomwire.diagnose.finding import Outcome, Story
 from dicomwire.diagnose.trace import HEAD
@@ -16,6 +18,7 @@ from dicomwire.doctor.pdus import Pdus
 from dicomwire.doctor.proxy import STORY_BYTES, Proxy, ProxyOptions
 from dicomwire.doctor.script import Script, read
 from dicomwire.errors import ConfigurationError
+from tests.doctor.conftest import Certificates
 from tests.doctor.fakes import Behaviour, accepting, examined, listening, silent
 
 
@@ -38,12 +41,26 @@ class Tapped:
 
 
 @asynccontextmanager
-async def tapped(behaviour: Behaviour, script: str = "") -> AsyncIterator[Tapped]:
+async def tapped(
+    behaviour: Behaviour,
+    script: str = "",
+    *,
+    tls: ssl.SSLContext | None = None,
+    target_tls: ssl.SSLContext | None = None,
+    peer_tls: ssl.SSLContext | None = None,
+) -> AsyncIterator[Tapped]:
     """A peer behind a proxy."""
     faults = read(script, "script.toml") if script else Script()
-    async with listening(behaviour) as target:
+    async with listening(behaviour, peer_tls) as target:
         seen = Tapped(0)
-        options = ProxyOptions(port=0, target_host="127.0.0.1", target_port=target, script=faults)
+        options = ProxyOptions(
+            port=0,
+            target_host="127.0.0.1",
+            target_port=target,
+            tls=tls,
+            target_tls=target_tls,
+            script=faults,
+        )
         proxy = Proxy(options, record=seen.record.extend, tell=seen.tell, finished=seen.finish)
         await proxy.start()
         seen.port = proxy.port
@@ -51,6 +68,31 @@ async def tapped(behaviour: Behaviour, script: str = "") -> AsyncIterator[Tapped
             yield seen
         finally:
             await proxy.stop()
+
+
+async def test_tls_ends_at_the_proxy_and_begins_anew(certificates: Certificates) -> None:
+    trusting = client_context(ca=certificates.ca)
+    server = certificates.server()
+    async with tapped(accepting(), tls=server, target_tls=trusting, peer_tls=server) as seen:
+        report = await examined(seen.port, tls=trusting)
+        assert report.verdict is None
+    first = seen.stories[0]
+    assert first is not None
+    assert first.outcome is Outcome.OK
+    assert {"C-ECHO-RQ", "C-ECHO-RSP", "A-RELEASE-RP"} <= {event.name for event in first.events}
+
+
+async def test_a_plain_caller_of_a_proxy_that_wants_tls_is_named(certificates: Certificates) -> None:
+    async with tapped(accepting(), tls=certificates.server()) as seen:
+        report = await examined(seen.port)
+    assert report.verdict is not None
+    assert any("no TLS with 127.0.0.1" in line for line in seen.lines)
+
+
+async def test_a_target_whose_certificate_is_not_trusted_is_named(certificates: Certificates) -> None:
+    async with tapped(accepting(), target_tls=client_context(), peer_tls=certificates.server()) as seen:
+        await examined(seen.port)
+    assert any("CERTIFICATE_VERIFY_FAILED" in line for line in seen.lines)
 
 
 def fault(**keys: object) -> str:

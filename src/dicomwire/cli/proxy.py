@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
+from dicomwire.cli.connection import TLSCA, TLSInsecure, TLSKey
 from dicomwire.cli.explain import show_lines
 from dicomwire.cli.output import Stop, escaped
 
@@ -28,6 +29,15 @@ RecordFile = Annotated[
 ScriptFile = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Faults to inject, TOML or JSON; see docs/doctor.md.")
 ]
+ServerCertificate = Annotated[
+    Path | None,
+    typer.Option(
+        "--tls-certificate",
+        metavar="F",
+        help="PEM file of our certificate; callers speak TLS, which ends here.",
+    ),
+]
+TLSTarget = Annotated[bool, typer.Option("--tls-target", help="Speak TLS to the target.")]
 Count = Annotated[int | None, typer.Option(min=1, metavar="N", help="End after so many connections.")]
 
 
@@ -38,17 +48,34 @@ def proxy(
     record: RecordFile = None,
     script: ScriptFile = None,
     connections: Count = None,
+    tls_certificate: ServerCertificate = None,
+    tls_key: TLSKey = None,
+    tls_target: TLSTarget = False,
+    tls_ca: TLSCA = None,
+    tls_insecure: TLSInsecure = False,
 ) -> None:
     """Stand between two devices: pass everything on, tell and record what they say, break it on request.
 
     Runs until it is interrupted. Exit status 2: wrong use, or a port that cannot be had.
     """
+    from dicomwire.association.tls import client_context, server_context
     from dicomwire.doctor.proxy import ProxyOptions
 
+    secured = tls_target or tls_insecure or tls_ca is not None
     host, port = _endpoint(listen, "127.0.0.1", least=0)
     target_host, target_port = _endpoint(target, "", least=1)
     options = ProxyOptions(
-        host=host, port=port, target_host=target_host, target_port=target_port, script=_script(script)
+        host=host,
+        port=port,
+        target_host=target_host,
+        target_port=target_port,
+        tls=server_context(tls_certificate, tls_key) if tls_certificate else None,
+        target_tls=client_context(
+            ca=tls_ca, certificate=tls_certificate, key=tls_key, verify=not tls_insecure
+        )
+        if secured
+        else None,
+        script=_script(script),
     )
     with ExitStack() as stack:
         file = stack.enter_context(_opened(record)) if record is not None else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 import time
 from collections import Counter
@@ -43,6 +44,8 @@ class ProxyOptions:
     Attributes:
         host, port: where to listen; port 0 takes a free one.
         target_host, target_port: whom to call for each connection.
+        tls: a server context where callers speak TLS; what they say is passed on and recorded decrypted.
+        target_tls: a client context where the target does.
         script: what to break.
     """
 
@@ -50,6 +53,8 @@ class ProxyOptions:
     port: int
     target_host: str
     target_port: int
+    tls: ssl.SSLContext | None = None
+    target_tls: ssl.SSLContext | None = None
     script: Script = NO_FAULTS
 
 
@@ -133,6 +138,8 @@ class _Passage:
         peer = writer.get_extra_info("peername") or ("", 0)
         options = self.proxy.options
         try:
+            if options.tls is not None and not await self._secure(writer, options.tls, peer[0], peer[1]):
+                return
             target = await self._connect((peer[0], peer[1]))
             if target is None:
                 return
@@ -147,6 +154,18 @@ class _Passage:
                 each.close()
             self.proxy.finished(self._story())
 
+    async def _secure(
+        self, writer: asyncio.StreamWriter, context: ssl.SSLContext, host: str, port: int
+    ) -> bool:
+        """The TLS handshake with who calls; whether it succeeded."""
+        try:
+            await writer.start_tls(context, ssl_handshake_timeout=CONNECT_SECONDS)
+        except (OSError, TimeoutError) as error:
+            self._tell(f"no TLS with {host}:{port}: {error or 'no handshake'}")
+            writer.transport.abort()
+            return False
+        return True
+
     async def _connect(self, client: tuple[str, int]) -> asyncio.StreamReader | None:
         options = self.proxy.options
         self._name(client, (options.target_host, options.target_port))
@@ -157,7 +176,7 @@ class _Passage:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 reader, writer = await asyncio.open_connection(
-                    options.target_host, options.target_port, limit=CHUNK
+                    options.target_host, options.target_port, limit=CHUNK, ssl=options.target_tls
                 )
         except (OSError, TimeoutError) as error:
             self._keep(Tap.refused)
@@ -211,6 +230,8 @@ class _Passage:
         with suppress(OSError):
             if writer.can_write_eof():
                 writer.write_eof()
+            else:
+                writer.close()  # TLS has no half-closed connections here
 
     async def _piece(self, side: Side, piece: Piece) -> None:
         if piece.first:

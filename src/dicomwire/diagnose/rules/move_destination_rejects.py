@@ -45,7 +45,7 @@ RULE = Rule(
     "C-MOVE's own status only says that its sub-operations failed.",
     fix=Fix(
         requestor="At the destination {destination}: enter the archive's AE title {archive} and its address.",
-        acceptor="Call the destination by its own AE title, as {archive} that it knows.",
+        acceptor="Call the destination by its own AE title, and itself by one that is entered there.",
     ),
     check="The related story is the association that was rejected.",
     reference="PS3.4 C.4.2, PS3.8 9.3.4",
