@@ -8,8 +8,29 @@ import pytest
 from dicomwire.association.greeting import HTTP_ANSWER, TLS_ALERT
 from dicomwire.diagnose.finding import Outcome, Severity, Side
 from dicomwire.diagnose.rules import RULE_OF, RULES
+from dicomwire.dimse import status
 from dicomwire.dimse.codec import encode as encode_command
-from dicomwire.dimse.command import CEchoRq, CEchoRsp, CStoreRq, CStoreRsp, NEventReportRq, NEventReportRsp
+from dicomwire.dimse.command import (
+    CEchoRq,
+    CEchoRsp,
+    CFindRq,
+    CFindRsp,
+    CGetRq,
+    CGetRsp,
+    CStoreRq,
+    CStoreRsp,
+    NActionRq,
+    NActionRsp,
+    NCreateRq,
+    NCreateRsp,
+    NEventReportRq,
+    NEventReportRsp,
+    NSetRq,
+    NSetRsp,
+    Request,
+    Response,
+)
+from dicomwire.dimse.status import StatusClass, status_class
 from dicomwire.uids import VERIFICATION
 from dicomwire.upper_layer.items import AsynchronousOperationsWindow, UnknownItem
 from dicomwire.upper_layer.pdu import Abort, AssociateRj, ReleaseRp, ReleaseRq
@@ -20,12 +41,16 @@ from tests.diagnose.scenarios import (
     CT,
     ILE,
     JPEG,
+    MPPS,
     MR,
     SCENARIOS,
     STUDY_FIND,
+    STUDY_GET,
+    WORKLIST,
     associated,
     echo,
     find,
+    identifier,
     instance,
     move,
     moved,
@@ -292,6 +317,46 @@ def test_who_hung_up_first_ended_it_not_the_abort_that_answers_that() -> None:
     assert verdict is not None
     assert verdict.code == "pdu-truncated"
     assert verdict.side is Side.REQUESTOR
+
+
+def answered_with(
+    sop_class: str, request: Request, response: type[Response]
+) -> Callable[[Wire, int], object]:
+    """A request in a context of its SOP class, answered with a status."""
+
+    def play(wire: Wire, code: int) -> None:
+        talk = associated(wire, (1, sop_class, (ILE,)))
+        release(talk.ask(message(request, identifier())).answer(message(response(1, code))))
+
+    return play
+
+
+OPERATIONS: dict[str, Callable[[Wire, int], object]] = {
+    status.STORE: lambda wire, code: release(store(associated(wire, (1, CT, (ILE,))), code)),
+    status.FIND: lambda wire, code: release(find(associated(wire, (1, STUDY_FIND, (ILE,))), code)),
+    "worklist": answered_with(WORKLIST, CFindRq(1, WORKLIST), CFindRsp),
+    status.MOVE: lambda wire, code: moved(move(wire), code, 0, 1),
+    status.GET: answered_with(STUDY_GET, CGetRq(1, STUDY_GET), CGetRsp),
+    "N-CREATE": answered_with(MPPS, NCreateRq(1, MPPS, "1.2.9", data_set=True), NCreateRsp),
+    "N-SET": answered_with(MPPS, NSetRq(1, MPPS, "1.2.9"), NSetRsp),
+    "N-ACTION": answered_with(
+        COMMITMENT, NActionRq(1, COMMITMENT, COMMITMENT_INSTANCE, 1, data_set=True), NActionRsp
+    ),
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_no_status_of_failure_goes_unnoticed(operation: str) -> None:
+    high = (0xA0, 0xA7, 0xA8, 0xA9, 0xAA, 0xC0, 0xC1, 0xD0, 0xFF)
+    service = operation if operation.startswith("C-") else status.GENERAL
+    for code in (*range(0x0100, 0x0214), *(first << 8 | last for first in high for last in (1, 2, 4, 0xFF))):
+        if status_class(service, code) is not StatusClass.FAILURE:
+            continue
+        wire = Wire()
+        OPERATIONS[operation](wire, code)
+        story = wire.stories()[0]
+        assert story.outcome is Outcome.FAILED, f"{code:04X}"
+        assert story.verdict is not None
 
 
 def test_who_asks_and_does_not_wait_has_not_been_served() -> None:

@@ -211,7 +211,11 @@ def _suboperations(
     archive = conversation.connection.server[0]
     archive_is_here = _is_loopback(archive)
     title = conversation.request.pdu.called_ae_title if conversation.request else ""
-    found, nameless = [], []
+    found: list[Conversation] = []
+    nameless: dict[bool, list[Conversation]] = {
+        True: [],
+        False: [],
+    }  # by: from its very address
     for other in others:
         if other is conversation:
             continue
@@ -220,13 +224,13 @@ def _suboperations(
         from_archive = caller == archive or (archive_is_here and _is_loopback(caller))
         if request is None:
             if from_archive and not other.connection.established:
-                nameless.append(other)
+                nameless[caller == archive].append(other)
         elif (request.calling_ae_title == title or from_archive) and (
             # A destination may be called by another AE title than the C-MOVE's: then its originator tells.
             request.called_ae_title == command.move_destination or _moves(other, exchange, title)
         ):
             found.append(other)
-    return found or nameless[:MOST_NAMELESS]
+    return found or (nameless[True] or nameless[False])[:MOST_NAMELESS]
 
 
 def _is_loopback(address: str) -> bool:

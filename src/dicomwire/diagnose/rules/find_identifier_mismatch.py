@@ -9,10 +9,10 @@ from dicomwire.diagnose.conversation import Conversation
 from dicomwire.diagnose.data_set import QUERY_RETRIEVE_LEVEL
 from dicomwire.diagnose.exchange import Exchange
 from dicomwire.diagnose.finding import Confidence, Fix, Layer, Severity, Side, escaped
-from dicomwire.diagnose.rules.operations import QUERY
 from dicomwire.diagnose.rules.rule import Hit, Rule
 from dicomwire.diagnose.rules.signs import exchange_evidence, exchange_values
 
+_OPERATIONS: Final = frozenset({"C-FIND", "C-MOVE", "C-GET"})
 _MISMATCH: Final = 0xA9  # first octet of the statuses that say so
 
 # Levels from the top, and the unique key of each (PS3.4 C.6.1.1, C.6.2.1, C.6.3.1).
@@ -31,7 +31,7 @@ _LEVELS: Final = {
 
 def detect(conversation: Conversation) -> Iterator[Hit]:
     for exchange in conversation.exchanges:
-        if exchange.sop_class_uid not in QUERY:
+        if exchange.name not in _OPERATIONS:
             continue
         refused = exchange.failed and (exchange.status or 0) >> 8 == _MISMATCH
         in_vain = (

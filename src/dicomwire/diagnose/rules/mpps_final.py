@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dicomwire.diagnose.conversation import Conversation
 from dicomwire.diagnose.data_set import PERFORMED_PROCEDURE_STEP_STATUS
-from dicomwire.diagnose.finding import Fix, Layer, Side
+from dicomwire.diagnose.finding import Confidence, Fix, Layer, Side
 from dicomwire.diagnose.rules.operations import MPPS, failures
 from dicomwire.diagnose.rules.rule import Hit, Rule
 from dicomwire.diagnose.rules.signs import exchange_evidence, exchange_values
@@ -33,9 +33,13 @@ def detect(conversation: Conversation) -> Iterator[Hit]:
             for one in (conversation.capture.conversations if conversation.capture else [conversation])
             for other in one.exchanges
         )
-        if error == 0xA710 or final:
-            yield Hit(values=exchange_values(conversation, exchange), evidence=exchange_evidence(exchange))
-            return
+        yield Hit(
+            values=exchange_values(conversation, exchange),
+            evidence=exchange_evidence(exchange),
+            # PS3.4 Table F.7.2-2 knows 0110H for this alone, though other errors hide behind it, too.
+            confidence=None if error == 0xA710 or final else Confidence.LIKELY,
+        )
+        return
 
 
 RULE = Rule(

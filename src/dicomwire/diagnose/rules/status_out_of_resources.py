@@ -13,10 +13,11 @@ from dicomwire.diagnose.rules.signs import status_hits
 
 def detect(conversation: Conversation) -> Iterator[Hit]:
     found = [one for one in failures(conversation) if (one.status or 0) >> 8 == 0xA7]
-    yield from status_hits(conversation, [one for one in found if one.status != 0xA702])
+    retrievals = [one for one in found if one.status == 0xA702 and one.name in ("C-MOVE", "C-GET")]
+    yield from status_hits(conversation, [one for one in found if one not in retrievals])
     # That of a retrieval is about its sub-operations, whose own causes come first.
-    for hit in status_hits(conversation, [one for one in found if one.status == 0xA702]):
-        yield Hit(values=hit.values, evidence=hit.evidence, side=hit.side, confidence=Confidence.POSSIBLE)
+    for hit in status_hits(conversation, retrievals):
+        yield Hit(values=hit.values, evidence=hit.evidence, side=hit.side, confidence=Confidence.LIKELY)
 
 
 RULE = Rule(
