@@ -41,7 +41,11 @@ def explain(
     ] = None,
     unmask: Annotated[bool, typer.Option("--unmask", help="Show patients' values and credentials.")] = False,
     everything: Annotated[
-        bool, typer.Option("--all", help="Show the sequences of associations that ended well, too.")
+        bool,
+        typer.Option(
+            "--all",
+            help="Show everything of every story, of those that ended well or repeat themselves, too.",
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -66,12 +70,12 @@ def explain(
         if explanation.error is not None:
             faults.append(f"{file}: {explanation.error}")
         status = worse(status, explanation.exit_status)
+    if html is not None:
+        _write_page(html, explanations)  # first: who reads what is printed may have enough of it
     if as_json:
         show_json({"captures": [explanation.as_json() for explanation in explanations]})
     else:
         _tell(explanations, everything=everything)
-    if html is not None:
-        _write_page(html, explanations)
     for fault in faults:
         say(f"dicomwire: {escaped(fault)}")
     raise typer.Exit(status)

@@ -31,7 +31,9 @@ def sequence_diagram(stories: Sequence[Story]) -> str:
     lanes: dict[str, Party] = {}
     arrows: list[_Arrow] = []
     for number, story in enumerate(stories):
-        requestor, acceptor = (_lane(lanes, party) for party in (story.requestor, story.acceptor))
+        requestor, acceptor = _lane(lanes, story.requestor), _lane(lanes, story.acceptor)
+        if requestor == acceptor:  # one machine, or one AE title, talks to itself
+            acceptor = _lane(lanes, story.acceptor, str(story.acceptor))
         for event in story.events:
             source, target = (acceptor, requestor) if event.sender is Side.ACCEPTOR else (requestor, acceptor)
             arrows.append(_Arrow(event, source, target, number))
@@ -54,8 +56,8 @@ def sequence_diagram(stories: Sequence[Story]) -> str:
     return "".join(parts) + "</svg>"
 
 
-def _lane(lanes: dict[str, Party], party: Party) -> int:
-    key = party.ae_title or party.address
+def _lane(lanes: dict[str, Party], party: Party, key: str = "") -> int:
+    key = key or party.ae_title or party.address
     lanes.setdefault(key, party)
     return list(lanes).index(key)
 

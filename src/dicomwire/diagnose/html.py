@@ -9,6 +9,7 @@ from typing import Final
 from dicomwire.diagnose.diagram import sequence_diagram
 from dicomwire.diagnose.explain import Explanation
 from dicomwire.diagnose.finding import ContextLine, Evidence, Finding, Outcome, Side, Story, timestamp
+from dicomwire.diagnose.overview import Group, overview, told_before
 from dicomwire.uids import name_of
 
 EVIDENCE_SHOWN: Final = 8
@@ -80,20 +81,41 @@ def _file(explanation: Explanation) -> str:
     failed = sum(story.outcome is Outcome.FAILED for story in explanation.stories)
     told = f"{count} {'story' if count == 1 else 'stories'}, {failed} failed, {explanation.frames:,} frames"
     fault = f"<p class=verdict>{escape(str(explanation.error))}</p>" if explanation.error else ""
+    groups = overview(explanation.stories)
+    before = told_before(groups)
     stories = "".join(
-        article(story, place, explanation.stories) for place, story in enumerate(explanation.stories)
+        _again(story, place, before[place]) if place in before else article(story, place, explanation.stories)
+        for place, story in enumerate(explanation.stories)
     )
-    return f"<h1>{escape(explanation.file)}</h1><p class=file>{told}</p>{fault}{stories}"
+    table = _overview(groups) if count > 1 else ""
+    return f"<h1>{escape(explanation.file)}</h1><p class=file>{told}</p>{fault}{table}{stories}"
+
+
+def _overview(groups: Sequence[Group]) -> str:
+    """A row for each group of stories, with a link to its first."""
+    rows = []
+    for group in groups:
+        words = group.verdict.summary if group.verdict else "nothing to complain of"
+        code = f"<code>{group.verdict.code}</code>" if group.verdict else ""
+        rows.append(
+            f"<tr class={_WORDS[group.outcome]}><td>{len(group.places)}</td>"
+            f"<td><span class=badge>{_WORDS[group.outcome]}</span></td><td>{escape(words)} {code}</td>"
+            f'<td><a href="#s{group.places[0] + 1}">{group.where}</a></td></tr>'
+        )
+    head = "<tr><th>Stories</th><th></th><th>Verdict</th><th>Which</th></tr>"
+    return f"<article><div class=scroll><table>{head}{''.join(rows)}</table></div></article>"
+
+
+def _again(story: Story, place: int, first: int) -> str:
+    """A story whose verdict an earlier one has, too."""
+    words = escape(story.verdict.summary) if story.verdict else ""
+    link = f'<a href="#s{first + 1}">{first + 1}</a>'
+    return f"{_head(story, place)}<p class=meta>As in {link}: {words}</p></article>"
 
 
 def article(story: Story, place: int, stories: Sequence[Story]) -> str:
     """One story of a page."""
-    state = _WORDS[story.outcome]
-    title = "The capture" if story.kind == "capture" else f"{story.requestor} → {story.acceptor}"
-    parts = [
-        f'<article class={state} id="s{place + 1}"><div class=head><span class=badge>{state}</span>'
-        f"<h2>{place + 1}. {escape(title)}</h2><span class=when>{timestamp(story.started) or ''}</span></div>"
-    ]
+    parts = [_head(story, place)]
     if story.verdict is not None:
         parts.append(advice(story.verdict))
     others = [finding for finding in story.findings if finding is not story.verdict]
@@ -113,6 +135,15 @@ def article(story: Story, place: int, stories: Sequence[Story]) -> str:
             f"<details{opened}><summary>Sequence</summary><div class=scroll>{diagram}</div></details>"
         )
     return "".join(parts) + "</article>"
+
+
+def _head(story: Story, place: int) -> str:
+    state = _WORDS[story.outcome]
+    title = "The capture" if story.kind == "capture" else f"{story.requestor} → {story.acceptor}"
+    return (
+        f'<article class={state} id="s{place + 1}"><div class=head><span class=badge>{state}</span>'
+        f"<h2>{place + 1}. {escape(title)}</h2><span class=when>{timestamp(story.started) or ''}</span></div>"
+    )
 
 
 def advice(finding: Finding) -> str:

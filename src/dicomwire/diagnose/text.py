@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from dicomwire.diagnose.explain import Explanation
 from dicomwire.diagnose.finding import Event, Finding, Outcome, Side, Story, timestamp
+from dicomwire.diagnose.overview import Group, overview, told_before
 from dicomwire.uids import name_of
 
 EVENTS_SHOWN: Final = 60  # of a story, unless all are asked for
@@ -37,9 +38,23 @@ def explanation_lines(explanation: Explanation, *, everything: bool = False) -> 
     if explanation.omitted:
         told += f", {explanation.omitted} more left out"
     yield Line(f"{explanation.file}: {explanation.frames:,} frames, {told}", "title")
-    for number, story in enumerate(explanation.stories):
+    groups = overview(explanation.stories)
+    if count > 1:
         yield Line("")
-        yield from story_lines(story, number + 1, everything=everything)
+        yield from map(_group_line, groups)
+    before = {} if everything else told_before(groups)
+    for place, story in enumerate(explanation.stories):
+        yield Line("")
+        if place in before:
+            yield Line(f"{place + 1}. {_headline(story)}", story.outcome.value)
+            yield Line(f"   as in {before[place] + 1}")
+        else:
+            yield from story_lines(story, place + 1, everything=everything)
+
+
+def _group_line(group: Group) -> Line:
+    words = f"{group.verdict.summary} ({group.verdict.code})" if group.verdict else "nothing to complain of"
+    return Line(f"   {len(group.places):>5} {group.outcome:<8} {words}: {group.where}", group.outcome.value)
 
 
 def story_lines(story: Story, number: int, *, everything: bool = False) -> Iterator[Line]:
