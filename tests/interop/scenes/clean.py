@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import trustme
+from pydicom.data import get_testdata_file
 from pynetdicom import AE, build_role, evt
+from pynetdicom.pdu_primitives import AsynchronousOperationsWindowNegotiation
 from pynetdicom.sop_class import (
     CTImageStorage,
+    StorageCommitmentPushModel,
     StudyRootQueryRetrieveInformationModelGet,
 )
 
@@ -19,15 +24,18 @@ from tests.interop.scenes.stage import (
     CT,
     LOOPBACK,
     PLAIN,
+    association,
     clean,
     echoscu,
     identifier,
     image,
+    raw_client,
     run,
     scp,
     storescp,
 )
 from tests.interop.scenes.tls import tls_client, tls_server
+from tests.interop.scenes.upper_layer import associate_rq, c_echo_rq
 
 
 @clean
@@ -93,4 +101,70 @@ def association_in_tls(stack: ExitStack, folder: Path) -> int:
     authority = trustme.CA()
     port = tls_server(stack, authority.issue_cert("localhost"))
     tls_client(port, authority)
+    return port
+
+
+@clean
+def dcmtk_in_tls(stack: ExitStack, folder: Path) -> int:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost")
+    trusted, own, key = (folder / name for name in ("authority.pem", "certificate.pem", "key.pem"))
+    authority.cert_pem.write_to_path(str(trusted))
+    certificate.cert_chain_pems[0].write_to_path(str(own))
+    certificate.private_key_pem.write_to_path(str(key))
+    port = storescp(stack, folder, "+tls", str(key), str(own), "-ic")
+    run("storescu", "+tla", "+cf", str(trusted), LOOPBACK, str(port), CT)
+    return port
+
+
+@clean
+def unknown_sub_items_and_several_values_in_a_pdu(stack: ExitStack, folder: Path) -> int:
+    port = storescp(stack, folder)
+    command = c_echo_rq(1)[12:]
+    parts = ((command[:20], 1), (command[20:], 3))
+    values = b"".join(struct.pack(">IBB", len(part) + 2, 1, control) + part for part, control in parts)
+    later = struct.pack(">BBH", 0x5F, 0, 6) + b"future"
+    release = b"\x05\0\0\0\0\x04\0\0\0\0"
+    raw_client(port, associate_rq(more=later), struct.pack(">BBI", 4, 0, len(values)) + values, release)
+    return port
+
+
+@clean
+def asynchronous_operations(stack: ExitStack, folder: Path) -> int:
+    window = AsynchronousOperationsWindowNegotiation()
+    window.maximum_number_operations_invoked = window.maximum_number_operations_performed = 8
+    port = scp(stack, CTImageStorage, handlers=[(evt.EVT_C_STORE, lambda event: 0)])
+    with association(port, CTImageStorage, ext_neg=[window]) as found:
+        for _ in range(3):
+            found.send_c_store(image())
+    return port
+
+
+@clean
+def a_commitment_that_is_reported_later(stack: ExitStack, folder: Path) -> int:
+    model, asked = StorageCommitmentPushModel, identifier(None, TransactionUID="1.2.78")
+    port = scp(stack, model, handlers=[(evt.EVT_N_ACTION, lambda event: (0x0000, None))])
+    with association(port, model) as found:
+        found.send_n_action(asked, 1, model, "1.2.840.10008.1.20.1.1")
+    modality = scp(stack, model, handlers=[(evt.EVT_N_EVENT_REPORT, lambda event: (0x0000, None))])
+    role, archive = build_role(model, scp_role=True), (LOOPBACK, 0)
+    with association(modality, model, called="PNSCU", ext_neg=[role], bind_address=archive) as found:
+        found.send_n_event_report(asked, 1, model, "1.2.840.10008.1.20.1.1")
+    return port
+
+
+@clean
+def health_checks_of_a_load_balancer(stack: ExitStack, folder: Path) -> int:
+    port = storescp(stack, folder)
+    for _ in range(3):
+        with socket.create_connection((LOOPBACK, port)):
+            pass
+    echoscu(port)
+    return port
+
+
+@clean
+def dcmsend_of_several_syntaxes(stack: ExitStack, folder: Path) -> int:
+    port = storescp(stack, folder, "+xa")
+    run("dcmsend", LOOPBACK, str(port), CT, str(get_testdata_file("JPEG2000.dcm")))
     return port

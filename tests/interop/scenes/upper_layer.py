@@ -33,6 +33,7 @@ def associate_rq(
     abstract_syntax: str = Verification,
     name: str = "1.2.840.10008.3.1.1.1",
     protocol_version: int = 1,
+    more: bytes = b"",
 ) -> bytes:
     """An A-ASSOCIATE-RQ as a careless device would write it."""
 
@@ -40,7 +41,7 @@ def associate_rq(
         return struct.pack(">BBH", kind, 0, len(value)) + value
 
     context = bytes((id, 0, 0, 0)) + item(0x30, str(abstract_syntax).encode()) + item(0x40, ILE.encode())
-    user = item(0x51, struct.pack(">I", 16_384)) + item(0x52, b"1.2.3.4")
+    user = item(0x51, struct.pack(">I", 16_384)) + item(0x52, b"1.2.3.4") + more
     body = struct.pack(">HH16s16s32x", protocol_version, 0, b"ANY-SCP".ljust(16), b"RAW".ljust(16))
     body += item(0x10, name.encode()) + item(0x20, context) + item(0x50, user)
     return struct.pack(">BBI", 1, 0, len(body)) + body
