@@ -91,7 +91,8 @@ def test_dicomweb_client_uses_a_dimse_archive(
         peer.stop()
     gone = gateway.get("/gateways/pacs/studies")
     assert gone.status == 502
-    assert b"unreachable" in gone.body
+    # a child of dcmqrscp may outlive it for a moment, and with it the port
+    assert any(words in gone.body for words in (b"unreachable", b"closed the connection"))
 
 
 def _keys(**keys: str) -> list[str]:
