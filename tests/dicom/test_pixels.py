@@ -99,6 +99,19 @@ def test_lossless_codecs_give_back_every_bit_of_the_cells(
     assert numpy.array_equal(decoded, cells)
 
 
+@pytest.mark.parametrize("syntax", LOSSLESS)
+@pytest.mark.parametrize(("allocated", "samples"), [(8, 1), (8, 3), (16, 1)])
+def test_noise_that_grows_when_it_is_compressed_comes_back(syntax: str, allocated: int, samples: int) -> None:
+    image = description(300, 200, allocated=allocated, samples=samples)
+    kind = f"<u{allocated // 8}"
+    cells = numpy.random.default_rng(7).integers(0, 1 << allocated, (300, 200, samples)).astype(kind)
+    frame = encode_lossless(cells, image.photometric_interpretation, image, syntax)
+    decoded, _ = decode_frame(
+        frame.data, syntax, replace(image, photometric_interpretation=frame.photometric_interpretation)
+    )
+    assert numpy.array_equal(decoded, cells)
+
+
 @pytest.mark.parametrize("stored", [8, 10, 12, 15, 16])
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize(

@@ -41,6 +41,8 @@ from dicomwire.uids import name_of
 
 _JPEG_XL_EFFORT: Final = 3  # of 1 to 9; denser ones take ten times as long
 _SSIZ: Final = 42  # byte of the first component's bit depth in a JPEG 2000 codestream (ISO 15444-1 A.5.1)
+_JPEG_LS_LONGEST: Final = 4  # times as long as the cells: LIMIT, the longest code (ISO 14495-1 C.2.4.1.1)
+_JPEG_LS_HEADERS: Final = 4096  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +189,9 @@ def _jpeg_lossless(frame: _Frame) -> Encoded:
 
 def _jpeg_ls(frame: _Frame, near: int = 0) -> Encoded:
     # CharLS has the precision of the array's type, so that all bits of the cell are coded
-    stream = bytes(imagecodecs.jpegls_encode(_flat(frame.cells), level=near))
+    cells = _flat(frame.cells)
+    longest = _JPEG_LS_LONGEST * cells.nbytes + _JPEG_LS_HEADERS
+    stream = bytes(imagecodecs.jpegls_encode(cells, level=near, out=longest))
     frame_header = stream.index(b"\xff\xf7")
     return Encoded(stream[:2] + stream[frame_header:], frame.photometric)  # without CharLS's SPIFF header
 
