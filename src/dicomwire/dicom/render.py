@@ -52,7 +52,9 @@ def render(
     state: a presentation state to apply.
     Raises: FrameError, TranscodingError.
     """
-    levels = render_frame(pixels, image, next(iter(numbers)), rendering, state=state)
+    coming = iter(numbers)
+    levels = numpy.ascontiguousarray(render_frame(pixels, image, next(coming), rendering, state=state))
+    next(coming, None)  # tells who gives the numbers that the frame has been read
     levels, profile = _profiled(levels, image, rendering)
     return encode_picture(levels, rendering, profile)
 
