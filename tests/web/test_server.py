@@ -139,6 +139,36 @@ async def test_a_client_of_http_1_0_gets_no_chunks_and_no_second_answer(exchange
     assert body == b"one two"
 
 
+PIPELINE = (
+    b"POST /read HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\nhello\r\n\r\nGE"
+    b"HEAD /hello HTTP/1.1\r\nHost: x\r\n\r\n"
+    b"POST /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nsome"
+    b"POST /read HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n4\r\n two\r\n0\r\n\r\n"
+    b"GET /unmeasured HTTP/1.1\r\nHost: x\r\n\r\n" + GET + CLOSE
+)
+
+
+@pytest.mark.parametrize("size", [*range(1, 24), 64, 100, len(PIPELINE)])
+async def test_pipelined_requests_in_any_chunking_get_the_same_answers(server: Server, size: int) -> None:
+    reader, writer = await asyncio.open_connection(*server.addresses[0])
+    for start in range(0, len(PIPELINE), size):
+        writer.write(PIPELINE[start : start + size])
+        await writer.drain()
+        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        answer = await reader.read()
+    writer.close()
+    answers = [part.partition(b"\r\n\r\n") for part in answer.split(b"HTTP/1.1 ")[1:]]
+    assert [(head[:3], body) for head, _, body in answers] == [
+        (b"200", b"hello\r\n\r\nGE"),
+        (b"200", b""),
+        (b"405", b"Method Not Allowed"),
+        (b"200", b"one two"),
+        (b"200", b"4\r\none \r\n3\r\ntwo\r\n0\r\n\r\n"),
+        (b"200", b"hello http"),
+    ]
+
+
 async def test_head_and_body_of_an_answer_come_in_one_piece(server: Server) -> None:
     reader, writer = await asyncio.open_connection(*server.addresses[0])
     writer.write(b"GET /unmeasured HTTP/1.1\r\nHost: x\r\n\r\n")
