@@ -203,3 +203,15 @@ async def test_a_backup_cut_short_after_a_compaction_brings_nothing_back(
     await archive.stop()
     Archive.open(tmp_path / "safe").close()  # finds what lies elsewhere than the catalogue says
     assert held(tmp_path / "safe") == ["1.2.2"]
+
+
+async def test_keys_are_in_it_and_stay_secret(tmp_path: Path) -> None:
+    archive = await stored(tmp_path / "data", "1.2.1")
+    key = tmp_path / "data" / "deidentify.key"
+    key.write_bytes(b"secret")
+    key.chmod(0o600)
+    backup(tmp_path / "data", tmp_path / "safe")
+    copied = tmp_path / "safe" / key.name
+    assert copied.read_bytes() == b"secret"
+    assert copied.stat().st_mode & 0o777 == 0o600
+    await archive.stop()

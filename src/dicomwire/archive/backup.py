@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -90,6 +91,8 @@ def backup(data: Path, destination: Path) -> Backup:
         anew: list[Path] = []
         for number, end in durable.items():
             copied += _copy(data / "segments" / name_of(number), segments / name_of(number), end, anew)
+    for path in data.glob("*.key"):  # such as the one on which the UIDs of files without identity hang
+        shutil.copy(path, destination / path.name)  # with its mode: nobody else may read it
     for part in anew:
         part.rename(part.with_suffix(""))
     # before the catalogue: a segment that it does not know would be taken for new, and its dead would rise
