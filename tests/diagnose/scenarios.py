@@ -454,6 +454,13 @@ def _(wire: Wire) -> None:
     talk.ask(p_data(1, b"\0\0\0\0\xff\xff\0\0abc")).answer(Abort(0, 0)).close(1)
 
 
+@fires("response-unmatched")
+def _(wire: Wire) -> None:
+    talk = associated(wire, (1, CT, (ILE,)))
+    talk.ask(message(CStoreRq(1, CT, "1.2.3"), instance())).answer(message(CStoreRsp(7, 0)))
+    talk.ask(Abort(0, 0), wait=30).close(0)
+
+
 @fires("sop-class-not-of-context")
 def _(wire: Wire) -> None:
     talk = associated(wire, (1, MR, (ILE,)))

@@ -117,7 +117,13 @@ FOLLOWS: dict[str, set[str]] = {
         "pdu-unknown-type",
         "proxy-header",
     },
-    "abort-by-requestor": {"context-foreign-transfer-syntax", "context-transfer-syntax", "dimse-no-response"},
+    "abort-by-requestor": {
+        "context-foreign-transfer-syntax",
+        "context-transfer-syntax",
+        "dimse-no-response",
+        "response-unmatched",
+    },
+    "dimse-no-response": {"response-unmatched"},
     "association-no-answer": {"acceptor-busy"},
     "capture-ends-early": {"tcp-half-open"},
     "context-transfer-syntax": {"move-destination-context"},
@@ -357,6 +363,26 @@ def test_no_status_of_failure_goes_unnoticed(operation: str) -> None:
         story = wire.stories()[0]
         assert story.outcome is Outcome.FAILED, f"{code:04X}"
         assert story.verdict is not None
+
+
+def test_a_response_of_another_service_is_no_answer() -> None:
+    wire = Wire()
+    talk = associated(wire, (1, CT, (ILE,)))
+    talk.ask(message(CStoreRq(1, CT, "1.2.3"), instance())).answer(message(CFindRsp(1, 0)))
+    talk.ask(Abort(0, 0), wait=30).close(0)
+    verdict = wire.stories()[0].verdict
+    assert verdict is not None
+    assert verdict.code == "response-unmatched"
+    assert "message 1, which was a C-STORE" in verdict.summary
+
+
+def test_a_second_answer_is_a_remark_where_nothing_is_missing() -> None:
+    wire = Wire()
+    talk = echo(associated(wire, (1, VERIFICATION, (ILE,))))
+    release(talk.answer(message(CEchoRsp(1, 0))))
+    story = wire.stories()[0]
+    assert story.outcome is Outcome.OK
+    assert [finding.code for finding in story.findings] == ["response-unmatched"]
 
 
 def test_who_asks_and_does_not_wait_has_not_been_served() -> None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from dicomwire.diagnose.data_set import Examined, Fault
 from dicomwire.diagnose.finding import Side
 from dicomwire.diagnose.stream import Place
 from dicomwire.dimse import status
-from dicomwire.dimse.command import CCancelRq, Command, Request, Response
+from dicomwire.dimse.command import CCancelRq, Command, Request, Response, UnrecognizedRq
 from dicomwire.dimse.status import StatusClass
 
 KEPT: Final = 256  # exchanges of one association from its beginning; those that failed are kept beyond
 KEPT_FAILED: Final = 256
 OUTSTANDING: Final = 1_024  # requests without a final response, of one association
+
+UNMATCHED: Final = 8  # responses without a request that are kept
 
 _SERVICES: Final[dict[str, str]] = {
     "C-ECHO": status.ECHO,
@@ -25,6 +27,20 @@ _SERVICES: Final[dict[str, str]] = {
     "C-MOVE": status.MOVE,
     "C-GET": status.GET,
 }
+
+
+class Unmatched(NamedTuple):
+    """A response that answers no request that is open.
+
+    Attributes:
+        side: who sent it.
+        asked: name of the request with its message ID, which is of another service; "" where there is none.
+    """
+
+    side: Side
+    response: Response
+    place: Place
+    asked: str
 
 
 @dataclass(slots=True, eq=False)
@@ -110,6 +126,11 @@ class Exchange:
     def status_words(self) -> str:
         return status.words(self.service, self.status or 0)
 
+    def may_be_answered_by(self, response: Response) -> bool:
+        """It is of the same service; what was not recognized may be answered by anything."""
+        request = self.request
+        return isinstance(request, UnrecognizedRq) or response.name == request.name.replace("-RQ", "-RSP")
+
     def count(self, name: str) -> int:
         """A number of sub-operations of the last response, 0 where it has none."""
         value = getattr(self.response, f"number_of_{name}_suboperations", None)
@@ -125,12 +146,14 @@ class Exchanges:
         total: how many there were.
         statuses: how often each operation ended with each status.
         orphans: responses to a request that was not seen.
+        unmatched: the first of them.
     """
 
     kept: list[Exchange] = field(default_factory=list)
     total: int = 0
     statuses: Counter[tuple[str, int]] = field(default_factory=Counter)
     orphans: int = 0
+    unmatched: list[Unmatched] = field(default_factory=list)
     _open: dict[tuple[Side, int], Exchange] = field(default_factory=dict)
     _failed: int = 0
 
@@ -164,8 +187,11 @@ class Exchanges:
         asked = Side.REQUESTOR if side is Side.ACCEPTOR else Side.ACCEPTOR
         key = (asked, command.message_id_being_responded_to)
         exchange = self._open.get(key)
-        if exchange is None:
+        if exchange is None or not exchange.may_be_answered_by(command):
             self.orphans += 1
+            if len(self.unmatched) < UNMATCHED:
+                asked_for = exchange.request.name if exchange else ""
+                self.unmatched.append(Unmatched(side, command, place, asked_for))
             return None
         exchange.first_response = exchange.first_response or place
         exchange.response, exchange.response_place = command, place

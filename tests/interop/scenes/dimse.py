@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -33,12 +34,13 @@ from tests.interop.scenes.stage import (
     identifier,
     image,
     program,
+    raw_server,
     run,
     scene,
     scp,
     storescp,
 )
-from tests.interop.scenes.upper_layer import raw_store
+from tests.interop.scenes.upper_layer import associate_ac, c_echo_rsp, raw_store
 
 
 @scene("dimse-no-response")
@@ -159,6 +161,20 @@ def _(stack: ExitStack, folder: Path) -> int:
     port = scp(stack, model, title="PARTIAL", handlers=[(evt.EVT_C_MOVE, handle)])
     with association(port, model, called="PARTIAL") as found:
         list(found.send_c_move(identifier(), "WSPARTIAL", model))
+    return port
+
+
+@scene("response-unmatched")
+def _(stack: ExitStack, folder: Path) -> int:
+    def answer(connection: socket.socket) -> None:
+        connection.recv(65_536)
+        connection.sendall(associate_ac())
+        connection.recv(65_536)
+        connection.sendall(c_echo_rsp(message_id=77))
+        connection.recv(65_536)
+
+    port = raw_server(stack, answer)
+    echoscu(port)
     return port
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from pynetdicom.sop_class import CTImageStorage, Verification
 
 from dicomwire.dimse.codec import encode as encode_command
-from dicomwire.dimse.command import CEchoRq
+from dicomwire.dimse.command import CEchoRq, CEchoRsp
 from dicomwire.upper_layer.codec import encode
 from dicomwire.upper_layer.items import ContextResult, ImplementationClassUID, MaximumLength
 from dicomwire.upper_layer.pdu import AssociateAc
@@ -55,7 +55,15 @@ def associate_ac(result: int = 0, transfer_syntax: str = ILE) -> bytes:
 
 def c_echo_rq(presentation_context_id: int) -> bytes:
     """C-ECHO-RQ in a P-DATA-TF."""
-    command = encode_command(CEchoRq(1, Verification))
+    return _p_data(encode_command(CEchoRq(1, Verification)), presentation_context_id)
+
+
+def c_echo_rsp(message_id: int) -> bytes:
+    """C-ECHO-RSP in a P-DATA-TF, as an answer to this message."""
+    return _p_data(encode_command(CEchoRsp(message_id, 0)), 1)
+
+
+def _p_data(command: bytes, presentation_context_id: int) -> bytes:
     value = struct.pack(">IBB", len(command) + 2, presentation_context_id, 3) + command
     return struct.pack(">BBI", 4, 0, len(value)) + value
 
