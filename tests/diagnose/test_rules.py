@@ -385,6 +385,16 @@ def test_a_second_answer_is_a_remark_where_nothing_is_missing() -> None:
     assert [finding.code for finding in story.findings] == ["response-unmatched"]
 
 
+def test_a_release_that_is_not_answered_is_the_acceptors_fault() -> None:
+    wire = Wire()
+    talk = echo(associated(wire, (1, VERIFICATION, (ILE,)))).ask(ReleaseRq())
+    talk.ask(Abort(0, 0), wait=30).close(0)
+    verdict = wire.stories()[0].verdict
+    assert verdict is not None
+    assert (verdict.code, verdict.side) == ("abort-by-requestor", Side.ACCEPTOR)
+    assert "A-RELEASE-RQ was not answered" in verdict.summary
+
+
 def test_who_asks_and_does_not_wait_has_not_been_served() -> None:
     wire = Wire()
     associated(wire, (1, CT, (ILE,))).ask(message(CStoreRq(1, CT, "1.2.3"), instance())).close(0)

@@ -8,6 +8,7 @@ from dicomwire.diagnose.conversation import Conversation
 from dicomwire.diagnose.finding import Fix, Layer, Side
 from dicomwire.diagnose.rules.rule import Hit, Rule
 from dicomwire.diagnose.rules.signs import first_abort, titles
+from dicomwire.upper_layer.pdu import ReleaseRq
 
 
 def detect(conversation: Conversation) -> Iterator[Hit]:
@@ -18,10 +19,20 @@ def detect(conversation: Conversation) -> Iterator[Hit]:
     yield Hit(
         values={**titles(conversation), "numbers": f"{pdu.source}/{pdu.reason}", "when": _when(conversation)},
         evidence=(sent.evidence("A-ABORT", source=pdu.source, reason=pdu.reason),),
+        side=Side.ACCEPTOR if _asked_for_release(conversation) else None,
+    )
+
+
+def _asked_for_release(conversation: Conversation) -> bool:
+    """The A-RELEASE-RQ that came before it was not answered."""
+    return any(
+        isinstance(sent.pdu, ReleaseRq) and sent.side is Side.REQUESTOR for sent in conversation.releases
     )
 
 
 def _when(conversation: Conversation) -> str:
+    if _asked_for_release(conversation):
+        return "since its A-RELEASE-RQ was not answered"
     if (
         conversation.accepted is not None
         and not conversation.exchanges.total
@@ -41,7 +52,7 @@ RULE = Rule(
     "What was answered before is done.",
     fix=Fix(
         requestor="Look at its log at that time; it should release associations in order.",
-        acceptor="Look at what it answered last.",
+        acceptor="Look at what it answered last; it has to answer an A-RELEASE-RQ with an A-RELEASE-RP.",
     ),
     check="The last messages before the abort show what was not to its liking. Was the transfer syntax of "
     "what it has to send proposed, and accepted?",
