@@ -32,7 +32,7 @@ from dicomwire.dimse.command import (
 )
 from dicomwire.dimse.status import StatusClass, status_class
 from dicomwire.uids import VERIFICATION
-from dicomwire.upper_layer.items import AsynchronousOperationsWindow, UnknownItem
+from dicomwire.upper_layer.items import AsynchronousOperationsWindow, SOPClassExtendedNegotiation, UnknownItem
 from dicomwire.upper_layer.pdu import Abort, AssociateRj, ReleaseRp, ReleaseRq
 from tests.diagnose.scenarios import (
     BESIDE,
@@ -393,6 +393,16 @@ def test_a_release_that_is_not_answered_is_the_acceptors_fault() -> None:
     assert verdict is not None
     assert (verdict.code, verdict.side) == ("abort-by-requestor", Side.ACCEPTOR)
     assert "A-RELEASE-RQ was not answered" in verdict.summary
+
+
+@pytest.mark.parametrize("relational", [False, True])
+def test_keys_of_higher_levels_may_be_missing_where_queries_are_relational(relational: bool) -> None:
+    wire = Wire()
+    items = (*ITEMS, SOPClassExtendedNegotiation(STUDY_FIND, bytes((relational,))))
+    talk = wire.open().ask(rq((1, STUDY_FIND, (ILE,)), items=items)).answer(ac(items=items))
+    release(find(talk, 0, data=identifier("SERIES")))
+    codes = [finding.code for finding in wire.stories()[0].findings]
+    assert ("find-identifier-mismatch" in codes) is not relational
 
 
 def test_who_asks_and_does_not_wait_has_not_been_served() -> None:

@@ -11,6 +11,7 @@ from dicomwire.diagnose.exchange import Exchange
 from dicomwire.diagnose.finding import Confidence, Fix, Layer, Severity, Side, escaped
 from dicomwire.diagnose.rules.rule import Hit, Rule
 from dicomwire.diagnose.rules.signs import exchange_evidence, exchange_values
+from dicomwire.upper_layer.items import SOPClassExtendedNegotiation
 
 _OPERATIONS: Final = frozenset({"C-FIND", "C-MOVE", "C-GET"})
 _MISMATCH: Final = 0xA9  # first octet of the statuses that say so
@@ -37,7 +38,7 @@ def detect(conversation: Conversation) -> Iterator[Hit]:
         in_vain = (
             exchange.done and not exchange.failed and not exchange.matches and not exchange.count("completed")
         )
-        reason = _reason(exchange)
+        reason = _reason(exchange, relational=_relational(conversation, exchange.sop_class_uid))
         if not refused and not (in_vain and reason):
             continue
         values = exchange_values(conversation, exchange)
@@ -51,7 +52,14 @@ def detect(conversation: Conversation) -> Iterator[Hit]:
         return
 
 
-def _reason(exchange: Exchange) -> str:
+def _relational(conversation: Conversation, sop_class_uid: str) -> bool:
+    """Relational queries were agreed on: keys of higher levels may be missing (PS3.4 C.4.1.2.2, C.5.1.1)."""
+    items = conversation.accepted.user_information if conversation.accepted else ()
+    agreed = [item for item in items if isinstance(item, SOPClassExtendedNegotiation)]
+    return any(item.sop_class_uid == sop_class_uid and item.information[:1] == b"\x01" for item in agreed)
+
+
+def _reason(exchange: Exchange, *, relational: bool) -> str:
     """What is wrong with the identifier, "" where nothing is, or it is not known."""
     identifier = exchange.data_set
     if identifier is None or exchange.faults:
@@ -62,7 +70,7 @@ def _reason(exchange: Exchange) -> str:
         return ""
     if level not in levels:
         return f"{escaped(level)} is no level of {root}, which has {', '.join(levels)}"
-    for above in levels[: levels.index(level)]:
+    for above in () if relational else levels[: levels.index(level)]:
         tag, name = _UNIQUE_KEYS[above]
         if not identifier.text(tag):
             return f"level {level} without a {name}"
