@@ -15,7 +15,7 @@ from dicomwire.services import querying
 from dicomwire.services.normalized import Answer, Operation, Reply, invoke, service
 from dicomwire.services.unified_procedure_step import EVENT, PULL, PUSH, QUERY, WATCH, Scheduler
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN
-from dicomwire.work.ups_events import GLOBAL
+from dicomwire.work.workitem import GLOBAL
 from tests.services.department import SOON, Department, department, destination, listening, running
 from tests.work.steps import without
 from tests.work.workitems import TRANSACTION, performed, state, workitem
@@ -71,7 +71,7 @@ STATUSES: dict[str, tuple[str, object, DataSet | None, int]] = {
     "not in progress": (PULL, NActionRq(0, PUSH, UID, 1), state("COMPLETED"), 0xC310),
     "only created scheduled": (PULL, NActionRq(0, PUSH, UID, 1), state("SCHEDULED"), 0xC303),
     "no transaction": (PULL, NActionRq(0, PUSH, UID, 1), state("IN PROGRESS", ""), 0xC301),
-    "a state that is none": (PULL, NActionRq(0, PUSH, UID, 1), state("DONE"), 0x0106),
+    "a state that is none": (PULL, NActionRq(0, PUSH, UID, 1), state("DONE"), 0x0115),
     "an action of another class": (PUSH, NActionRq(0, PUSH, UID, 1), state("IN PROGRESS"), 0x0123),
     "subscribe": (WATCH, NActionRq(0, PUSH, UID, 3), RECEIVER, 0),
     "subscribe to all": (WATCH, NActionRq(0, PUSH, GLOBAL, 3), RECEIVER, 0),

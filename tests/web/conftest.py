@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -185,6 +186,15 @@ async def work(tmp_path: Path) -> AsyncIterator[Store]:
 async def door(
     archive: Archive, work: Store, web_options: WebOptions, server_options: ServerOptions
 ) -> AsyncIterator[Door]:
+    async with opened(archive, work, web_options, server_options) as door:
+        yield door
+
+
+@asynccontextmanager
+async def opened(
+    archive: Archive, work: Store, web_options: WebOptions, server_options: ServerOptions
+) -> AsyncIterator[Door]:
+    """The application with these options on a port."""
     transcoder = Transcoder(archive, WorkerOptions(processes=2))
     app = build(archive, web_options, transcoder=transcoder, work=work)
     app = Starlette(routes=[Mount("/dicom-web", app=app)])

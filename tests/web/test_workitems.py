@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+from time import time
 
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from dicomwire.dicom.data_set import DataSet, from_object, to_json
+from dicomwire.web.options import WebOptions
+from dicomwire.work import ups
+from dicomwire.work.ups_rules import OnCancel, Policy
+from tests.web.conftest import opened
 from tests.work.steps import without
 from tests.work.workitems import TRANSACTION, performed, state, workitem
 
@@ -92,6 +97,66 @@ async def test_a_workitem_is_created_and_retrieved_without_its_transaction_uid(d
     assert (await door.get(f"/workitems?TransactionUID={TRANSACTION}", JSON)).status_code == 400
 
 
+REMARKS: dict[str, tuple[str, str, DataSet, int, str]] = {
+    "create": ("POST", "/workitems", workitem(ScheduledProcedureStepPriority="low"), 201, "created with"),
+    "update": ("POST", ITEM, DataSet().put("InputReadinessState", "ready"), 200, "updated with"),
+}
+
+
+@pytest.mark.parametrize("case", REMARKS)
+async def test_what_is_coerced_is_said(door, case: str) -> None:
+    await reach(door, "SCHEDULED")
+    method, path, body, status, words = REMARKS[case]
+    response = await send(door, method, path, body)
+    assert response.status_code == status
+    assert words in response.headers["warning"]
+
+
+GONE: dict[str, tuple[str, str, DataSet | None, int]] = {
+    "retrieve": ("GET", ITEM, None, 410),
+    "update": ("POST", ITEM, LABEL, 410),
+    "take": ("PUT", f"{ITEM}/state", state("IN PROGRESS"), 410),
+    "cancel": ("POST", f"{ITEM}/cancelrequest", None, 404),
+    "subscribe": ("POST", f"{ITEM}/subscribers/AE1", None, 404),
+    "unsubscribe": ("DELETE", f"{ITEM}/subscribers/AE1", None, 404),
+}
+
+
+@pytest.mark.parametrize("case", GONE)
+async def test_what_has_been_deleted_is_gone(door, work, case: str) -> None:
+    await reach(door, "CANCELED")
+    await work.change(lambda change: ups.prune(change, time() + 1, time()))
+    method, path, body, status = GONE[case]
+    assert (await send(door, method, path, body)).status_code == status
+    await work.change(lambda change: ups.forget(change, time() + 1))
+    assert (await send(door, "GET", ITEM)).status_code == 404
+
+
+ALLOWED: dict[str, tuple[Policy, str, str, int, str]] = {
+    "no events": (Policy(events=False), "POST", f"{ITEM}/subscribers/AE1", 403, ""),
+    "no locks": (
+        Policy(deletion_locks=False), "POST", f"{ITEM}/subscribers/AE1?deletionlock=true", 201, "not granted",
+    ),
+    "nobody to contact": (
+        Policy(on_cancel=OnCancel.CONTACT), "POST", f"{ITEM}/cancelrequest", 409, "cannot be contacted",
+    ),
+    "no cancelling": (
+        Policy(on_cancel=OnCancel.REFUSE), "POST", f"{ITEM}/cancelrequest", 409, "not to cancel",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("policy", "method", "path", "status", "words"), ALLOWED.values(), ids=ALLOWED)
+async def test_a_site_allows_less(
+    archive, work, server_options, policy: Policy, method: str, path: str, status: int, words: str
+) -> None:
+    async with opened(archive, work, WebOptions(ups=policy), server_options) as door:
+        await reach(door, "IN PROGRESS")
+        response = await send(door, method, path)
+    assert response.status_code == status
+    assert words in response.headers.get("warning", "")
+
+
 async def test_warnings_say_why(door) -> None:
     await reach(door, "CANCELED")
     again = await send(door, "PUT", f"{ITEM}/state", state("CANCELED"))
@@ -147,6 +212,7 @@ async def test_an_event_channel_has_what_waited_and_what_comes(door) -> None:
     address = f"{door.base}/subscribers/AE1".replace("http", "ws", 1)
     async with asyncio.timeout(10), connect(address) as channel:
         first = json.loads(await channel.recv())
+        assert (first["00001002"]["Value"], first["00000110"]["Value"]) == ([1], [1])
         assert first["00001000"]["Value"] == [UID]
         assert first["00741000"]["Value"] == ["SCHEDULED"]
         await send(door, "PUT", f"{ITEM}/state", state("IN PROGRESS"))

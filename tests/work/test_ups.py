@@ -10,12 +10,14 @@ import pytest
 
 from dicomwire.archive.query import Match
 from dicomwire.dicom.data_set import DataSet, from_json
-from dicomwire.work import ups, ups_events
+from dicomwire.work import ups, ups_events, ups_subscriptions
+from dicomwire.work import workitem as workitems
 from dicomwire.work.matching import path_of, query_of, search
 from dicomwire.work.refusal import Reason, Refused
 from dicomwire.work.store import Store, Transaction, open_store
-from dicomwire.work.ups_events import FILTERED, GLOBAL, Receiver
+from dicomwire.work.ups_events import Receiver
 from dicomwire.work.ups_rules import Warned
+from dicomwire.work.workitem import FILTERED, GLOBAL, find
 from tests.work.steps import without
 from tests.work.workitems import TRANSACTION, code, performed, state, workitem
 
@@ -102,7 +104,7 @@ def test_the_state_table(store: Store, request_: str, before: str, outcome: obje
         return
     changed = store.apply(lambda change: ask(change, request_))
     assert changed.warned is (outcome if isinstance(outcome, Warned) else None)
-    found = ups.find(store, UID)
+    found = find(store, UID)
     assert found.state.value == (before if isinstance(outcome, Warned) else outcome)
     assert found.attributes.text("ProcedureStepState") == found.state.value
     assert not found.attributes.has_value("TransactionUID")
@@ -160,7 +162,7 @@ def events(store: Store, ae_title: str = "AE1") -> list[tuple[str, int]]:
 
 
 def subscribe(store: Store, uid: str, receiver: Receiver, keys: str = "") -> None:
-    store.apply(lambda change: ups_events.subscribe(change, uid, receiver, keys, now=5.0))
+    store.apply(lambda change: ups_subscriptions.subscribe(change, uid, receiver, keys, now=5.0))
 
 
 def create(store: Store, uid: str, **values: str) -> None:
@@ -176,13 +178,13 @@ def test_a_global_subscription_is_to_what_is_there_and_what_comes(store: Store) 
     subscribe(store, GLOBAL, FREE)  # "No UPS state change"
     create(store, "1.3")
     assert subscribed(store) == {"1.1": True, "1.2": True, "1.3": False}
-    store.apply(lambda change: ups_events.suspend(change, GLOBAL, "AE1"))
+    store.apply(lambda change: ups_subscriptions.suspend(change, GLOBAL, "AE1"))
     create(store, "1.4")
     assert "1.4" not in subscribed(store)
     assert len(subscribed(store)) == 3
-    assert store.apply(lambda change: ups_events.unsubscribe(change, GLOBAL, "AE1"))
+    assert store.apply(lambda change: ups_subscriptions.unsubscribe(change, GLOBAL, "AE1"))
     assert subscribed(store) == {}
-    assert not store.apply(lambda change: ups_events.unsubscribe(change, GLOBAL, "AE1"))
+    assert not store.apply(lambda change: ups_subscriptions.unsubscribe(change, GLOBAL, "AE1"))
 
 
 def test_a_filtered_subscription_is_to_what_matches(store: Store) -> None:
@@ -203,7 +205,7 @@ def test_a_single_subscription_changes_its_lock_and_reports_again(store: Store) 
     with pytest.raises(Refused):
         subscribe(store, "1.9", FREE)
     with pytest.raises(Refused):
-        store.apply(lambda change: ups_events.suspend(change, "1.1", "AE1"))
+        store.apply(lambda change: ups_subscriptions.suspend(change, "1.1", "AE1"))
 
 
 def test_what_happens_to_a_workitem_is_reported(store: Store) -> None:
@@ -248,10 +250,10 @@ def test_a_lock_keeps_what_has_ended(store: Store) -> None:
     subscribe(store, "1.2", FREE)
     for uid in ("1.1", "1.2"):
         store.apply(lambda change, uid=uid: ups.request_cancel(change, uid, DataSet(), "A", now=2.0))
-    assert store.apply(lambda change: ups.prune(change, 3.0)) == 1
-    assert ups.find(store, "1.1").state.value == "CANCELED"
-    store.apply(lambda change: ups_events.unsubscribe(change, "1.1", "AE1"))
-    assert store.apply(lambda change: ups.prune(change, 3.0)) == 1
+    assert store.apply(lambda change: ups.prune(change, 3.0, 4.0)) == 1
+    assert find(store, "1.1").state.value == "CANCELED"
+    store.apply(lambda change: ups_subscriptions.unsubscribe(change, "1.1", "AE1"))
+    assert store.apply(lambda change: ups.prune(change, 3.0, 4.0)) == 1
 
 
 def test_keys_find_workitems(store: Store) -> None:
@@ -260,7 +262,7 @@ def test_keys_find_workitems(store: Store) -> None:
 
     def found(**keys: str) -> list[int]:
         query = query_of([Match(path_of(*name.split("__")), value) for name, value in keys.items()])
-        return search(store, ups_events.selection(query), query)
+        return search(store, workitems.selection(query), query)
 
     assert found() == [1, 2]
     assert found(WorklistLabel="HEAD") == [2]

@@ -67,7 +67,7 @@ def ups(
 ) -> None:
     """Work with a peer's Unified Procedure Steps. Exit status 1: the peer refuses."""
     from dicomwire.services.procedure_step import new_uid
-    from dicomwire.work.ups_events import GLOBAL
+    from dicomwire.work.workitem import GLOBAL
 
     log_to_stderr(verbose=verbose)
     asked = flags.peer(peer)

@@ -30,6 +30,7 @@ from dicomwire.node.values import (
     UIDOrAny,
     one_of,
 )
+from dicomwire.work.ups_rules import OnCancel, Policy
 
 ENVIRONMENT_PREFIX = "DICOMWIRE_"
 NESTED = "__"
@@ -334,6 +335,21 @@ class UPSSettings(Section):
         90 * 86_400.0,
         description="Seconds that a workitem is kept after its end; one with a Deletion Lock longer.",
     )
+    events: bool = Field(
+        True, description="Report events to who subscribes; without it nobody can subscribe (C315H)."
+    )
+    deletion_locks: bool = Field(
+        True, description="Grant Deletion Locks; without it subscriptions are without them (B301H)."
+    )
+    on_cancel: OnCancel = Field(
+        OnCancel.REPORT,
+        description="What becomes of a request to cancel a workitem in progress: report tells who has"
+        " subscribed; contact too, but refuses where nobody has (C312H); refuse always refuses (C313H).",
+    )
+
+    def policy(self) -> Policy:
+        """What the site allows."""
+        return Policy(deletion_locks=self.deletion_locks, events=self.events, on_cancel=self.on_cancel)
 
 
 class HL7Settings(Section):

@@ -49,6 +49,7 @@ def web_options(settings: Settings) -> WebOptions:
         sop_classes=None if ANY_SOP_CLASS in dimse.extra_sop_classes else storage_classes(dimse),
         maximum_body=web.maximum_body,
         maximum_results=web.maximum_results,
+        ups=settings.ups.policy(),
     )
 
 

@@ -27,7 +27,7 @@ from dicomwire.work.routes import Notices, Route
 from dicomwire.work.runner import Runner, RunnerOptions
 from dicomwire.work.store import Store, Transaction, open_store
 
-KEPT = 90 * 86_400.0  # seconds that commitments which are over and notifications can be looked up
+KEPT = 90 * 86_400.0  # seconds that what is over can be looked up: commitments, notifications, deleted UPS
 
 log = structlog.get_logger()
 
@@ -53,7 +53,7 @@ class Work:
         self.store = _opened(settings)
         same_association = settings.commitment.same_association
         self._committer = Committer(self.store, archive, destinations, same_association=same_association)
-        self._scheduler = Scheduler(self.store, destinations)
+        self._scheduler = Scheduler(self.store, destinations, settings.ups.policy())
         self.hl7 = Listener(self.store, settings.hl7)
         folder, interval = settings.worklist.folder, settings.worklist.interval
         self._folder = Folder(self.store, folder, interval) if folder is not None else None
@@ -81,6 +81,7 @@ class Work:
         self.store.start(asyncio.get_running_loop())
         self._runner = Runner(self.store, self._kinds(), runner_options(self._settings), tidy=self._tidy)
         await self._runner.start()
+        await self._scheduler.start()
         chosen = self._settings.availability
         rules = [_route(route) for route in self._settings.routes]
         self._router = Router(self.store, self._archive, rules, Notices(chosen.notify, chosen.quiet))
@@ -97,13 +98,15 @@ class Work:
         if self._router is not None:
             await self._router.stop()
         if self._runner is not None:
+            await self._scheduler.stop(grace)
             await self._runner.stop(grace)
         await self.store.stop()
 
     def _tidy(self, change: Transaction, now: float) -> None:
         commitment.prune(change, now - KEPT)
         availability.prune(change, now - KEPT)
-        ups.prune(change, now - self._settings.ups.keep)
+        ups.prune(change, now - self._settings.ups.keep, now)
+        ups.forget(change, now - KEPT)
         ups_events.prune(change, now - KEPT)
 
     def _kinds(self) -> dict[str, Kind]:

@@ -50,11 +50,15 @@ STATUS_OF: Final[Mapping[Reason, int]] = {
     Reason.UPS_ONLY_CREATED: 0xC303,
     Reason.UPS_NOT_MET: 0xC304,
     Reason.UPS_UNKNOWN: 0xC307,
+    Reason.UPS_GONE: 0xC307,
     Reason.UPS_RECEIVER_UNKNOWN: 0xC308,
     Reason.UPS_NOT_SCHEDULED: 0xC309,
     Reason.UPS_NOT_IN_PROGRESS: 0xC310,
     Reason.UPS_COMPLETED: 0xC311,
+    Reason.UPS_NO_CONTACT: 0xC312,
+    Reason.UPS_NOT_CANCELED: 0xC313,
     Reason.UPS_NOT_APPROPRIATE: 0xC314,
+    Reason.UPS_NO_EVENTS: 0xC315,
 }
 ERROR_ID_OF: Final[Mapping[Reason, int]] = {Reason.FINAL_STATE: MAY_NO_LONGER_BE_UPDATED}
 

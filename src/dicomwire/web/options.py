@@ -10,6 +10,7 @@ import ssl
 from dataclasses import dataclass, field
 
 from dicomwire.uids import PRIVATE_STORAGE_SOP_CLASSES, STORAGE_TRANSFER_SYNTAXES, storage_sop_classes
+from dicomwire.work.ups_rules import Policy
 
 
 def _default_sop_classes() -> frozenset[str]:
@@ -34,6 +35,7 @@ class WebOptions:
         drain_timeout: for room in the archive's budget while an upload waits.
         commit_timeout: for the archive's verdict after the last byte of a request.
         maximum_results: results of one search page at most.
+        ups: what the site allows with Unified Procedure Steps.
     """
 
     public_url: str | None = None
@@ -49,6 +51,7 @@ class WebOptions:
     drain_timeout: float = 60.0
     commit_timeout: float = 120.0
     maximum_results: int = 1_000
+    ups: Policy = field(default_factory=Policy)
 
 
 @dataclass(frozen=True, slots=True)

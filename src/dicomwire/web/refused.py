@@ -21,6 +21,10 @@ STATUS_OF: Final[Mapping[Reason, int]] = {
     Reason.UPS_NOT_IN_PROGRESS: 409,
     Reason.UPS_COMPLETED: 409,
     Reason.UPS_RECEIVER_UNKNOWN: 404,
+    Reason.UPS_GONE: 410,
+    Reason.UPS_NO_CONTACT: 409,
+    Reason.UPS_NOT_CANCELED: 409,
+    Reason.UPS_NO_EVENTS: 403,
 }
 """HTTP status of a refusal; 400 for every other one."""
 

@@ -1,4 +1,4 @@
-"""UPS-RS subscriptions and the event channel (PS3.18 11.10-11.12, 8.10.4).
+"""UPS-RS subscriptions and the event channel (PS3.18 11.10-11.13, 8.10.4).
 
 Events wait in the store for their AE's channel, a websocket; what a channel has taken is forgotten.
 """
@@ -20,20 +20,22 @@ from dicomwire.dicom.data_set import DataSet, to_json
 from dicomwire.dicom.dictionary import vr_of
 from dicomwire.web.options import WebOptions
 from dicomwire.web.problems import Problem, shown
-from dicomwire.web.refused import problem
+from dicomwire.web.refused import STATUS_OF, problem
 from dicomwire.web.resources import base_url, uid
 from dicomwire.web.search_query import attribute
 from dicomwire.web.workitems import WORKITEM
-from dicomwire.work import ups_events
-from dicomwire.work.refusal import Refused
+from dicomwire.work import ups_events, ups_subscriptions
+from dicomwire.work.refusal import Reason, Refused
 from dicomwire.work.store import Store
-from dicomwire.work.ups_events import FILTERED, TOPIC, Receiver
+from dicomwire.work.ups_events import TOPIC, Receiver
+from dicomwire.work.workitem import FILTERED
 
 SUBSCRIBER: Final = WORKITEM + "/subscribers/{aetitle}"
 SUSPEND: Final = SUBSCRIBER + "/suspend"
 CHANNEL: Final = "/subscribers/{aetitle}"
 
 _AE_TITLE_LIMIT: Final = 16
+_STATUS_OF: Final = {**STATUS_OF, Reason.UPS_GONE: 404}  # Tables 11.10.3-1 and 11.11.3-1 have no 410
 
 log = structlog.get_logger()
 
@@ -63,25 +65,37 @@ class Subscriptions:
                 _put(keys, name, value)
         if named == FILTERED and not keys:
             raise Problem(400, "a filtered subscription needs keys: filter=Keyword=value")
-        now = time()
+        now, filtered, policy = time(), to_json(keys) if keys else "", self._options.ups
         try:
-            await self._store.change(
-                lambda change: ups_events.subscribe(
-                    change, named, Receiver(receiver, "web", locked), to_json(keys) if keys else "", now=now
+            ups_subscriptions.possible(policy)
+            warned = await self._store.change(
+                lambda change: ups_subscriptions.subscribe(
+                    change,
+                    named,
+                    Receiver(receiver, "web", locked),
+                    filtered,
+                    now=now,
+                    deletion_locks=policy.deletion_locks,
                 )
             )
         except Refused as refused:
-            raise problem(refused) from None
+            raise problem(refused, _STATUS_OF) from None
         channel = base_url(request, self._options).replace("http", "ws", 1)
-        return Response(status_code=201, headers={"Content-Location": f"{channel}/subscribers/{receiver}"})
+        headers = {"Content-Location": f"{channel}/subscribers/{receiver}"}
+        if warned is not None:
+            headers["Warning"] = f'299 dicomwire "{warned.value}."'
+        return Response(status_code=201, headers=headers)
 
     async def unsubscribe(self, request: Request) -> Response:
         """DELETE: end a subscription."""
         named, ae_title = uid(request, "workitem"), _ae_title(request)
         try:
-            found = await self._store.change(lambda change: ups_events.unsubscribe(change, named, ae_title))
+            ups_subscriptions.possible(self._options.ups)
+            found = await self._store.change(
+                lambda change: ups_subscriptions.unsubscribe(change, named, ae_title)
+            )
         except Refused as refused:
-            raise problem(refused) from None
+            raise problem(refused, _STATUS_OF) from None
         if not found:
             raise Problem(404, "there is no such subscription")
         return Response(status_code=200)
@@ -90,9 +104,12 @@ class Subscriptions:
         """POST: subscribe to no more workitems that come."""
         named, ae_title = uid(request, "workitem"), _ae_title(request)
         try:
-            found = await self._store.change(lambda change: ups_events.suspend(change, named, ae_title))
+            ups_subscriptions.possible(self._options.ups)
+            found = await self._store.change(
+                lambda change: ups_subscriptions.suspend(change, named, ae_title)
+            )
         except Refused as refused:
-            raise problem(refused) from None
+            raise problem(refused, _STATUS_OF) from None
         if not found:
             raise Problem(404, "there is no such subscription")
         return Response(status_code=200)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from time import time
 from typing import Final
 from urllib.parse import parse_qsl
@@ -18,24 +19,22 @@ from dicomwire.web.body import read_data_sets
 from dicomwire.web.media_types import data_set_type
 from dicomwire.web.options import WebOptions
 from dicomwire.web.problems import Problem
-from dicomwire.web.refused import problem
+from dicomwire.web.refused import STATUS_OF, problem
 from dicomwire.web.resources import base_url, uid
 from dicomwire.web.work_search import answer, written
-from dicomwire.work import ups, ups_events
+from dicomwire.work import ups, workitem
 from dicomwire.work.refusal import Reason, Refused
 from dicomwire.work.store import Store
 from dicomwire.work.ups import Changed
-from dicomwire.work.ups_rules import CREATE
+from dicomwire.work.ups_attributes import RETURNED
+from dicomwire.work.ups_rules import Warned
 
 WORKITEMS: Final = "/workitems"
 WORKITEM: Final = WORKITEMS + "/{workitem}"
 STATE: Final = WORKITEM + "/state"
 CANCEL: Final = WORKITEM + "/cancelrequest"
 
-_USUAL: Final = frozenset(rule.tag for rule in CREATE if rule.keyword != "InputInformationSequence") | {
-    TAGS["SOPClassUID"],
-    TAGS["SOPInstanceUID"],
-}
+_USUAL: Final = frozenset(TAGS[keyword] for keyword in RETURNED)
 _INCONSISTENT: Final = "The submitted request is inconsistent with the current state of the UPS Instance."
 _WARNINGS: Final = {
     Reason.UPS_TRANSACTION: "The Transaction UID is missing or incorrect.",
@@ -44,8 +43,16 @@ _WARNINGS: Final = {
     Reason.UPS_NOT_IN_PROGRESS: _INCONSISTENT,
     Reason.UPS_NOT_MET: _INCONSISTENT,
     Reason.UPS_COMPLETED: "The UPS is already COMPLETED.",
+    Reason.UPS_NO_CONTACT: "The performer cannot be contacted.",
+    Reason.UPS_NOT_CANCELED: "The performer chooses not to cancel.",
 }
 """Warning headers of refusals (PS3.18 11.6.3.2, 11.7.3.2, 11.8.3.2)."""
+
+_REMARKS: Final = {
+    Warned.MODIFIED: "The Workitem was created with modifications",
+    Warned.COERCED: "The Workitem was updated with modifications",
+}
+"""Warning headers of what was done, where they are not DIMSE's words (PS3.18 11.4.3.2, 11.6.3.2)."""
 
 
 class Workitems:
@@ -64,11 +71,12 @@ class Workitems:
             raise Problem(400, "the workitem's UID is none")
         now = time()
         try:
-            await self._store.change(lambda change: ups.create(change, named, attributes, now=now))
+            changed = await self._store.change(lambda change: ups.create(change, named, attributes, now=now))
         except Refused as refused:
             raise _problem(refused) from None
-        link = f"{base_url(request, self._options)}{WORKITEMS}/{named}"
-        return Response(status_code=201, headers={"Location": link, "Content-Location": link})
+        done = self._done(request, named, changed, status=201)
+        done.headers["Location"] = done.headers["Content-Location"]
+        return done
 
     async def search(self, request: Request) -> Response:
         """GET: the workitems that match."""
@@ -76,7 +84,7 @@ class Workitems:
             request,
             self._store,
             self._options,
-            ups_events.selection,
+            workitem.selection,
             usual=_USUAL,
             hidden=frozenset({ups.TRANSACTION_UID}),
         )
@@ -85,7 +93,7 @@ class Workitems:
         """GET: one workitem, without its Transaction UID."""
         form = data_set_type(request)
         try:
-            found = ups.find(self._store, uid(request, "workitem"))
+            found = workitem.find(self._store, uid(request, "workitem"))
         except Refused as refused:
             raise _problem(refused) from None
         return written([json.loads(to_json(found.attributes))], form)
@@ -98,12 +106,12 @@ class Workitems:
         transaction_uid = transaction_uid or changes.text(ups.TRANSACTION_UID)
         now = time()
         try:
-            await self._store.change(
+            changed = await self._store.change(
                 lambda change: ups.update(change, named, changes, transaction_uid, now=now)
             )
         except Refused as refused:
-            raise _problem(refused, update=True) from None
-        return self._done(request, named)
+            raise _problem(refused, {Reason.UPS_FINAL: 400}) from None  # Table 11.6.3-1
+        return self._done(request, named, changed)
 
     async def change_state(self, request: Request) -> Response:
         """PUT: take, complete or cancel a workitem."""
@@ -130,18 +138,18 @@ class Workitems:
         now = time()
         try:
             changed = await self._store.change(
-                lambda change: ups.request_cancel(change, named, information, asker, now=now)
+                lambda change: ups.request_cancel(
+                    change, named, information, asker, now=now, on_cancel=self._options.ups.on_cancel
+                )
             )
         except Refused as refused:
-            raise _problem(refused) from None
+            raise _problem(refused, {Reason.UPS_GONE: 404}) from None  # Table 11.8.3-1 has no 410
         return self._done(request, named, changed, status=202)
 
-    def _done(
-        self, request: Request, named: str, changed: Changed | None = None, *, status: int = 200
-    ) -> Response:
+    def _done(self, request: Request, named: str, changed: Changed, *, status: int = 200) -> Response:
         headers = {"Content-Location": f"{base_url(request, self._options)}{WORKITEMS}/{named}"}
-        if changed is not None and changed.warned is not None:
-            headers["Warning"] = f'299 dicomwire "{changed.warned.value}."'
+        if changed.warned is not None:
+            headers["Warning"] = f'299 dicomwire "{_REMARKS.get(changed.warned, changed.warned.value)}."'
         return Response(status_code=status, headers=headers)
 
     async def _one(self, request: Request) -> DataSet:
@@ -160,10 +168,9 @@ def _named(request: Request, *names: str) -> str:
     return next((found[name] for name in names if name in found), "")
 
 
-def _problem(refused: Refused, *, update: bool = False) -> Problem:
-    found = problem(refused)
-    if update and refused.reason is Reason.UPS_FINAL:
-        found.status = 400  # PS3.18 Table 11.6.3-1 has this state there
+def _problem(refused: Refused, statuses: Mapping[Reason, int] = STATUS_OF) -> Problem:
+    """The answer to a request that was refused; statuses: of this transaction, before the usual ones."""
+    found = problem(refused, {**STATUS_OF, **statuses})
     words = _WARNINGS.get(refused.reason)
     if words is not None:
         found.headers["Warning"] = f'299 dicomwire "{words}"'

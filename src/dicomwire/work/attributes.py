@@ -1,8 +1,7 @@
 """What an attribute list must hold: tables of types, checked and completed (PS3.5 7.4, PS3.4 F.7.2).
 
 A missing attribute of type 1, or one of type 1 without a value, is refused with its tag. One of type 2 that
-is
-missing is added without a value, as if it had been sent so: many modalities leave some out.
+is missing is added without a value, as if it had been sent so: many modalities leave some out.
 """
 
 from __future__ import annotations
@@ -49,8 +48,15 @@ def checked(data_set: DataSet, rules: Sequence[Rule]) -> DataSet:
 
 
 def not_allowed(data_set: DataSet, rules: Iterable[Rule]) -> list[int]:
-    """Tags of what is there and must not be."""
-    return [rule.tag for rule in rules if rule.kind == "-" and rule.tag in data_set]
+    """Tags of what is there and must not be, in items too."""
+    found = list[int]()
+    for rule in rules:
+        if rule.kind == "-" and rule.tag in data_set:
+            found.append(rule.tag)
+        elif rule.items:
+            for item in data_set.sequence(rule.tag):
+                found += not_allowed(item, rule.items)
+    return found
 
 
 def _checked(data_set: DataSet, rules: Sequence[Rule], missing: list[int], empty: list[int]) -> DataSet:

@@ -34,6 +34,10 @@ class Reason(Enum):
     UPS_NOT_IN_PROGRESS = auto()
     UPS_COMPLETED = auto()
     UPS_NOT_APPROPRIATE = auto()
+    UPS_GONE = auto()
+    UPS_NO_CONTACT = auto()
+    UPS_NOT_CANCELED = auto()
+    UPS_NO_EVENTS = auto()
 
 
 class Refused(DicomwireError):

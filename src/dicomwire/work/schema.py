@@ -183,4 +183,13 @@ _WORKITEM: Final = (
     "CREATE INDEX workitem_event_ae ON workitem_event (ae_title, id)",
 )
 
-VERSIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _WORKLIST, _WORKITEM)
+_GONE: Final = (
+    # Workitems that have been deleted, so that who asks for one is told so.
+    """CREATE TABLE workitem_gone (
+        sop_instance_uid TEXT PRIMARY KEY,
+        removed REAL NOT NULL
+    ) WITHOUT ROWID""",
+    "CREATE INDEX workitem_gone_removed ON workitem_gone (removed)",
+)
+
+VERSIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _WORKLIST, _WORKITEM, _GONE)

@@ -12,15 +12,18 @@ from datetime import UTC, datetime
 from typing import Final
 
 from dicomwire.archive.names import groups, vocabulary
-from dicomwire.dicom.data_set import UTF_8, DataSet, tag_of, texts_of, to_json
+from dicomwire.dicom.data_set import UTF_8, DataSet, Tag, tag_of, texts_of, to_json
 from dicomwire.dicom.indexed import SPECIFIC_CHARACTER_SET
 from dicomwire.uids import is_valid_uid
-from dicomwire.work import ups_events
+from dicomwire.work import ups_events, ups_subscriptions
 from dicomwire.work.attributes import checked, not_allowed
 from dicomwire.work.refusal import Reason, Refused
-from dicomwire.work.store import Reader, Transaction
-from dicomwire.work.ups_events import SELECT, Event, Workitem, workitem_of
-from dicomwire.work.ups_rules import CREATE, FINAL, OUTCOMES, SET, WORDS, Asked, Done, State, Warned
+from dicomwire.work.store import Transaction
+from dicomwire.work.ups_attributes import CREATE, SET
+from dicomwire.work.ups_events import Event
+from dicomwire.work.ups_rules import FINAL, OUTCOMES, WORDS, Asked, Done, OnCancel, State, Warned
+from dicomwire.work.ups_values import coerced
+from dicomwire.work.workitem import FILTERED, GLOBAL, Workitem, find
 
 SOP_CLASS: Final = "1.2.840.10008.5.1.4.34.6.1"
 """UPS Push, the SOP class of every workitem, whatever is done with it (PS3.4 CC.3.1)."""
@@ -29,8 +32,13 @@ STATE: Final = tag_of("ProcedureStepState")
 TRANSACTION_UID: Final = tag_of("TransactionUID")
 _PROGRESS: Final = "ProcedureStepProgressInformationSequence"
 _REASONS: Final = ("ReasonForCancellation", "ProcedureStepDiscontinuationReasonCodeSequence")
-_IDENTITY: Final = frozenset(tag_of(name) for name in ("SOPClassUID", "SOPInstanceUID"))
-_ASSIGNED: Final = ("ScheduledStationNameCodeSequence", "ScheduledHumanPerformersSequence")
+_CONTACT: Final = ("ContactURI", "ContactDisplayName")
+_OWN: Final = frozenset(
+    tag_of(name) for name in ("SOPClassUID", "SOPInstanceUID", "ScheduledProcedureStepModificationDateTime")
+)
+"""What the SCP sets, whatever an SCU says."""
+_FULL: Final = frozenset(rule.tag for rule in CREATE if rule.kind == "1") | {tag_of("WorklistLabel")}
+"""What always has a value."""
 _MOMENT: Final = "%Y%m%d%H%M%S"
 
 
@@ -40,33 +48,29 @@ class Changed:
 
     Attributes:
         warned: a remark, None where it was done as asked.
+        coerced: attributes that have another value than was sent.
     """
 
     workitem: Workitem = field(repr=False)
     warned: Warned | None = None
+    coerced: DataSet = field(default_factory=DataSet, repr=False)
 
 
 def create(transaction: Transaction, sop_instance_uid: str, attributes: DataSet, *, now: float) -> Changed:
     """Create a workitem (PS3.4 CC.2.5).
 
     Raises: Refused: INVALID_INSTANCE, DUPLICATE_INSTANCE, UPS_NOT_SCHEDULED, INVALID_VALUE for a Transaction
-        UID, MISSING_ATTRIBUTE, MISSING_VALUE.
+        UID and for values that are none, NO_SUCH_ATTRIBUTE for what a performer reports, MISSING_ATTRIBUTE,
+        MISSING_VALUE.
     """
     if not is_valid_uid(sop_instance_uid):
         raise Refused(Reason.INVALID_INSTANCE, "SOP Instance UID is no UID")
-    if transaction.row("SELECT 1 FROM workitem WHERE sop_instance_uid = ?", (sop_instance_uid,)):
+    known = transaction.row("SELECT 1 FROM workitem WHERE sop_instance_uid = ?", (sop_instance_uid,))
+    if known or sop_instance_uid in (GLOBAL, FILTERED):
         raise Refused(Reason.DUPLICATE_INSTANCE, "This UPS exists")
-    if attributes.has_value(TRANSACTION_UID):
-        words = "The Transaction UID is empty until the UPS is taken"
-        raise Refused(Reason.INVALID_VALUE, words, (TRANSACTION_UID,))
-    if attributes.has_value(STATE) and attributes.text(STATE) != State.SCHEDULED.value:
-        raise _refused(Reason.UPS_NOT_SCHEDULED, STATE)
-    complete = DataSet(checked(attributes, CREATE))
-    complete.pop(TRANSACTION_UID, None)
+    complete, changed = _complete(attributes)
     complete.put("SOPClassUID", SOP_CLASS).put("SOPInstanceUID", sop_instance_uid)
     complete.put("ScheduledProcedureStepModificationDateTime", _moment(now))
-    if not complete.has_value("WorklistLabel"):
-        complete.put("WorklistLabel", "DEFAULT")
     columns = _columns(complete) | {
         "sop_instance_uid": sop_instance_uid,
         "state": State.SCHEDULED.value,
@@ -79,11 +83,29 @@ def create(transaction: Transaction, sop_instance_uid: str, attributes: DataSet,
         f"INSERT INTO workitem ({', '.join(columns)}) VALUES ({marks}) RETURNING id", tuple(columns.values())
     )
     assert row is not None
+    transaction.rows("DELETE FROM workitem_gone WHERE sop_instance_uid = ?", (sop_instance_uid,))
     workitem = Workitem(int(str(row[0])), sop_instance_uid, State.SCHEDULED, "", complete, now, now)
-    ups_events.created(transaction, workitem, now=now)
-    if any(complete.has_value(name) for name in _ASSIGNED):
-        _report(transaction, workitem, Event.ASSIGNED, _picked(complete, _ASSIGNED), now)
-    return Changed(workitem)
+    ups_subscriptions.created(transaction, workitem, now=now)
+    for told in ups_events.assigned(complete):
+        _report(transaction, workitem, Event.ASSIGNED, told, now)
+    return _changed(workitem, Warned.MODIFIED, changed)
+
+
+def _complete(attributes: DataSet) -> tuple[DataSet, tuple[int, ...]]:
+    """The attributes of a new workitem with what the SCP adds, and the tags of what it coerced."""
+    if attributes.has_value(TRANSACTION_UID):
+        words = "The Transaction UID is empty until the UPS is taken"
+        raise Refused(Reason.INVALID_VALUE, words, (TRANSACTION_UID,))
+    if attributes.has_value(STATE) and attributes.text(STATE) != State.SCHEDULED.value:
+        raise _refused(Reason.UPS_NOT_SCHEDULED, STATE)
+    refused = [tag for tag in not_allowed(attributes, CREATE) if tag not in _OWN]
+    if refused:
+        raise Refused(Reason.NO_SUCH_ATTRIBUTE, "Attributes of what is not performed yet", tuple(refused))
+    complete, changed = coerced(checked(attributes, CREATE))
+    complete.pop(TRANSACTION_UID, None)
+    if not complete.has_value("WorklistLabel"):
+        complete.put("WorklistLabel", "DEFAULT")
+    return complete, changed
 
 
 def update(
@@ -93,7 +115,8 @@ def update(
 
     transaction_uid: the performer's; "" before somebody has taken it.
     Raises: Refused: UPS_UNKNOWN, UPS_FINAL, UPS_TRANSACTION, UPS_NOT_IN_PROGRESS, UPS_ONLY_CREATED,
-        NO_SUCH_ATTRIBUTE for what may not be set and is not what it was anyway, MISSING_VALUE.
+        NO_SUCH_ATTRIBUTE for what may not be set and is not what it was anyway, INVALID_VALUE,
+        MISSING_ATTRIBUTE of items, MISSING_VALUE.
     """
     workitem = find(transaction, sop_instance_uid)
     outcome = OUTCOMES[Asked.SET, workitem.state]
@@ -107,19 +130,19 @@ def update(
     if changes.text(STATE) not in ("", workitem.state.value):
         scheduled = changes.text(STATE) == State.SCHEDULED.value
         raise _refused(Reason.UPS_ONLY_CREATED if scheduled else Reason.NO_SUCH_ATTRIBUTE, STATE)
-    refused = [tag for tag in not_allowed(changes, SET) if changes[tag] != before.get(tag)]
-    refused += [tag for tag in _IDENTITY if tag in changes and changes[tag] != before.get(tag)]
+    refused = [tag for tag in not_allowed(changes, SET) if changes.get(tag) != before.get(tag)]
     if refused:
         raise Refused(Reason.NO_SUCH_ATTRIBUTE, "Attributes that may not be set", tuple(refused))
-    kept = {tag: changes[tag] for tag in changes if tag not in (TRANSACTION_UID, SPECIFIC_CHARACTER_SET)}
+    wanted, changed = coerced(checked(changes, SET))
+    kept = {tag: wanted[tag] for tag in wanted if tag not in (TRANSACTION_UID, SPECIFIC_CHARACTER_SET)}
     merged = DataSet({**before, **kept})
-    missing = tuple(rule.tag for rule in CREATE if rule.kind == "1" and not merged.has_value(rule.tag))
+    missing = tuple(tag for tag in sorted(_FULL) if not merged.has_value(tag))
     if missing:
         raise Refused(Reason.MISSING_VALUE, "Attributes that must have a value", missing)
     merged.put("ScheduledProcedureStepModificationDateTime", _moment(now))
     after = _written(transaction, workitem, merged, workitem.state, workitem.transaction_uid, now)
     _report_changes(transaction, before, after, now)
-    return Changed(after)
+    return _changed(after, Warned.COERCED, changed)
 
 
 def change_state(
@@ -127,13 +150,13 @@ def change_state(
 ) -> Changed:
     """Take, complete or cancel a workitem, as its performer (PS3.4 CC.2.1).
 
-    Raises: Refused: UPS_UNKNOWN, INVALID_VALUE, and those of the state table.
+    Raises: Refused: UPS_UNKNOWN, INVALID_ARGUMENT, and those of the state table.
     """
     workitem = find(transaction, sop_instance_uid)
     try:
         asked = Asked[State(wanted).name]
     except ValueError:
-        raise Refused(Reason.INVALID_VALUE, "No state of a UPS", (STATE,)) from None
+        raise Refused(Reason.INVALID_ARGUMENT, "No state of a UPS", (STATE,)) from None
     if asked is not Asked.SCHEDULED:
         known = workitem.transaction_uid
         if not is_valid_uid(transaction_uid) or (known and transaction_uid != known):
@@ -156,11 +179,19 @@ def change_state(
 
 
 def request_cancel(
-    transaction: Transaction, sop_instance_uid: str, information: DataSet, ae_title: str, *, now: float
+    transaction: Transaction,
+    sop_instance_uid: str,
+    information: DataSet,
+    ae_title: str,
+    *,
+    now: float,
+    on_cancel: OnCancel = OnCancel.REPORT,
 ) -> Changed:
     """Ask for a workitem to be cancelled: done at once where nobody has taken it (PS3.4 CC.2.2).
 
-    ae_title: of who asks. Raises: Refused: UPS_UNKNOWN, UPS_COMPLETED.
+    ae_title: of who asks.
+    on_cancel: what becomes of it where somebody has.
+    Raises: Refused: UPS_UNKNOWN, UPS_COMPLETED, UPS_NO_CONTACT, UPS_NOT_CANCELED.
     """
     workitem = find(transaction, sop_instance_uid)
     outcome = OUTCOMES[Asked.CANCEL, workitem.state]
@@ -169,8 +200,11 @@ def request_cancel(
     if isinstance(outcome, Warned):
         return Changed(workitem, outcome)
     if outcome is Done.REPORTED:
-        named = (*_REASONS, "ContactURI", "ContactDisplayName")
-        told = _picked(information, named).put("RequestingAE", ae_title[:16])
+        if on_cancel is OnCancel.REFUSE:
+            raise _refused(Reason.UPS_NOT_CANCELED)
+        if on_cancel is OnCancel.CONTACT and not ups_subscriptions.has_subscriber(transaction, workitem):
+            raise _refused(Reason.UPS_NO_CONTACT)
+        told = _picked(information, (*_REASONS, *_CONTACT)).put("RequestingAE", ae_title[:16])
         _report(transaction, workitem, Event.CANCEL_REQUESTED, told, now)
         return Changed(workitem)
     taken = _moved(transaction, workitem, workitem.attributes, State.IN_PROGRESS, "", now)
@@ -178,26 +212,32 @@ def request_cancel(
     return Changed(_moved(transaction, taken, attributes, State.CANCELED, "", now))
 
 
-def find(reader: Reader, sop_instance_uid: str) -> Workitem:
-    """One workitem. Raises: Refused, UPS_UNKNOWN."""
-    rows = reader.rows(f"{SELECT} WHERE sop_instance_uid = ?", (sop_instance_uid,))
-    if not rows:
-        raise _refused(Reason.UPS_UNKNOWN)
-    return workitem_of(rows[0])
-
-
-def prune(transaction: Transaction, before: float) -> int:
-    """Remove workitems that have ended since, unless somebody locks them; how many (PS3.4 CC.2.1.3)."""
-    return transaction.count(
-        "DELETE FROM workitem WHERE state IN ('COMPLETED', 'CANCELED') AND changed < ?"
+def prune(transaction: Transaction, before: float, now: float) -> int:
+    """Remove workitems that have ended before, unless somebody locks them; how many (PS3.4 CC.2.1.3)."""
+    over = (
+        "FROM workitem WHERE state IN ('COMPLETED', 'CANCELED') AND changed < ?"
         " AND NOT EXISTS (SELECT 1 FROM workitem_subscriber AS of"
-        " WHERE of.workitem = workitem.id AND of.locked)",
-        (before,),
+        " WHERE of.workitem = workitem.id AND of.locked)"
     )
+    transaction.rows(f"INSERT OR REPLACE INTO workitem_gone SELECT sop_instance_uid, ? {over}", (now, before))
+    return transaction.count(f"DELETE {over}", (before,))
+
+
+def forget(transaction: Transaction, before: float) -> None:
+    """Forget that there were workitems which have been removed before."""
+    transaction.rows("DELETE FROM workitem_gone WHERE removed < ?", (before,))
 
 
 def _refused(reason: Reason, *tags: int) -> Refused:
     return Refused(reason, WORDS.get(reason, "Attributes that may not be set"), tags)
+
+
+def _changed(workitem: Workitem, warned: Warned, tags: Sequence[int]) -> Changed:
+    """What a change came to; tags: of what was coerced, in items of the progress information too."""
+    if not tags:
+        return Changed(workitem)
+    names = [tag for tag in tags if tag in workitem.attributes]
+    return Changed(workitem, warned, _picked(workitem.attributes, names if names else (_PROGRESS,)))
 
 
 def _moved(
@@ -251,17 +291,21 @@ def _report_changes(transaction: Transaction, before: DataSet, after: Workitem, 
 
     if differ("InputReadinessState"):
         _report(transaction, after, Event.STATE, ups_events.state_of(after), now)
-    if differ(_PROGRESS):
-        told = _picked(after.attributes, (_PROGRESS,))
-        _report(transaction, after, Event.PROGRESS, told, now)
-    if differ(*_ASSIGNED):
-        _report(transaction, after, Event.ASSIGNED, _picked(after.attributes, _ASSIGNED), now)
+    progress = ups_events.progress_of(after.attributes)
+    if progress and progress != ups_events.progress_of(before):
+        _report(transaction, after, Event.PROGRESS, progress, now)
+    if differ("ScheduledStationNameCodeSequence", "ScheduledHumanPerformersSequence"):
+        for told in ups_events.assigned(after.attributes):
+            _report(transaction, after, Event.ASSIGNED, told, now)
 
 
 def _with_cancellation(attributes: DataSet, information: DataSet, now: float) -> DataSet:
     """The attributes with what a cancelled workitem must have; the SCP supplies what is missing."""
     progress = DataSet(next(iter(attributes.sequence(_PROGRESS)), DataSet()))
     progress.update(_picked(information, _REASONS))
+    contact = _picked(information, _CONTACT)
+    if contact:
+        progress.put("ProcedureStepCommunicationsURISequence", contact)
     if not progress.has_value("ProcedureStepCancellationDateTime"):
         progress.put("ProcedureStepCancellationDateTime", _moment(now))
     if not progress.has_value(_REASONS[1]):
@@ -270,7 +314,7 @@ def _with_cancellation(attributes: DataSet, information: DataSet, now: float) ->
     return DataSet(attributes).put(_PROGRESS, progress)
 
 
-def _picked(attributes: DataSet, names: Sequence[str]) -> DataSet:
+def _picked(attributes: DataSet, names: Sequence[Tag]) -> DataSet:
     tags = [tag_of(name) for name in names]
     return DataSet({tag: attributes[tag] for tag in tags if tag in attributes})
 

@@ -1,13 +1,18 @@
-"""Rules of Unified Procedure Steps: states, what requests do in each, attributes (PS3.4 CC.1, CC.2.5)."""
+"""Rules of Unified Procedure Steps: states, what requests do in each, what a site allows (PS3.4 CC.1, CC.2).
+
+`ups_attributes` has the table of attributes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum, auto
+from dataclasses import dataclass
+from enum import Enum, StrEnum, auto
 from typing import Final, TypeAlias
 
 from dicomwire.work.attributes import Rule
 from dicomwire.work.refusal import Reason
+from dicomwire.work.ups_attributes import CANCELED, COMPLETED
 
 
 class State(Enum):
@@ -26,6 +31,29 @@ class Warned(Enum):
     ALREADY_COMPLETED = "The UPS is already in the requested state of COMPLETED"
     LOCK_NOT_GRANTED = "Deletion Lock not granted"
     MODIFIED = "The UPS was created with modifications"
+    COERCED = "Coerced invalid values to valid values"
+
+
+class OnCancel(StrEnum):
+    """What becomes of a request to cancel a workitem that somebody has in progress (PS3.4 CC.2.2.3)."""
+
+    REPORT = "report"  # it is reported to who has subscribed, if anybody has
+    CONTACT = "contact"  # refused where nobody has subscribed: its performer cannot be contacted
+    REFUSE = "refuse"  # refused: performers here do not cancel
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a site allows.
+
+    Attributes:
+        deletion_locks: who subscribes may lock workitems; otherwise subscriptions are without.
+        events: who subscribes is told of events; otherwise nobody can subscribe.
+    """
+
+    deletion_locks: bool = True
+    events: bool = True
+    on_cancel: OnCancel = OnCancel.REPORT
 
 
 class Asked(Enum):
@@ -82,67 +110,11 @@ WORDS: Final[Mapping[Reason, str]] = {
     Reason.UPS_NOT_IN_PROGRESS: "The UPS is not yet IN PROGRESS",
     Reason.UPS_COMPLETED: "The UPS is already COMPLETED",
     Reason.UPS_NOT_APPROPRIATE: "The action is not for this instance",
+    Reason.UPS_GONE: "The UPS has been deleted",
+    Reason.UPS_NO_CONTACT: "The performer cannot be contacted",
+    Reason.UPS_NOT_CANCELED: "The performer chooses not to cancel",
+    Reason.UPS_NO_EVENTS: "This SCP does not support event reports",
 }
 
-_CODE: Final = (Rule("CodeValue", "3"), Rule("CodingSchemeDesignator", "3"), Rule("CodeMeaning", "1"))
-_REQUEST: Final = (
-    Rule("StudyInstanceUID", "1"),
-    Rule("AccessionNumber", "2"),
-    Rule("RequestedProcedureID", "2"),
-    Rule("RequestedProcedureDescription", "2"),
-    Rule("RequestedProcedureCodeSequence", "2"),
-    Rule("RequestingService", "3"),
-)
-_PERFORMED: Final = (
-    Rule("ActualHumanPerformersSequence", "3"),
-    Rule("PerformedStationNameCodeSequence", "1"),
-    Rule("PerformedProcedureStepStartDateTime", "1"),
-    Rule("PerformedWorkitemCodeSequence", "1"),
-    Rule("PerformedProcedureStepEndDateTime", "1"),
-    Rule("OutputInformationSequence", "2"),
-)
-_CANCELED: Final = (
-    Rule("ProcedureStepCancellationDateTime", "1"),
-    Rule("ProcedureStepDiscontinuationReasonCodeSequence", "1", _CODE),
-)
-
-# PS3.4 Table CC.2.5-3: types of N-CREATE and of N-SET, "-" is not allowed
-_ATTRIBUTES: Final[tuple[tuple[str, str, str, tuple[Rule, ...]], ...]] = (
-    ("ScheduledProcedureStepPriority", "1", "3", ()),
-    ("ProcedureStepLabel", "1", "3", ()),
-    ("WorklistLabel", "2", "3", ()),
-    ("ScheduledProcessingParametersSequence", "2", "3", ()),
-    ("ScheduledStationNameCodeSequence", "2", "3", ()),
-    ("ScheduledStationClassCodeSequence", "2", "3", ()),
-    ("ScheduledStationGeographicLocationCodeSequence", "2", "3", ()),
-    ("ScheduledHumanPerformersSequence", "3", "3", ()),
-    ("ScheduledProcedureStepStartDateTime", "1", "3", ()),
-    ("ExpectedCompletionDateTime", "3", "3", ()),
-    ("ScheduledWorkitemCodeSequence", "2", "3", ()),
-    ("CommentsOnTheScheduledProcedureStep", "2", "3", ()),
-    ("InputReadinessState", "1", "3", ()),
-    ("InputInformationSequence", "2", "3", ()),
-    ("StudyInstanceUID", "2", "3", ()),
-    ("PatientName", "2", "-", ()),
-    ("PatientID", "2", "-", ()),
-    ("IssuerOfPatientID", "2", "-", ()),
-    ("OtherPatientIDsSequence", "2", "-", ()),
-    ("PatientBirthDate", "2", "-", ()),
-    ("PatientSex", "2", "-", ()),
-    ("AdmissionID", "2", "-", ()),
-    ("IssuerOfAdmissionIDSequence", "2", "-", ()),
-    ("AdmittingDiagnosesDescription", "2", "-", ()),
-    ("AdmittingDiagnosesCodeSequence", "2", "-", ()),
-    ("ReferencedRequestSequence", "2", "-", _REQUEST),
-    ("ProcedureStepState", "1", "-", ()),
-    ("ProcedureStepProgressInformationSequence", "2", "3", ()),
-    ("UnifiedProcedureStepPerformedProcedureSequence", "2", "3", ()),
-)  # fmt: skip
-
-CREATE: Final = tuple(Rule(name, create, items) for name, create, _, items in _ATTRIBUTES)
-SET: Final = tuple(Rule(name, change, items) for name, _, change, items in _ATTRIBUTES)
-FINAL: Final[Mapping[State, tuple[Rule, ...]]] = {
-    State.COMPLETED: (Rule("UnifiedProcedureStepPerformedProcedureSequence", "1", _PERFORMED),),
-    State.CANCELED: (Rule("ProcedureStepProgressInformationSequence", "1", _CANCELED),),
-}
-"""What must be there in a final state: P and X of the table."""
+FINAL: Final[Mapping[State, tuple[Rule, ...]]] = {State.COMPLETED: COMPLETED, State.CANCELED: CANCELED}
+"""What must be there in a final state."""
