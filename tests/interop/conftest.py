@@ -69,6 +69,22 @@ def node(start_node: StartNode) -> Node:
 
 
 @pytest.fixture
+def node_with_peers(start_node: StartNode, tmp_path: Path) -> Callable[..., Node]:
+    """Start a node that knows peers by title and port, with more settings."""
+
+    def start(peers: dict[str, int], settings: str = "") -> Node:
+        entries = [
+            f'[[peers]]\nae_title = "{title}"\nhost = "127.0.0.1"\nport = {port}\n'
+            for title, port in peers.items()
+        ]
+        configuration = tmp_path / "peers.toml"
+        configuration.write_text(settings + "\n" + "".join(entries))
+        return start_node("--config", str(configuration))
+
+    return start
+
+
+@pytest.fixture
 def storescp(tmp_path: Path) -> Iterator[BitPreservingStoreSCP]:
     """DCMTK's storescp, writing as read."""
     yield from _running(BitPreservingStoreSCP, tmp_path / "storescp")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sqlite3
 import threading
@@ -13,7 +14,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pydicom
-import pytest
 from pydicom.dataset import Dataset
 from pynetdicom import AE, build_role, evt
 from pynetdicom.events import Event
@@ -26,7 +26,6 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 )
 
 from benchmarks.receivers import Orthanc, free_port
-from tests.interop.conftest import StartNode
 from tests.interop.support import EXPLICIT_LE, BundledFile, Node, bundled_files, generations, run
 
 SOON = 20.0  # seconds
@@ -39,22 +38,6 @@ def files() -> list[BundledFile]:
         for each in generations(bundled_files())[0]
         if each.transfer_syntax_uid == EXPLICIT_LE and each.sop_class_uid.endswith((".1.2", ".1.4"))
     ][:3]
-
-
-@pytest.fixture
-def node_with_peers(start_node: StartNode, tmp_path: Path) -> Callable[..., Node]:
-    """Start a node that knows peers by title and port, with more settings."""
-
-    def start(peers: dict[str, int], settings: str = "") -> Node:
-        entries = [
-            f'[[peers]]\nae_title = "{title}"\nhost = "127.0.0.1"\nport = {port}\n'
-            for title, port in peers.items()
-        ]
-        configuration = tmp_path / "peers.toml"
-        configuration.write_text(settings + "\n" + "".join(entries))
-        return start_node("--config", str(configuration))
-
-    return start
 
 
 def until(check: Callable[[], bool]) -> None:
@@ -354,10 +337,11 @@ def test_the_command_tells_this_node_of_a_step_and_what_it_refuses(node: Node, t
 
 def test_the_commands_of_the_documentation_run(node: Node, tmp_path: Path) -> None:
     text = (Path(__file__).parents[2] / "docs" / "services.md").read_text().replace("\\\n", " ")
-    commands = [line[2:] for line in text.splitlines() if line.startswith("$ dicomwire mpps")]
-    assert len(commands) == 3
-    for command in commands:
-        arguments = shlex.split(command.replace("DICOMWIRE@127.0.0.1:11112", node.address))
+    shown = re.findall(r"^\$ (dicomwire (?:mpps|ups|worklist) .*)$", text, re.MULTILINE)
+    assert len(shown) == 11
+    for command in shown:
+        command = command.replace("DICOMWIRE@127.0.0.1:11112", node.address)
+        arguments = shlex.split(command.replace("127.0.0.1:8080", f"127.0.0.1:{node.http_port}"))
         done = run(*arguments)
         assert done.returncode == 0, (command, done.stderr)
     folder = node.data

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dicomwire.cli.connection import Flags, accepted
+from dicomwire.cli.connection import Asked, Flags, accepted
+from dicomwire.cli.listening import Reports, endpoint
 from dicomwire.cli.output import Json, Stop, Verbose, escaped, log_to_stderr, say, show_json
 
 if TYPE_CHECKING:
@@ -18,21 +19,11 @@ if TYPE_CHECKING:
 Wait = Annotated[
     float, typer.Option("--wait", metavar="S", min=0.1, help="Seconds to wait for the peer's report.")
 ]
-Listen = Annotated[
-    str | None,
-    typer.Option(
-        "--listen",
-        metavar="[HOST:]PORT",
-        help="Take reports that the peer brings over an association of its own here.",
-    ),
-]
 
 
 @accepted
 def commit(
-    peer: Annotated[
-        str, typer.Argument(metavar="AE@HOST:PORT", help="Whom to ask; or the AE title of a configured peer.")
-    ],
+    peer: Asked,
     paths: Annotated[
         list[Path] | None,
         typer.Argument(metavar="[PATH...]", help="Files, and folders with all that is in them."),
@@ -43,7 +34,7 @@ def commit(
         typer.Option(metavar="UID", help="In place of files: what the peer says that this study has."),
     ] = None,
     wait: Wait = 60.0,
-    listen: Listen = None,
+    listen: Reports = None,
     flags: Flags,
     as_json: Json = False,
     verbose: Verbose = False,
@@ -56,7 +47,7 @@ def commit(
     asked = flags.peer(peer)
     if bool(paths) == (study is not None):
         raise Stop("name files and folders, or a --study", 2)
-    where = endpoint(listen)
+    where = endpoint(listen, asked) if listen is not None else None
     from dicomwire.cli import committing
 
     if study is not None:
@@ -85,13 +76,3 @@ def _read(paths: Sequence[Path]) -> tuple[list[Reference], bool]:
         say(escaped(f"{skipped.name}: {skipped.reason}"))
     pairs = ((each.sop_class_uid, each.sop_instance_uid) for each in instances)
     return committing.references_of(pairs), bool(refused)
-
-
-def endpoint(text: str | None) -> tuple[str, int] | None:
-    """Read `[HOST:]PORT`. Raises: Stop."""
-    if text is None:
-        return None
-    host, _, port = text.rpartition(":")
-    if not (port.isascii() and port.isdigit() and int(port[:6]) <= 65_535):
-        raise Stop(f"--listen {text}: {port!r} is no port", 2)
-    return host.strip("[]") or "127.0.0.1", int(port)

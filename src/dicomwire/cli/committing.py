@@ -7,23 +7,20 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
-from dicomwire.association.acceptor import Acceptor
 from dicomwire.association.association import Association
-from dicomwire.association.options import AcceptorOptions, LocalEntity
 from dicomwire.association.performer import Services
 from dicomwire.association.requestor import Context, connect
 from dicomwire.cli.connection import Peer
 from dicomwire.cli.output import escaped, say
 from dicomwire.dicom.dictionary import TAGS
 from dicomwire.dicom.identifier import Key
-from dicomwire.errors import ConnectionFailed
 from dicomwire.services import models, querying
+from dicomwire.services.listening import taking_reports
 from dicomwire.services.models import Level, Root
 from dicomwire.services.normalized import Reply
 from dicomwire.services.procedure_step import new_uid
 from dicomwire.services.storage_commitment import STORAGE_COMMITMENT, ask, receiving
 from dicomwire.services.telling import SYNTAXES
-from dicomwire.upper_layer.negotiation import AcceptorPolicy, RolePolicy
 from dicomwire.work.commitment import FAILURE_WORDS, FailureReason, Reference, Result
 
 STUDY, SERIES = TAGS["StudyInstanceUID"], TAGS["SeriesInstanceUID"]
@@ -108,7 +105,9 @@ async def commit(
     outstanding: dict[str, set[Reference]] = {}
     async with AsyncExitStack() as stack:
         if listen is not None:
-            await stack.enter_async_context(_listening(peer, listen, services))
+            await stack.enter_async_context(
+                taking_reports(peer.calling_ae_title, *listen, STORAGE_COMMITMENT, services)
+            )
         deadline = asyncio.get_running_loop().time() + wait
         async with _connected(peer, services) as association:
             for start in range(0, len(references), AT_ONCE):
@@ -162,25 +161,6 @@ async def _connected(peer: Peer, services: Services) -> AsyncIterator[Associatio
         options=peer.options,
     ) as association:
         yield association
-
-
-@asynccontextmanager
-async def _listening(peer: Peer, listen: tuple[str, int], services: Services) -> AsyncIterator[None]:
-    policy = AcceptorPolicy(
-        supported={STORAGE_COMMITMENT: SYNTAXES},
-        roles={STORAGE_COMMITMENT: RolePolicy(scu=True, scp=True)},
-    )
-    host, port = listen
-    entity = LocalEntity(peer.calling_ae_title, policy)
-    acceptor = Acceptor(AcceptorOptions((entity,), host=host, port=port), services)
-    try:
-        await acceptor.start()
-    except OSError as error:
-        raise ConnectionFailed(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
-    try:
-        yield
-    finally:
-        await acceptor.stop(1.0)
 
 
 async def study_of(peer: Peer, study_instance_uid: str) -> list[Reference]:

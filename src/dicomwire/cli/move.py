@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import typer
 
 from dicomwire.cli import query
 from dicomwire.cli.connection import Asked, Flags, Peer, accepted
+from dicomwire.cli.listening import endpoint
 from dicomwire.cli.output import Json, Stop, Verbose, log_to_stderr
 from dicomwire.cli.query import Keys, LevelName, Question, Relational, RootName
 from dicomwire.cli.retrieval import Retrieved, progress_bar
@@ -84,7 +84,7 @@ def move(
         raise Stop("--receive DIR and --listen [HOST:]PORT belong together", 2)
     reception = None
     if receive is not None and listen is not None:
-        reception = Reception(receive, destination, *_listening(listen, target))
+        reception = Reception(receive, destination, *endpoint(listen, target))
     result = Retrieved(f"{target.address} to {destination}", receive)
     try:
         with progress_bar(quiet=as_json) as shown:
@@ -139,27 +139,3 @@ async def _move(
                     result.take(await query.follow(steps, shown))
         except (OperationFailed, QueryError) as error:
             raise Stop(f"{peer.address}: {error}", 1) from error
-
-
-def _listening(text: str, peer: Peer) -> tuple[str, int]:
-    """Host and port to listen on.
-
-    Raises: Stop, when the text is none; AddressError.
-    """
-    host, _, port = text.rpartition(":")
-    if not (port.isascii() and port.isdigit() and 1 <= int(port[:6]) <= 65_535):
-        raise Stop(f"--listen {text}: {port!r} is no port, which is a number from 1 to 65535", 2)
-    return (host.strip("[]") or _facing(peer), int(port))
-
-
-def _facing(peer: Peer) -> str:
-    """Our own address on the way to a peer; nothing is sent to find it."""
-    host, port = peer.address.host, peer.address.port
-    try:
-        family, kind, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, kind) as probe:
-            probe.connect(where)
-            name = probe.getsockname()
-    except OSError as error:
-        raise Stop(f"{host}: {error.strerror or error}", 1) from error
-    return str(name[0])

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from dicomwire.cli.address import is_url
-from dicomwire.cli.commit import Listen, Wait, endpoint
+from dicomwire.cli.commit import Wait
 from dicomwire.cli.connection import Access, Flags, Peer, accepted
+from dicomwire.cli.listening import Reports, endpoint
 from dicomwire.cli.output import Json, Stop, Verbose, log_to_stderr
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def send(
     associations: Associations = 1,
     commit: Commit = False,
     wait: Wait = 60.0,
-    listen: Listen = None,
+    listen: Reports = None,
     flags: Flags,
     as_json: Json = False,
     verbose: Verbose = False,
@@ -67,7 +68,7 @@ def send(
     target = destination if is_url(destination) else flags.peer(destination)
     if commit and is_url(destination):
         raise Stop("--commit is for DIMSE peers, not for a URL", 2)
-    where = endpoint(listen)
+    where = endpoint(listen, target) if listen is not None and isinstance(target, Peer) else None
     log_to_stderr(verbose=verbose)
     result = delivered(destination, target, paths, associations, flags, quiet=as_json)
     promise = _promise(target, result, wait, where) if commit and isinstance(target, Peer) else None

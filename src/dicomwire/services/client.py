@@ -55,7 +55,7 @@ from dicomwire.services.folder import Folder, Written
 from dicomwire.services.keys import Query, Value, in_step, keys_of
 from dicomwire.services.lines import Call, Lines
 from dicomwire.services.models import Level, Root
-from dicomwire.services.normalized import Reply, invoke
+from dicomwire.services.normalized import Reply, invoke, performed
 from dicomwire.services.proposals import Use
 from dicomwire.services.querying import Match, judge
 from dicomwire.services.receiving import Mailbox, Receiver
@@ -422,15 +422,7 @@ class Client:
     async def _invoke(self, command: Request, data: pydicom.Dataset | None = None) -> Reply:
         attributes = data_sets.from_pydicom(data) if data is not None else None
         async with self._lines.use() as association:
-            reply = await invoke(association, command, attributes)
-        if not reply.performed:
-            raise OperationFailed(
-                f"{command.name}: {reply.words}",
-                status=reply.status,
-                comment=reply.command.error_comment or "",
-                offending_element=reply.command.attribute_identifier_list,
-            )
-        return reply
+            return performed(command, await invoke(association, command, attributes))
 
     # The end
 

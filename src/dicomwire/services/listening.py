@@ -17,10 +17,12 @@ from typing import IO, Final
 from dicomwire.association.acceptor import Acceptor
 from dicomwire.association.options import AcceptorOptions, Check, LocalEntity
 from dicomwire.association.performer import Services
+from dicomwire.errors import ConnectionFailed
 from dicomwire.services import receiving, verification
 from dicomwire.services.data_sets import ReceivedInstance
 from dicomwire.services.quiet import keep_quiet
 from dicomwire.services.receiving import IN_MEMORY, Arrival, Receiver
+from dicomwire.services.telling import SYNTAXES
 from dicomwire.uids import (
     PRIVATE_STORAGE_SOP_CLASSES,
     STORAGE_SERVICE_CLASS,
@@ -29,7 +31,7 @@ from dicomwire.uids import (
     VERIFICATION,
     storage_sop_classes,
 )
-from dicomwire.upper_layer.negotiation import AcceptorPolicy
+from dicomwire.upper_layer.negotiation import AcceptorPolicy, RolePolicy
 
 GRACE: Final = 5.0  # seconds that operations under way have when nobody listens any more
 
@@ -53,6 +55,32 @@ class Calling:
     def drop(self, spool: IO[bytes]) -> None:
         """Forget it."""
         spool.close()
+
+
+@asynccontextmanager
+async def taking_reports(
+    ae_title: str, host: str, port: int, sop_class_uid: str, services: Services
+) -> AsyncIterator[Acceptor]:
+    """Take N-EVENT-REPORTs of a SOP class for the length of an `async with`.
+
+    Who reports opens the association, as the SCP, a role that it has to propose (PS3.7 D.3.3.4).
+
+    Raises: ConnectionFailed, when the port cannot be had.
+    """
+    policy = AcceptorPolicy(
+        supported={VERIFICATION: SYNTAXES, sop_class_uid: SYNTAXES},
+        roles={sop_class_uid: RolePolicy(scu=True, scp=True)},
+    )
+    options = AcceptorOptions((LocalEntity(ae_title, policy),), host=host, port=port)
+    acceptor = Acceptor(options, {**verification.SERVICES, **services})
+    try:
+        await acceptor.start()
+    except OSError as error:
+        raise ConnectionFailed(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+    try:
+        yield acceptor
+    finally:
+        await acceptor.stop(1.0)
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ from dicomwire.dicom.data_set import DataSet, decode, encode
 from dicomwire.dimse import command as dimse
 from dicomwire.dimse import status
 from dicomwire.dimse.command import NormalizedResponse
-from dicomwire.errors import DecodeError, InvalidAttribute, NoAcceptedContext, WorkError
+from dicomwire.errors import DecodeError, InvalidAttribute, NoAcceptedContext, OperationFailed, WorkError
 from dicomwire.uids import is_valid_uid, name_of
 from dicomwire.work.procedure_steps import MAY_NO_LONGER_BE_UPDATED
 from dicomwire.work.refusal import Reason, Refused
@@ -304,6 +304,18 @@ class Reply:
         if self.command.error_id is not None:
             parts.append(f"Error ID {self.command.error_id:04X}H")
         return ": ".join(part for part in parts if part)
+
+
+def performed(command: dimse.Request, reply: Reply) -> Reply:
+    """The reply to a command that was performed. Raises: OperationFailed, with the peer's words."""
+    if reply.performed:
+        return reply
+    raise OperationFailed(
+        f"{command.name}: {reply.words}",
+        status=reply.status,
+        comment=reply.command.error_comment or "",
+        offending_element=reply.command.attribute_identifier_list,
+    )
 
 
 async def invoke(

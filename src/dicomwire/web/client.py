@@ -20,6 +20,8 @@ from types import TracebackType
 from typing import Final, TypeAlias
 
 import httpx
+from websockets.asyncio.client import connect as websocket
+from websockets.exceptions import WebSocketException
 
 from dicomwire.dicom.dictionary import TAGS
 from dicomwire.dicom.part10 import read_file_meta
@@ -71,13 +73,17 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Document:
+class Document:
     """An answer, whole."""
 
     url: str
     status: int
     headers: httpx.Headers
     content: bytes
+
+    def objects(self) -> list[JsonObject]:
+        """Its DICOM JSON objects; none where it has no content. Raises: WebServiceError."""
+        return _objects(self) if self.content else []
 
 
 class _Bearer(httpx.Auth):
@@ -114,9 +120,11 @@ class WebClient:
             timeout: seconds for each step of a request.
             store_timeout: seconds for the answer to a store request; None for as long as any step.
         """
-        auth = _Bearer(token) if token is not None else user
+        basic = httpx.BasicAuth(*user) if user is not None else None
+        self._auth = _Bearer(token) if token is not None else basic
+        self._verify = verify
         self._url = url.rstrip("/")
-        self._client = httpx.AsyncClient(auth=auth, verify=verify, timeout=timeout)
+        self._client = httpx.AsyncClient(auth=self._auth, verify=verify, timeout=timeout)
         self._storing = httpx.Timeout(timeout, read=store_timeout or timeout)
         self.warnings: list[str] = []
         """What the service did not do of what it was asked for, in its words."""
@@ -249,20 +257,67 @@ class WebClient:
         async with self._stream(path, "*/*", method="DELETE"):
             pass
 
-    async def _get(self, path: str, accept: str, parameters: Sequence[tuple[str, str]] = ()) -> _Document:
+    async def exchange(
+        self, method: str, path: str, parameters: Sequence[tuple[str, str]] = (), body: str | None = None
+    ) -> Document:
+        """Any other request, with a DICOM JSON body or none, and its answer. Raises: WebServiceError."""
+        async with self._stream(path, DICOM_JSON, parameters, method, body) as answer:
+            return Document(str(answer.url), answer.status_code, answer.headers, await _read(answer))
+
+    async def messages(self, address: str) -> AsyncGenerator[str, None]:
+        """The text messages of a websocket, as they come, until the service closes it.
+
+        address: its URL, or a path below the service.
+        Raises: WebServiceError.
+        """
+        url = address if "://" in address else f"{self._url}/{address}".replace("http", "ws", 1)
+        try:
+            login, trust = self._login(url), self._trust(url)
+            async with websocket(url, additional_headers=login, ssl=trust, max_size=LONGEST) as channel:
+                async for message in channel:
+                    yield message if isinstance(message, str) else message.decode()
+        except (WebSocketException, OSError) as error:
+            raise WebServiceError(f"{url}: {str(error) or type(error).__name__}") from error
+
+    def _login(self, url: str) -> dict[str, str]:
+        """The headers that log in, for what httpx does not send."""
+        if self._auth is None:
+            return {}
+        request = next(self._auth.auth_flow(httpx.Request("GET", url.replace("ws", "http", 1))))
+        return {"Authorization": request.headers["Authorization"]}
+
+    def _trust(self, url: str) -> ssl.SSLContext | None:
+        """The TLS context of a websocket."""
+        if not url.startswith("wss:"):
+            return None
+        if isinstance(self._verify, ssl.SSLContext):
+            return self._verify
+        context = ssl.create_default_context()
+        if not self._verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+    async def _get(self, path: str, accept: str, parameters: Sequence[tuple[str, str]] = ()) -> Document:
         async with self._stream(path, accept, parameters) as answer:
             for text in _WARNING.findall(answer.headers.get("warning", "")):
                 if _MORE not in text.lower() and text not in self.warnings:
                     self.warnings.append(text)
-            return _Document(str(answer.url), answer.status_code, answer.headers, await _read(answer))
+            return Document(str(answer.url), answer.status_code, answer.headers, await _read(answer))
 
     @asynccontextmanager
     async def _stream(
-        self, path: str, accept: str, parameters: Sequence[tuple[str, str]] = (), method: str = "GET"
+        self,
+        path: str,
+        accept: str,
+        parameters: Sequence[tuple[str, str]] = (),
+        method: str = "GET",
+        body: str | None = None,
     ) -> AsyncIterator[httpx.Response]:
         url = f"{self._url}/{path}"
+        headers = {"Accept": accept} | ({"Content-Type": DICOM_JSON} if body is not None else {})
         try:
-            request = self._client.stream(method, url, params=list(parameters), headers={"Accept": accept})
+            request = self._client.stream(method, url, params=list(parameters), headers=headers, content=body)
             async with request as answer:
                 if not answer.is_success:
                     words = refusal(answer.status_code, await _read(answer))
@@ -298,7 +353,7 @@ async def _read(answer: httpx.Response) -> bytes:
     return bytes(body)
 
 
-def _objects(answer: _Document) -> list[JsonObject]:
+def _objects(answer: Document) -> list[JsonObject]:
     try:
         found = json.loads(answer.content)
     except (ValueError, RecursionError) as error:
