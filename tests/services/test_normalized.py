@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -32,7 +33,10 @@ from dicomwire.services.normalized import (
     named_instance,
     service,
 )
+from dicomwire.upper_layer.items import AsynchronousOperationsWindow
 from dicomwire.work.refusal import Reason, Refused
+from tests.association.support import CT, CT_ID, POLICY, entity, message, raw
+from tests.association.support import listening as raw_listening
 from tests.services.department import SYNTAXES, listening
 
 CLASS, META, UID = "1.2.840.10008.3.1.2.3.3", "1.2.840.10008.5.1.1.9", "1.2.3"
@@ -202,6 +206,26 @@ async def test_a_request_whose_association_ends_is_not_answered_and_hurts_nobody
     scp.gate.set()
     async with connect("127.0.0.1", acceptor.port, called_ae_title="SCP", contexts=contexts) as second:
         assert (await invoke(second, MESSAGES[1], attributes())).status == 0
+
+
+async def test_a_message_id_that_is_in_use_is_refused(scp: Scp) -> None:
+    scp.gate.clear()
+    two = AsynchronousOperationsWindow(2, 2)
+    there = entity(policy=replace(POLICY, asynchronous_operations_window=two))
+    ask = message(CT_ID, NDeleteRq(7, CT, UID))
+    async with (
+        raw_listening({(CT, NDeleteRq): service(scp)}, entities=[there]) as acceptor,
+        raw(acceptor.port) as peer,
+    ):
+        await peer.associate(two)
+        peer.send(ask, ask)
+        answers = [await peer.message()]
+        scp.gate.set()
+        answers.append(await peer.message())
+        peer.send(ask)
+        answers.append(await peer.message())
+    assert [each.status for each in answers] == [0x0210, 0, 0]  # type: ignore[union-attr]
+    assert len(scp.asked) == 2
 
 
 def test_what_a_command_names_is_found_whatever_its_fields_are_called() -> None:

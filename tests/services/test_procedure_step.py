@@ -14,10 +14,12 @@ from dicomwire.dimse.command import NActionRq, NCreateRq, NEventReportRq, NGetRq
 from dicomwire.services import procedure_step
 from dicomwire.services.normalized import LIMIT, Answer, Operation, Reply, invoke, service
 from dicomwire.services.procedure_step import MPPS, NOTIFICATION, RETRIEVE
+from dicomwire.work import ups
 from dicomwire.work.jobs import State
 from dicomwire.work.procedure_steps import Followers
 from tests.services.department import Department, department, destination, listening, running, until
 from tests.work.steps import beginning, end, without
+from tests.work.workitems import workitem
 
 UID = "1.2.3"
 FOLLOWERS = Followers(forward=("OTHER",), notify=("WORKSTATION",))
@@ -60,6 +62,7 @@ async def test_a_step_may_name_itself_in_its_attributes(ris: Department) -> None
     assert refused.status == 0x0117
 
 
+WORKITEM = "1.2.9"
 REFUSED: dict[str, tuple[object, DataSet | None, int, dict[str, object]]] = {
     "attributes of type 1 are missing": (
         NCreateRq(0, MPPS, "1.2.4"),
@@ -85,6 +88,19 @@ REFUSED: dict[str, tuple[object, DataSet | None, int, dict[str, object]]] = {
     "another SOP class": (NCreateRq(0, "1.2.840.10008.1.1", "1.2.4"), beginning(), 0x0118, {}),
     "a step that is not there": (NSetRq(0, MPPS, "1.2.4"), end(), 0x0112, {}),
     "a step that has ended": (NSetRq(0, MPPS, UID), end(), 0x0110, {"error_id": 0xA710}),
+    "an attribute that should be a sequence": (
+        NCreateRq(0, MPPS, "1.2.4"),
+        beginning().put("ScheduledStepAttributesSequence", "1.2", vr="UI"),
+        0x0212,
+        {"attribute_identifier_list": (tag_of("ScheduledStepAttributesSequence"),)},
+    ),
+    "an attribute that should be none": (
+        NCreateRq(0, MPPS, "1.2.4"),
+        beginning().put("Modality", DataSet(), vr="SQ"),
+        0x0212,
+        {"attribute_identifier_list": (tag_of("Modality"),)},
+    ),
+    "a workitem": (NSetRq(0, MPPS, WORKITEM), end(), 0x0119, {"affected_sop_instance_uid": WORKITEM}),
     "a step to retrieve that is not there": (NGetRq(0, RETRIEVE, "1.2.4"), None, 0x0112, {}),
 }
 
@@ -93,6 +109,7 @@ REFUSED: dict[str, tuple[object, DataSet | None, int, dict[str, object]]] = {
 async def test_refusals_have_the_standard_s_status_and_change_nothing(ris: Department, case: str) -> None:
     await ask(ris, NCreateRq(0, MPPS, UID), beginning())
     await ask(ris, NSetRq(0, MPPS, UID), end())
+    await ris.store.change(lambda change: ups.create(change, WORKITEM, workitem(), now=1.0))
     before = ris.store.rows("SELECT * FROM procedure_step")
     command, attributes, code, fields = REFUSED[case]
     async with ris.connect(MPPS, RETRIEVE) as association:

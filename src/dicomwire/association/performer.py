@@ -122,6 +122,11 @@ class Request:
         """The final answer has been given."""
         return self.state.answered
 
+    @property
+    def duplicate(self) -> bool:
+        """Another request with this Message ID is under way (PS3.7 C.5.24)."""
+        return self._performer.repeats(self)
+
     async def send_all(
         self,
         answers: Iterable[tuple[dimse.Response, Iterable[Buffer] | None]],
@@ -411,6 +416,11 @@ class Performer:
             sink.abort(reason)
         except Exception:
             log.exception("service failed", **self._association.facts())
+
+    def repeats(self, request: Request) -> bool:
+        """Whether a request has the Message ID of another one that is under way."""
+        number = request.command.message_id
+        return any(other.command.message_id == number for other in self._running if other is not request)
 
     # Answers
 

@@ -44,6 +44,8 @@ STATUS_OF: Final[Mapping[Reason, int]] = {
     Reason.DUPLICATE_TRANSACTION: status.DUPLICATE_TRANSACTION_UID,
     Reason.FINAL_STATE: status.PROCESSING_FAILURE,
     Reason.PROCESSING_FAILURE: status.PROCESSING_FAILURE,
+    Reason.CLASS_CONFLICT: status.CLASS_INSTANCE_CONFLICT,
+    Reason.MISTYPED: status.MISTYPED_ARGUMENT,
     Reason.UPS_FINAL: 0xC300,  # this and the rest: PS3.4 CC.2
     Reason.UPS_TRANSACTION: 0xC301,
     Reason.UPS_IN_PROGRESS: 0xC302,
@@ -156,6 +158,8 @@ def service(handler: Handler, *, sop_classes: frozenset[str] | None = None, limi
 
 def _refusal(request: Request, sop_classes: frozenset[str] | None) -> Answer | None:
     """Why a request is refused before its data set is looked at."""
+    if request.duplicate:
+        return Answer(status.DUPLICATE_INVOCATION, "Message ID is that of a request under way")
     command, abstract_syntax = request.command, request.context.abstract_syntax
     if named_class(command) not in (sop_classes or {abstract_syntax}):
         return Answer(status.NO_SUCH_SOP_CLASS, "SOP class is not the presentation context's")

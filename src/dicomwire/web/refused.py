@@ -13,6 +13,7 @@ STATUS_OF: Final[Mapping[Reason, int]] = {
     Reason.DUPLICATE_INSTANCE: 409,
     Reason.NO_SUCH_INSTANCE: 404,
     Reason.FINAL_STATE: 409,
+    Reason.CLASS_CONFLICT: 409,
     Reason.UPS_UNKNOWN: 404,
     Reason.UPS_FINAL: 409,
     Reason.UPS_IN_PROGRESS: 409,

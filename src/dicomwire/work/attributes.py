@@ -36,7 +36,8 @@ class Rule:
 def checked(data_set: DataSet, rules: Sequence[Rule]) -> DataSet:
     """The data set with the attributes of type 2 that it lacks.
 
-    Raises: Refused, with the tags, when attributes of type 1 are missing or empty.
+    Raises: Refused, with the tags, when attributes of type 1 are missing or empty, or when one is a sequence
+        that should not be, or should be one and is none.
     """
     missing, empty = list[int](), list[int]()
     completed = _checked(data_set, rules, missing, empty)
@@ -69,6 +70,9 @@ def _checked(data_set: DataSet, rules: Sequence[Rule], missing: list[int], empty
                 missing.append(tag)
             elif rule.kind == "2":
                 completed[tag] = Attribute(vr_of(tag)[:2])
+        elif (attribute.vr == "SQ") != (vr_of(tag) == "SQ") and attribute.values:
+            words = f"{keyword_of(tag)[:40]} is {'no' if vr_of(tag) == 'SQ' else 'a'} sequence"
+            raise Refused(Reason.MISTYPED, words, (tag,))
         elif rule.kind == "1" and not data_set.has_value(tag):
             empty.append(tag)
         elif rule.items:

@@ -206,9 +206,11 @@ def update(
 
 
 def find(reader: Reader, sop_instance_uid: str) -> Step:
-    """One step. Raises: Refused, NO_SUCH_INSTANCE."""
+    """One step. Raises: Refused, NO_SUCH_INSTANCE; CLASS_CONFLICT, where that is a workitem."""
     rows = reader.rows(f"{_SELECT} WHERE sop_instance_uid = ?", (sop_instance_uid,))
     if not rows:
+        if reader.rows("SELECT 1 FROM workitem WHERE sop_instance_uid = ?", (sop_instance_uid,)):
+            raise Refused(Reason.CLASS_CONFLICT, "The instance is a Unified Procedure Step")
         raise Refused(Reason.NO_SUCH_INSTANCE, "There is no such procedure step")
     return step_of(rows[0])
 

@@ -23,6 +23,8 @@ class Reason(Enum):
     DUPLICATE_TRANSACTION = auto()
     FINAL_STATE = auto()  # a procedure step that may no longer be updated
     PROCESSING_FAILURE = auto()
+    CLASS_CONFLICT = auto()  # the instance is of another SOP class
+    MISTYPED = auto()  # a sequence where none should be, or none where one should
     UPS_FINAL = auto()  # this and the rest: Unified Procedure Steps (PS3.4 CC.2)
     UPS_TRANSACTION = auto()
     UPS_IN_PROGRESS = auto()
