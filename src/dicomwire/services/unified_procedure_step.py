@@ -59,6 +59,7 @@ STATUS_OF: Final[Mapping[Warned, int]] = {
     Warned.ALREADY_COMPLETED: 0xB306,
 }
 
+_BATCH: Final = 32  # events over one association
 GOODBYE: Final = 2.0  # seconds for the last events, so that nobody who is away delays a stop
 
 _TRANSACTION_UID: Final = ups.TRANSACTION_UID
@@ -99,7 +100,7 @@ class Scheduler:
 
     def kinds(self) -> Mapping[str, Kind]:
         """The jobs that report events."""
-        return {REPORT: Kind(self._report)}
+        return {REPORT: Kind(self._report, _BATCH)}
 
     async def _create(self, operation: Operation) -> Answer:
         uid = operation.sop_instance_uid or operation.attributes.text("SOPInstanceUID") or new_uid()
