@@ -53,6 +53,12 @@ async def test_matches_have_what_was_asked_for_and_nothing_else(ris: Department)
     assert not step.has_value("ScheduledStationName")
 
 
+async def test_each_of_very_many_matches_comes_once(ris: Department) -> None:
+    await add(ris, *(item(number, PatientName=f"Doe{number}") for number in range(250)))
+    names = [match.text("PatientName") for match in await find(ris, "PatientName", f"{STEP}.Modality=CT")]
+    assert sorted(names) == sorted(f"Doe{number}" for number in range(250))
+
+
 async def test_an_empty_sequence_brings_the_whole_step(ris: Department) -> None:
     await add(ris, item(1))
     (match,) = await find(ris, STEP)

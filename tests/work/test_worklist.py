@@ -16,7 +16,7 @@ from dicomwire.work import procedure_steps, worklist
 from dicomwire.work.matching import path_of, query_of, search
 from dicomwire.work.procedure_steps import Followers
 from dicomwire.work.refusal import Reason, Refused
-from dicomwire.work.store import Store, open_store
+from dicomwire.work.store import Store, Transaction, open_store
 from dicomwire.work.worklist import STEP
 from dicomwire.work.worklist_keys import KEYS, paths
 from tests.work.items import item, step
@@ -193,3 +193,66 @@ def test_items_are_replaced_and_removed(store: Store) -> None:
     assert found(store) == ["A2"]
     with pytest.raises(Refused, match="no such"):
         store.apply(lambda change: worklist.remove(change, 1))
+
+
+# Very many matches
+
+MANY: dict[str, dict[str, str]] = {
+    "nothing": {},
+    "a modality": {"STEP_Modality": "CT"},
+    "two modalities": {"STEP_Modality": "CT\\MR"},
+    "a modality and a day": {"STEP_Modality": "CT", "STEP_ScheduledProcedureStepStartDate": "20260102"},
+    "days": {"STEP_ScheduledProcedureStepStartDate": "20260102-20260103"},
+    "a modality and a name": {"STEP_Modality": "MR", "PatientName": "doe1*"},
+    "a station": {"STEP_ScheduledStationAETitle": "CT1", "STEP_Modality": "CT"},
+}
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A store with some hundreds of items, in no order."""
+    store = open_store(tmp_path_factory.mktemp("full"))
+
+    def write(change: Transaction) -> None:
+        for number in range(300):
+            day, hour = f"2026010{1 + number * 7 % 4}", f"{number * 5 % 24:02}00"
+            attributes = item(
+                number,
+                Modality=("CT", "MR", "US")[number % 3],
+                ScheduledProcedureStepStartDate=day,
+                ScheduledProcedureStepStartTime=hour,
+                PatientName=f"Doe{number}",
+            )
+            worklist.add(change, attributes, source="web", now=1.0)
+
+    store.apply(write)
+    yield store
+    store.close()
+
+
+@pytest.mark.parametrize("case", MANY)
+def test_the_first_matches_are_those_that_all_begin_with(full: Store, case: str) -> None:
+    keys = [
+        Match(path_of(STEP, name[5:]) if name.startswith("STEP_") else path_of(name), value)
+        for name, value in MANY[case].items()
+    ]
+    for hidden in ((), ("COMPLETED",)):
+        everything = query_of(keys)
+        selection = worklist.selection(everything, called_ae_title="RIS", hidden=hidden)
+        ids = search(full, selection, everything)
+        assert ids
+        for limit, offset in ((1, 0), (10, 0), (10, 5), (1000, 0)):
+            some = query_of(keys, limit=limit, offset=offset)
+            assert search(full, selection, some) == ids[offset : offset + limit]
+
+
+@pytest.mark.parametrize("index", ["worklist_modality", "worklist_start"])
+def test_the_first_matches_come_in_order_without_the_others(full: Store, index: str) -> None:
+    value = {"worklist_modality": "WHERE modality = 'CT' AND", "worklist_start": "WHERE"}[index]
+    plan = full.rows(
+        f"EXPLAIN QUERY PLAN SELECT id FROM worklist INDEXED BY {index} {value} performed <> 'COMPLETED'"
+        " ORDER BY start_date, start_time, id LIMIT 10"
+    )
+    steps = [str(row[-1]) for row in plan]
+    assert "COVERING INDEX" in steps[0]
+    assert "USE TEMP B-TREE FOR ORDER BY" not in steps  # but for items that begin at the same time

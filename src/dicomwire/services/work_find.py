@@ -8,7 +8,7 @@ peer, else in the row's own; a character that it lacks becomes "?".
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -73,7 +73,7 @@ async def _perform(finding: Finding, request: Request, data: bytes | None) -> No
         agreement = agreed(association.agreement.extended_negotiation.get(context.abstract_syntax, b""))
         query = _query(keys, agreement)
         selection = finding.select(query, request)
-        ids = await finding.store.beside(lambda: search(finding.store, selection, query))
+        ids = await _found(finding, selection, query, _PAGE)
     except (DataSetError, InvalidAttribute) as error:
         find.refuse(request, status.UNABLE_TO_PROCESS, f"Identifier: {error}")
         return
@@ -85,11 +85,18 @@ async def _perform(finding: Finding, request: Request, data: bytes | None) -> No
         find.refuse(request, status.IDENTIFIER_DOES_NOT_MATCH, str(error), offending)
         return
     asked = defined("\\".join(identifier.texts(SPECIFIC_CHARACTER_SET))) or association.character_set or None
-    matches = 0
-    for at in range(0, len(ids), _PAGE):
-        if request.cancelled:
-            break
-        matches += await _send(finding, request, selection, ids[at : at + _PAGE], keys, asked)
+    matches = await _send(finding, request, selection, ids, keys, asked)
+    if len(ids) == _PAGE and not request.cancelled:
+        first = frozenset(ids)
+        try:
+            rest = [each for each in await _found(finding, selection, query) if each not in first]
+        except (WorkError, DatabaseError) as error:
+            find.refuse(request, status.OUT_OF_RESOURCES, str(error))
+            return
+        for at in range(0, len(rest), _PAGE):
+            if request.cancelled:
+                break
+            matches += await _send(finding, request, selection, rest[at : at + _PAGE], keys, asked)
     ended = status.CANCEL if request.cancelled else status.SUCCESS
     log.debug(
         "worklist query answered",
@@ -100,6 +107,12 @@ async def _perform(finding: Finding, request: Request, data: bytes | None) -> No
     )
     if not request.answered:
         request.respond(find.final(request, ended))
+
+
+async def _found(finding: Finding, selection: Selection, query: Query, limit: int | None = None) -> list[int]:
+    """Ids of the matches, of the first of them alone: who asks for very many need not wait for all."""
+    limited = replace(query, limit=limit)
+    return await finding.store.beside(lambda: search(finding.store, selection, limited))
 
 
 async def _send(

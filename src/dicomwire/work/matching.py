@@ -2,7 +2,8 @@
 
 A table says which attributes have a column; every other one is matched in the row's DICOM JSON text. The
 rules are the archive's. A search first collects the row ids, along the index that promises the fewest, then
-reads the rows page by page, so that nothing is open between two pages.
+reads the rows page by page, so that nothing is open between two pages. An index whose further columns are
+those of the order gives the first matches without a look at the others.
 """
 
 from __future__ import annotations
@@ -10,13 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Final
+from typing import Final, NamedTuple
 
 from dicomwire.archive.attributes import Column, Index, Level, Path, named
 from dicomwire.archive.conditions import in_json, in_sequence, is_universal
 from dicomwire.archive.matching import (
     MATCH_LIMIT,
-    Bound,
     Condition,
     Parameter,
     any_of,
@@ -62,6 +62,18 @@ class Table:
     order: str
 
 
+class Source(NamedTuple):
+    """A statement of ids that every match is among.
+
+    Attributes:
+        along: the index of the table itself that it walks; "" for a statement on another table.
+    """
+
+    sql: str
+    parameters: tuple[Parameter, ...]
+    along: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """SQL of a search, in parts.
@@ -71,7 +83,7 @@ class Selection:
     """
 
     table: Table
-    sources: tuple[tuple[Bound, ...], ...]
+    sources: tuple[tuple[Source, ...], ...]
     where: Condition
 
 
@@ -103,14 +115,14 @@ def select(table: Table, query: Query, also: Condition | None = None) -> Selecti
     if len(query.matches) > MATCH_LIMIT:
         raise QueryError(f"query has {len(query.matches)} keys; at most {MATCH_LIMIT} wanted")
     conditions = [also] if also is not None else []
-    sources: list[tuple[Bound, ...]] = []
+    sources: list[tuple[Source, ...]] = []
     sequences: dict[int, list[Match]] = {}
     for match in query.matches:
         if is_universal(match, query):
             continue
         if match.path in table.members:
             statement = _members(table.members[match.path], match, query)
-            conditions.append(Condition(f"{table.name}.id IN ({statement[0]})", statement[1]))
+            conditions.append(Condition(f"{table.name}.id IN ({statement.sql})", statement.parameters))
             if match.value != EMPTY:
                 sources.append((statement,))
         elif match.path in table.columns:
@@ -134,10 +146,12 @@ def search(reader: Reader, selection: Selection, query: Query) -> list[int]:
     table = selection.table
     source, parameters = table.name, tuple[Parameter, ...]()
     chosen = _chosen(reader, selection)
-    if chosen:
-        union = " UNION ".join(sql for sql, _ in chosen)
+    if len(chosen) == 1 and chosen[0].along:
+        source = f"{table.name} INDEXED BY {chosen[0].along}"
+    elif chosen:
+        union = " UNION ".join(each.sql for each in chosen)
         source = f"(SELECT id AS found FROM ({union})) CROSS JOIN {table.name} ON {table.name}.id = found"
-        parameters = tuple(value for _, values in chosen for value in values)
+        parameters = tuple(value for each in chosen for value in each.parameters)
     limit = -1 if query.limit is None else query.limit
     sql = (
         f"SELECT {table.name}.id FROM {source} WHERE {selection.where.sql}"
@@ -157,25 +171,23 @@ def texts(reader: Reader, table: Table, ids: Sequence[int], columns: str) -> lis
     return [found[each] for each in ids if each in found]
 
 
-def _chosen(reader: Reader, selection: Selection) -> tuple[Bound, ...]:
+def _chosen(reader: Reader, selection: Selection) -> tuple[Source, ...]:
     """The statements of the index with the fewest rows, as far as it pays to count."""
-    best: tuple[Bound, ...] = ()
+    best: tuple[Source, ...] = ()
     fewest = _PROBED
     for source in selection.sources if len(selection.sources) > 1 else ():
         rows = 0
-        for sql, parameters in source:
-            counted = f"SELECT count(*) FROM ({sql} LIMIT ?)"
-            rows += int(str(reader.rows(counted, (*parameters, fewest))[0][0]))
+        for each in source:
+            counted = f"SELECT count(*) FROM ({each.sql} LIMIT ?)"
+            rows += int(str(reader.rows(counted, (*each.parameters, fewest))[0][0]))
         if rows < fewest:
             best, fewest = source, rows
     return best or next(iter(selection.sources), ())
 
 
-def _walk(table: Table, index: Index, condition: Condition) -> Bound:
-    return (
-        f"SELECT {table.name}.id FROM {table.name} INDEXED BY {index.name} WHERE {condition.sql}",
-        condition.parameters,
-    )
+def _walk(table: Table, index: Index, condition: Condition) -> Source:
+    sql = f"SELECT {table.name}.id FROM {table.name} INDEXED BY {index.name} WHERE {condition.sql}"
+    return Source(sql, condition.parameters, index.name)
 
 
 def _single(column: Column, match: Match, query: Query) -> Condition:
@@ -185,7 +197,7 @@ def _single(column: Column, match: Match, query: Query) -> Condition:
     return matched(vr, column, values_of(vr, match.value, match.path), match.path, query)
 
 
-def _members(members: Members, match: Match, query: Query) -> Bound:
+def _members(members: Members, match: Match, query: Query) -> Source:
     """Ids of the rows that have one of these values."""
     vr = vr_of(match.path[-1])[:2]
     values = Column(Level.INSTANCE, f"{members.table}.{members.value}")
@@ -193,7 +205,7 @@ def _members(members: Members, match: Match, query: Query) -> Bound:
         matched(vr, values, [each], match.path, query) for each in values_of(vr, match.value, match.path)
     )
     sql = f"SELECT DISTINCT {members.owner} AS id FROM {members.table} WHERE {condition.sql}"
-    return sql, condition.parameters
+    return Source(sql, condition.parameters)
 
 
 def _in_text(table: Table, match: Match, query: Query) -> Condition:

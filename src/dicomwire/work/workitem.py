@@ -25,11 +25,11 @@ TABLE: Final = Table(
     "workitem",
     {
         path_of("SOPInstanceUID"): column("workitem", "sop_instance_uid"),
-        path_of("ProcedureStepState"): column("workitem", "state", "workitem_state"),
+        path_of("ProcedureStepState"): column("workitem", "state", "workitem_state_start"),
         path_of("ScheduledProcedureStepPriority"): column("workitem", "priority"),
         path_of("ProcedureStepLabel"): column("workitem", "label"),
         path_of("WorklistLabel"): column("workitem", "worklist_label", "workitem_worklist_label"),
-        path_of("ScheduledProcedureStepStartDateTime"): column("workitem", "start"),
+        path_of("ScheduledProcedureStepStartDateTime"): column("workitem", "start", "workitem_start"),
         path_of("PatientID"): column("workitem", "patient_id", "workitem_patient_id"),
         path_of("PatientName"): name_column("workitem", "patient_name", "workitem_name"),
     },
