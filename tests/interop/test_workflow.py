@@ -18,6 +18,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, build_role, evt
 from pynetdicom.events import Event
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    InstanceAvailabilityNotification,
     ModalityPerformedProcedureStep,
     ModalityPerformedProcedureStepNotification,
     ModalityPerformedProcedureStepRetrieve,
@@ -295,6 +296,60 @@ def test_pynetdicom_tells_of_a_step_and_its_followers_hear_of_it(
         ("event 2", "COMPLETED"),
         ("set", "COMPLETED"),
     ]
+
+
+def test_pynetdicom_hears_that_a_study_is_available(node_with_peers: Callable[..., Node]) -> None:
+    heard: list[tuple[str, Dataset]] = []
+
+    def created(event: Event) -> tuple[int, Dataset | None]:
+        heard.append((event.request.AffectedSOPInstanceUID, event.attribute_list))
+        return 0x0000, None
+
+    with pynetdicom_scp([(evt.EVT_N_CREATE, created)], InstanceAvailabilityNotification) as port:
+        node = node_with_peers({"PYNETDICOM": port}, '[availability]\nnotify = ["PYNETDICOM"]\nquiet = 0.5\n')
+        assert [node.c_store(each) for each in files()] == [0, 0, 0]
+        studies = {each.study_instance_uid for each in files()}
+        until(lambda: len(heard) == len(studies))
+    assert {told.StudyInstanceUID for _, told in heard} == studies
+    instances = {
+        instance.ReferencedSOPInstanceUID: (instance.InstanceAvailability, instance.RetrieveAETitle)
+        for _, told in heard
+        for series in told.ReferencedSeriesSequence
+        for instance in series.ReferencedSOPSequence
+    }
+    assert instances == {each.sop_instance_uid: ("ONLINE", node.ae_title) for each in files()}
+    assert len({uid for uid, _ in heard}) == len(studies)
+
+
+def test_pynetdicom_tells_that_a_study_is_available(node: Node) -> None:
+    instance = _reference(files()[0])
+    instance.InstanceAvailability = "NEARLINE"
+    instance.RetrieveAETitle = "FAR"
+    series = Dataset()
+    series.SeriesInstanceUID = "1.2.3.2"
+    series.ReferencedSOPSequence = [instance]
+    told = Dataset()
+    told.StudyInstanceUID = "1.2.3.1"
+    told.ReferencedPerformedProcedureStepSequence = []
+    told.ReferencedSeriesSequence = [series]
+    bad = Dataset()
+    bad.StudyInstanceUID = "1.2.3.1"
+    ae = AE("PYNETDICOM")
+    ae.add_requested_context(InstanceAvailabilityNotification)
+    association = ae.associate("127.0.0.1", node.dimse_port)
+    kind = InstanceAvailabilityNotification
+    statuses = [association.send_n_create(each, kind, uid)[0] for each, uid in (
+        (told, "1.2.3.4"), (told, "1.2.3.4"), (bad, "1.2.3.5"),
+    )]  # fmt: skip
+    association.release()
+    assert [each.Status for each in statuses] == [0x0000, 0x0111, 0x0120]
+    assert statuses[2].ErrorComment == "Missing: ReferencedSeriesSequence"
+    with urllib.request.urlopen(
+        f"http://127.0.0.1:{node.http_port}/api/availability?study=1.2.3.1", timeout=SOON
+    ) as answer:
+        (kept,) = json.loads(answer.read())
+    assert (kept["sop_instance_uid"], kept["ae_title"]) == ("1.2.3.4", "PYNETDICOM")
+    assert kept["attributes"]["0020000D"]["Value"] == ["1.2.3.1"]
 
 
 def test_the_command_tells_pynetdicom_of_a_step(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -133,6 +134,51 @@ def test_the_command_asks_peers_for_their_worklists(peer: type[Receiver], tmp_pa
     assert found.returncode == 0, found.stderr
     assert "A1" in found.stdout
     assert "A2" not in found.stdout
+
+
+@pytest.mark.parametrize("title", ["RIS", "CT1", "NOBODY"])
+def test_a_folder_is_the_same_worklist_as_with_wlmscpfs(
+    start_node: StartNode, dcmtk: None, tmp_path: Path, title: str
+) -> None:
+    folder = tmp_path / "shared"
+    complete = {"ScheduledStationName": "ST", "PatientBirthDate": "19700101", "PatientSex": "F"}
+    for number, name in enumerate(("RIS", "RIS", "CT1")):
+        write(folder / name / f"{number}.wl", item(number, **complete))
+        (folder / name / "lockfile").touch()
+    write(folder / "RIS" / "not_an_item.txt", item(9))
+    with running(Wlmscpfs, folder) as theirs:
+        node = start_node(DICOMWIRE_WORKLIST__FOLDER=str(folder))
+        found = {
+            who: run(
+                "findscu",
+                *("-W", "-aec", title, "127.0.0.1", str(port), "-k", "PatientName", "-k", "AccessionNumber"),
+                *("-k", "ScheduledProcedureStepSequence[0].Modality=CT"),
+            )
+            for who, port in (("theirs", theirs.dimse_port), ("ours", node.dimse_port))
+        }
+    answers = {
+        who: sorted(re.findall(r"\[(A\d)\s*\]", each.stdout + each.stderr)) for who, each in found.items()
+    }
+    if title == "NOBODY":  # wlmscpfs rejects the association; we show what is for all, which is nothing
+        assert (found["theirs"].returncode != 0, answers["theirs"]) == (True, [])
+    else:
+        assert answers["ours"] == answers["theirs"] == {"RIS": ["A0", "A1"], "CT1": ["A2"]}[title]
+
+
+def test_orthanc_asks_for_the_worklist(node: Node, orthanc: Orthanc) -> None:
+    base = f"http://127.0.0.1:{orthanc.http_port}/modalities/node"
+    modality = {"AET": node.ae_title, "Host": "127.0.0.1", "Port": node.dimse_port}
+    asked = {
+        "PatientID": "",
+        "AccessionNumber": "",
+        "ScheduledProcedureStepSequence": [{"Modality": "MR", "ScheduledProcedureStepID": ""}],
+    }
+    urllib.request.urlopen(
+        urllib.request.Request(base, json.dumps(modality).encode(), method="PUT"), timeout=60
+    ).close()
+    with urllib.request.urlopen(f"{base}/find-worklist", json.dumps(asked).encode(), timeout=60) as answer:
+        (found,) = json.loads(answer.read())
+    assert (found["AccessionNumber"], found["PatientID"]) == ("A2", "P2")
 
 
 def test_pynetdicom_asks_for_the_worklist(node: Node) -> None:

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from dicomwire.access.permission import Permission
 from dicomwire.node import work_api
 from dicomwire.node.login import operation
-from dicomwire.work import jobs, procedure_steps
+from dicomwire.work import availability, jobs, procedure_steps
 from dicomwire.work.procedure_steps import Followers
 from dicomwire.work.store import Store, open_store
 from tests.work.steps import SERIES, STUDY, beginning, end
@@ -20,7 +20,7 @@ from tests.work.steps import SERIES, STUDY, beginning, end
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    """Two steps, one of which has ended, and the jobs that follow."""
+    """Two steps, one of which has ended, the jobs that follow, and a notification."""
     store = open_store(tmp_path)
     for number in (1, 2):
         store.apply(
@@ -30,6 +30,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
         )
     store.apply(lambda change: procedure_steps.update(change, "1.2.2", end(), Followers(), now=3.0))
     store.apply(lambda change: jobs.add(change, "availability", "PACS", "{}", now=4.0))
+    told = availability.notification(STUDY, [(SERIES, "1.2.840.10008.5.1.4.1.1.2", "1.2.9")], [], "ARCHIVE")
+    store.apply(lambda change: availability.take(change, "1.2.7", "ARCHIVE", told, now=5.0))
     yield store
     store.close()
 
@@ -90,6 +92,8 @@ async def test_jobs_are_told_without_their_payload(
         ("/api/procedure-steps?uid=1.9", 404),
         ("/api/procedure-steps?patient=x", 400),
         ("/api/procedure-steps?limit=0", 400),
+        ("/api/availability?limit=0", 400),
+        ("/api/availability?patient=x", 400),
         ("/api/jobs?limit=many", 400),
         ("/api/jobs?state=lost", 400),
     ],
@@ -103,8 +107,16 @@ async def test_what_cannot_be_is_a_problem(client: httpx.AsyncClient, path: str,
 
 
 async def test_nothing_is_changed_over_http(client: httpx.AsyncClient) -> None:
-    for path in ("/api/jobs", "/api/procedure-steps"):
+    for path in ("/api/jobs", "/api/procedure-steps", "/api/availability"):
         assert (await client.post(path)).status_code == 405
+
+
+async def test_notifications_are_found_by_their_study(client: httpx.AsyncClient) -> None:
+    (told,) = (await client.get(f"/api/availability?study={STUDY}")).json()
+    assert (told["sop_instance_uid"], told["ae_title"]) == ("1.2.7", "ARCHIVE")
+    assert len((await client.get("/api/availability")).json()) == 1
+    assert (await client.get("/api/availability?study=1.9")).json() == []
+    assert operation("GET", "/api/availability", "/dicom-web/") is Permission.NOTIFY
 
 
 def test_steps_name_patients_and_need_their_permission() -> None:

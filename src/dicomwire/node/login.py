@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dicomwire.access.identity import Accepted, Credentials, Refused, Verifier
 from dicomwire.access.permission import Permission
-from dicomwire.node.work_api import PROCEDURE_STEPS
+from dicomwire.node.work_api import AVAILABILITY, PROCEDURE_STEPS
 from dicomwire.web import wado_uri
 from dicomwire.web.problems import problem_response
 
@@ -101,6 +101,8 @@ def operation(method: str, path: str, prefix: str) -> Permission:
         return Permission.FIND
     if path == wado_uri.PATH:
         return Permission.GET
+    if path.rstrip("/") == AVAILABILITY:
+        return Permission.NOTIFY
     if path.rstrip("/") == PROCEDURE_STEPS:
         return Permission.MPPS
     if path.startswith(("/api/worklist", f"{prefix}modality-scheduled-procedure-steps")):

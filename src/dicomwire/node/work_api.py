@@ -1,4 +1,4 @@
-"""The node's work as JSON: jobs and procedure steps, to be looked at.
+"""The node's work as JSON: jobs, procedure steps, notifications of availability, to be looked at.
 
 What is done to jobs is done by `dicomwire jobs`: a page in somebody's browser must not be able to.
 """
@@ -15,19 +15,21 @@ from starlette.routing import Route
 
 from dicomwire.dicom.data_set import to_json
 from dicomwire.web.problems import problem_response
-from dicomwire.work import jobs, procedure_steps
+from dicomwire.work import availability, jobs, procedure_steps
+from dicomwire.work.availability import Notification
 from dicomwire.work.jobs import Job, Selection, State
 from dicomwire.work.procedure_steps import Step
 from dicomwire.work.refusal import Refused
 from dicomwire.work.store import Store
 
 PROCEDURE_STEPS = "/api/procedure-steps"
+AVAILABILITY = "/api/availability"
 LINKS = ("study", "accession", "step", "series")
-MOST = 1000  # jobs or steps of one answer
+MOST = 1000  # jobs, steps or notifications of one answer
 
 
 def routes(store: Store) -> list[Route]:
-    """`/api/jobs` and `/api/procedure-steps`."""
+    """`/api/jobs`, `/api/procedure-steps` and `/api/availability`."""
 
     async def list_jobs(request: Request) -> Response:
         asked = request.query_params
@@ -60,7 +62,22 @@ def routes(store: Store) -> list[Route]:
             found = procedure_steps.recent(store, limit)
         return _json([_step(step) for step in found])
 
-    return [Route("/api/jobs", list_jobs), Route(PROCEDURE_STEPS, list_steps)]
+    async def list_notifications(request: Request) -> Response:
+        asked = request.query_params
+        try:
+            limit = _limit(asked.get("limit"))
+        except ValueError as error:
+            return problem_response(400, str(error))
+        if unknown := set(asked) - {"study", "limit"}:
+            return problem_response(400, f"{min(unknown)!r} is none of study and limit")
+        found = availability.listed(store, asked.get("study"), limit)
+        return _json([_notification(each) for each in found])
+
+    return [
+        Route("/api/jobs", list_jobs),
+        Route(PROCEDURE_STEPS, list_steps),
+        Route(AVAILABILITY, list_notifications),
+    ]
 
 
 def _limit(text: str | None) -> int:
@@ -91,6 +108,15 @@ def _step(step: Step) -> dict[str, object]:
         "created": _time(step.created),
         "changed": _time(step.changed),
         "attributes": json.loads(to_json(step.attributes)),
+    }
+
+
+def _notification(taken: Notification) -> dict[str, object]:
+    return {
+        "sop_instance_uid": taken.sop_instance_uid,
+        "ae_title": taken.ae_title,
+        "created": _time(taken.created),
+        "attributes": json.loads(to_json(taken.attributes)),
     }
 
 

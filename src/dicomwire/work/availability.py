@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Final
 
-from dicomwire.dicom.data_set import DataSet, to_json
+from dicomwire.dicom.data_set import DataSet, from_json, to_json
 from dicomwire.work.attributes import Rule, checked
 from dicomwire.work.procedure_steps import Step
 from dicomwire.work.refusal import Reason, Refused
-from dicomwire.work.store import Transaction
+from dicomwire.work.store import Reader, Transaction
 
 TOPIC: Final = "availability"
 """Notified when a notification has come."""
@@ -40,6 +41,16 @@ RULES: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """A notification that came in; ae_title: from whom."""
+
+    sop_instance_uid: str
+    ae_title: str
+    attributes: DataSet = field(repr=False)
+    created: float
+
+
 def take(
     transaction: Transaction, sop_instance_uid: str, ae_title: str, attributes: DataSet, *, now: float
 ) -> None:
@@ -60,6 +71,18 @@ def take(
         (sop_instance_uid, complete.text("StudyInstanceUID"), ae_title, to_json(complete), now),
     )
     transaction.notify(TOPIC)
+
+
+def listed(reader: Reader, study_instance_uid: str | None, limit: int) -> list[Notification]:
+    """Notifications that came in, of a study or of all, the last one first."""
+    where = "" if study_instance_uid is None else "WHERE study_instance_uid = ?"
+    named = () if study_instance_uid is None else (study_instance_uid,)
+    sql = f"SELECT sop_instance_uid, ae_title, attributes, created FROM availability {where}"
+    rows = reader.rows(f"{sql} ORDER BY created DESC LIMIT ?", (*named, limit))
+    return [
+        Notification(str(uid), str(ae_title), from_json(str(attributes)), float(str(created)))
+        for uid, ae_title, attributes, created in rows
+    ]
 
 
 def prune(transaction: Transaction, before: float) -> int:
