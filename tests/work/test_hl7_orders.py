@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from dicomwire.work import worklist
-from dicomwire.work.hl7_orders import Rejected, header_of, orders_of
-from dicomwire.work.hl7_worklist import acknowledgement, carry_out
+from dicomwire.work.hl7_acknowledgement import acknowledgements
+from dicomwire.work.hl7_message import ErrorCode, Rejected, header_of
+from dicomwire.work.hl7_orders import orders_of
+from dicomwire.work.hl7_worklist import carry_out
 from dicomwire.work.store import Store, open_store
 
 
@@ -182,14 +184,108 @@ def test_a_message_cut_anywhere_is_rejected_or_ends_with_a_segment() -> None:
     assert outcome(whole) == "AA"
 
 
-def test_acknowledgements() -> None:
-    header = header_of(orm())
-    accepted = acknowledgement(header, None, now=0.0).decode().split("\r")
-    assert accepted[0] == ("MSH|^~\\&|PACS|HOSP|RIS|HOSP|19700101000000+0000||ACK^O01^ACK|AM1|P|2.3.1")
-    assert accepted[1] == "MSA|AA|M1|"
-    refused = acknowledgement(header, Rejected("AE", "PID-3 has | no value", "PID-3"), now=0.0).decode()
-    assert refused.split("\r")[1:3] == [
-        "MSA|AE|M1|PID-3 has  no value",
-        "ERR||PID^1^3|207|E||||PID-3 has  no value",
+def acknowledged(message: bytes, rejected: Rejected | None = None, *, order_reply: bool = False) -> list[str]:
+    """The first segments of each answer: MSH-9, MSA and ERR."""
+    found = acknowledgements(header_of(message), rejected, now=0.0, order_reply=order_reply)
+    told = []
+    for answer in found:
+        head, *others = answer.decode().rstrip("\r").split("\r")
+        told.append(" ".join([head.split("|")[8], *others]))
+    return told
+
+
+def test_a_message_is_answered_by_its_header_turned_round() -> None:
+    (answer,) = acknowledgements(header_of(orm()), None, now=0.0)
+    head, told, _ = answer.decode().split("\r")
+    assert head == "MSH|^~\\&|PACS|HOSP|RIS|HOSP|19700101000000+0000||ACK^O01^ACK|AM1|P|2.3.1"
+    assert told == "MSA|AA|M1|"
+    assert acknowledged(b"garbage", Rejected("AR", "x")) == ["ACK MSA|AR||x ERR|||207^^HL70357|E||||x"]
+
+
+NO_VALUE = Rejected("AE", "PID-3 has | no value", "PID-3", ErrorCode.REQUIRED_FIELD_MISSING)
+
+
+def test_an_error_is_where_its_version_has_it() -> None:
+    assert acknowledged(orm(), NO_VALUE) == [
+        "ACK^O01^ACK MSA|AE|M1|PID-3 has  no value ERR|PID^1^3^101&PID-3 has  no value&HL70357"
     ]
-    assert b"MSA|AR||" in acknowledgement(header_of(b"garbage"), Rejected("AR", "x"), now=0.0)
+    assert acknowledged(OMI.encode(), NO_VALUE) == [
+        "ACK^O23^ACK MSA|AE|M2|PID-3 has  no value ERR||PID^1^3|101^^HL70357|E||||PID-3 has  no value"
+    ]
+    assert acknowledged(OMI.encode(), Rejected("AR", "x", "MSH")) == [
+        "ACK^O23^ACK MSA|AR|M2|x ERR||MSH|207^^HL70357|E||||x"
+    ]
+
+
+def enhanced(accept: str, application: str) -> bytes:
+    return orm().replace(b"|2.3.1||||||", f"|2.3.1|||{accept}|{application}||".encode())
+
+
+USELESS = Rejected("AR", "no", "MSH-9", ErrorCode.UNSUPPORTED_MESSAGE_TYPE)
+MODES: dict[tuple[str, str], tuple[str, str, str]] = {
+    # MSH-15, MSH-16: codes of the answers to what is carried out, to what is wrong, and to what is useless
+    ("", ""): ("AA", "AE", "AR"),
+    ("AL", "NE"): ("CA", "CE", "CR"),
+    ("NE", "AL"): ("AA", "AE", ""),
+    ("AL", "AL"): ("CA AA", "CA AE", "CR"),
+    ("ER", "NE"): ("", "CE", "CR"),
+    ("SU", "ER"): ("CA", "CA AE", ""),
+    ("NE", "NE"): ("", "", ""),
+    ("AL", ""): ("CA", "CE", "CR"),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_enhanced_mode_answers_what_is_wanted(mode: tuple[str, str]) -> None:
+    message = enhanced(*mode)
+    for rejected, codes in zip((None, NO_VALUE, USELESS), MODES[mode], strict=True):
+        told = acknowledged(message, rejected)
+        assert " ".join(each.split("MSA|")[1][:2] for each in told) == codes
+
+
+def test_an_order_may_be_replied_to_by_its_own_message() -> None:
+    assert acknowledged(orm(), order_reply=True) == ["ORR^O02 MSA|AA|M1|"]
+    assert acknowledged(OMI.encode(), order_reply=True) == ["ORI^O24^ORI_O24 MSA|AA|M2|"]
+    assert acknowledged(orm().replace(b"ORM^O01", b"ADT^A01"), USELESS, order_reply=True)[0].startswith("ACK")
+    assert acknowledged(enhanced("AL", "AL"), order_reply=True) == [
+        "ACK^O01^ACK MSA|CA|M1|",
+        "ORR^O02 MSA|AA|M1|",
+    ]
+
+
+VALUES = {
+    r"O\T\Brien": "O&Brien^Jane^M^Dr^Jr",
+    r"a\S\b=c": "a b c^Jane^M^Dr^Jr",
+    r"a\E\b": "a/b^Jane^M^Dr^Jr",
+    "a\tb": "a b^Jane^M^Dr^Jr",
+}
+
+
+@pytest.mark.parametrize("sent", VALUES)
+def test_values_are_what_dicom_can_hold(store: Store, sent: str) -> None:
+    take(store, orm(name=sent))
+    assert worklist.find(store, 1).attributes.text("PatientName") == VALUES[sent]
+
+
+def test_repetitions_of_the_character_set_name_those_of_escape_sequences(store: Store) -> None:
+    for number, charset in enumerate(("~ISO IR87", "ASCII~ISO IR87", "ISO IR6~ISO IR14~ISO IR87"), 1):
+        own = orm(charset=charset).replace(b"SPS1", f"SPS{number}".encode())
+        take(store, own.replace(b"Doe^Jane", "山田^太郎".encode("iso2022_jp")))
+        assert worklist.find(store, number).attributes.text("PatientName") == "山田^太郎^M^Dr^Jr"
+
+
+def test_escape_sequences_that_are_not_named_are_an_error(store: Store) -> None:
+    with pytest.raises(Rejected, match="escape sequences"):
+        take(store, orm().replace(b"Doe", "山田".encode("iso2022_jp")))
+    with pytest.raises(Rejected, match="not known"):
+        take(store, orm(charset="8859/1~EBCDIC"))
+
+
+def test_a_site_names_the_character_set_of_those_who_do_not(store: Store) -> None:
+    message = orm(name="Müller", codec="latin_1")
+    (order,) = orders_of(message, {}, "8859/1")
+    assert order.item is not None
+    assert order.item.text("PatientName").startswith("Müller^")
+    (order,) = orders_of(orm(charset="UNICODE UTF-8", name="山田"), {}, "8859/1")
+    assert order.item is not None
+    assert order.item.text("PatientName").startswith("山田^")

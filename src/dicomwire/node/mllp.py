@@ -1,9 +1,8 @@
-"""HL7 over MLLP: a listener that takes orders, one acknowledgement each (HL7 v2.5.1 Appendix C, MLLP R1)."""
+"""HL7 over MLLP: a listener that takes orders and acknowledges them (HL7 v2.5.1 Appendix C, MLLP R1)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from contextlib import suppress
 from time import time
 from typing import Final
@@ -13,8 +12,10 @@ import structlog
 from dicomwire.association.words import printable
 from dicomwire.errors import ConfigurationError, WorkError
 from dicomwire.node.settings import HL7Settings
-from dicomwire.work.hl7_orders import Header, Rejected, header_of, orders_of
-from dicomwire.work.hl7_worklist import acknowledgement, carry_out
+from dicomwire.work.hl7_acknowledgement import acknowledgements
+from dicomwire.work.hl7_message import Header, Rejected, header_of
+from dicomwire.work.hl7_orders import orders_of
+from dicomwire.work.hl7_worklist import carry_out
 from dicomwire.work.store import Store
 
 START: Final = b"\x0b"
@@ -72,8 +73,8 @@ class Listener:
         peer = str(writer.get_extra_info("peername"))
         try:
             while (message := await self._message(reader)) is not None:
-                answer = await self._answered(message, peer)
-                writer.write(START + answer + END)
+                for answer in await self._answered(message, peer):
+                    writer.write(START + answer + END)
                 async with asyncio.timeout(self._settings.timeout):
                     await writer.drain()
         except (OSError, TimeoutError, asyncio.LimitOverrunError) as error:
@@ -103,20 +104,20 @@ class Listener:
             log.warning("hl7.cut", bytes=len(error.partial))
             return None
 
-    async def _answered(self, message: bytes, peer: str) -> bytes:
+    async def _answered(self, message: bytes, peer: str) -> list[bytes]:
         now = time()
         header = header_of(message)
         try:
-            rejected, items = None, await self._carried_out(message, self._settings.stations, now)
+            rejected, items = None, await self._carried_out(message, now)
         except Rejected as error:
             rejected, items = error, 0
         except WorkError as error:
             rejected, items = Rejected("AE", str(error)), 0
         _log(header, rejected, items, peer)
-        return acknowledgement(header, rejected, now=now)
+        return acknowledgements(header, rejected, now=now, order_reply=self._settings.reply == "order")
 
-    async def _carried_out(self, message: bytes, stations: Mapping[str, str], now: float) -> int:
-        orders = orders_of(message, stations)
+    async def _carried_out(self, message: bytes, now: float) -> int:
+        orders = orders_of(message, self._settings.stations, self._settings.character_set)
         return await self._store.change(lambda change: carry_out(change, orders, now=now))
 
 

@@ -21,6 +21,7 @@ from dicomwire.node.values import (
     UID,
     AETitle,
     CharacterSet,
+    HL7CharacterSet,
     Host,
     MaximumLength,
     PeerPort,
@@ -361,6 +362,14 @@ class HL7Settings(Section):
     )
     stations: dict[str, AETitle] = Field(
         {}, description="Scheduled Station AE Title by modality, for orders that name none."
+    )
+    character_set: HL7CharacterSet = Field(
+        "", description="Character set of messages that name none in MSH-18, as 8859/1; UTF-8 without it."
+    )
+    reply: Literal["ack", "order"] = Field(
+        "ack",
+        description="Message type of application acknowledgements: ack is ACK, order is what HL7 has for the"
+        " order (ORR, ORG, ORI).",
     )
     idle: Seconds = Field(3_600.0, description="Seconds between two messages of a connection.")
     timeout: Seconds = Field(30.0, description="Seconds for the rest of a message, and for taking an answer.")

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from dicomwire.dicom.charset import character_set
+from dicomwire.work.hl7_character_sets import CHARACTER_SETS
 
 _SIZES = {"b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 _SIZE = re.compile(r"\s*(\d+)\s*([a-zA-Z]+)\s*")
@@ -71,6 +72,14 @@ def _character_set(value: str) -> str:
     return value.strip()
 
 
+def _hl7_character_set(value: str) -> str:
+    """A value of HL7 table 0211, as MSH-18 has it."""
+    name = value.strip().upper()
+    if name not in CHARACTER_SETS:
+        raise ValueError(f"{value!r} is none of {', '.join(filter(None, CHARACTER_SETS))}")
+    return name
+
+
 def _host(value: str) -> str:
     host = value.strip()
     return host[1:-1] if host.startswith("[") and host.endswith("]") else host
@@ -81,6 +90,7 @@ AETitle = Annotated[str, AfterValidator(_ae_title)]
 UID = Annotated[str, AfterValidator(_uid)]
 UIDOrAny = Annotated[str, AfterValidator(_uid_or_any)]
 CharacterSet = Annotated[str, AfterValidator(_character_set)]
+HL7CharacterSet = Annotated[str, AfterValidator(_hl7_character_set)]
 Host = Annotated[str, AfterValidator(_host), Field(min_length=1)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 PeerPort = Annotated[int, Field(ge=1, le=65535)]
