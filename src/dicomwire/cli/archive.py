@@ -14,6 +14,8 @@ from uuid import uuid4
 
 import typer
 
+from dicomwire.cli.data_folder import Where
+from dicomwire.cli.groups import accepted
 from dicomwire.cli.output import Json, Stop, Verbose, escaped, log_to_stderr, say, show_json
 
 if TYPE_CHECKING:
@@ -25,13 +27,6 @@ app = typer.Typer(
     help="Look at a data folder, check and mend it, take files in and out.", no_args_is_help=True
 )
 
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", metavar="F", help="TOML file; dicomwire.toml in this folder without it."),
-]
-Data = Annotated[
-    Path | None, typer.Option("--data", metavar="DIR", help="Data folder; without it node.data.")
-]
 Study = Annotated[
     str | None, typer.Option("--study", metavar="UID", help="Only the study with this Study Instance UID.")
 ]
@@ -43,9 +38,10 @@ Paths = Annotated[
 
 
 @app.command()
-def stats(*, data: Data = None, config: Config = None, as_json: Json = False) -> None:
+@accepted(where=Where)
+def stats(*, where: Where, as_json: Json = False) -> None:
     """Count what a data folder holds. No node may run on it."""
-    with _opened(_existing(data, config)) as archive:
+    with _opened(_existing(where)) as archive:
         held = archive.stats()
     if as_json:
         show_json(asdict(held))
@@ -58,14 +54,15 @@ def stats(*, data: Data = None, config: Config = None, as_json: Json = False) ->
 
 
 @app.command()
-def verify(*, data: Data = None, config: Config = None, as_json: Json = False) -> None:
+@accepted(where=Where)
+def verify(*, where: Where, as_json: Json = False) -> None:
     """Read every stored instance and compare its checksum, also while a node runs.
 
     Exit status 1: something is damaged.
     """
     from dicomwire.archive import maintenance
 
-    folder = _existing(data, config).node.data
+    folder = _existing(where).node.data
     found = []
     for damage in maintenance.verify(folder):
         found.append(damage)
@@ -81,12 +78,13 @@ def verify(*, data: Data = None, config: Config = None, as_json: Json = False) -
 
 
 @app.command()
-def rebuild(*, data: Data = None, config: Config = None, as_json: Json = False) -> None:
+@accepted(where=Where)
+def rebuild(*, where: Where, as_json: Json = False) -> None:
     """Make the catalogue again from the segments. No node may run on the data folder."""
     from dicomwire.archive import maintenance
     from dicomwire.node.store import options_of
 
-    settings = _existing(data, config)
+    settings = _existing(where)
     folder = settings.node.data
     began = perf_counter()
     count, damage = maintenance.rebuild(folder, options_of(settings))
@@ -101,12 +99,13 @@ def rebuild(*, data: Data = None, config: Config = None, as_json: Json = False) 
 
 
 @app.command()
-def compact(*, data: Data = None, config: Config = None, as_json: Json = False) -> None:
+@accepted(where=Where)
+def compact(*, where: Where, as_json: Json = False) -> None:
     """Give back the space of what was replaced or removed. No node may run on the data folder."""
     from dicomwire.archive import maintenance
     from dicomwire.cli.output import size
 
-    settings = _existing(data, config)
+    settings = _existing(where)
     with _opened(settings) as archive:
         freed = maintenance.compact(archive)
     if as_json:
@@ -116,13 +115,13 @@ def compact(*, data: Data = None, config: Config = None, as_json: Json = False) 
 
 
 @app.command()
+@accepted(where=Where)
 def backup(
     destination: Annotated[
         Path, typer.Argument(metavar="DEST", help="Folder of the backup; made when missing.")
     ],
     *,
-    data: Data = None,
-    config: Config = None,
+    where: Where,
     as_json: Json = False,
 ) -> None:
     """Copy the data folder, also while a node runs; again into the same DEST, only what has come since.
@@ -132,7 +131,7 @@ def backup(
     from dicomwire.archive.backup import backup as back_up
     from dicomwire.cli.output import size
 
-    folder = _existing(data, config).node.data
+    folder = _existing(where).node.data
     if destination.exists() and not destination.is_dir():
         raise Stop(f"{destination}: not a folder", 2)
     try:
@@ -147,11 +146,12 @@ def backup(
 
 
 @app.command()
-def migrate(*, data: Data = None, config: Config = None, as_json: Json = False) -> None:
+@accepted(where=Where)
+def migrate(*, where: Where, as_json: Json = False) -> None:
     """Bring the catalogue to this version's schema. No node may run; a node does so when it starts."""
     from dicomwire.archive import maintenance
 
-    folder = _existing(data, config).node.data
+    folder = _existing(where).node.data
     before, after = maintenance.migrate(folder)
     if as_json:
         show_json({"before": before, "after": after})
@@ -162,6 +162,7 @@ def migrate(*, data: Data = None, config: Config = None, as_json: Json = False) 
 
 
 @app.command("export")
+@accepted(where=Where)
 def export_files(
     destination: Destination,
     *,
@@ -169,8 +170,7 @@ def export_files(
     dicomdir: Annotated[
         bool, typer.Option("--dicomdir", help="Write a file-set: names for media, and a DICOMDIR.")
     ] = False,
-    data: Data = None,
-    config: Config = None,
+    where: Where,
     as_json: Json = False,
 ) -> None:
     """Write instances to DEST/STUDY/SERIES/INSTANCE.dcm, byte for byte as they are stored.
@@ -192,7 +192,7 @@ def export_files(
     counts: Counter[str] = Counter()
     failed: list[dict[str, object]] = []
     length = 0
-    with _opened(_existing(data, config)) as archive:
+    with _opened(_existing(where)) as archive:
         chosen: Iterable[Stored] = exchange.current(archive) if study is None else archive.plan(study=study)
         if dicomdir:
             results = exchange.export_file_set(archive, destination, chosen, f"2.25.{uuid4().int}")
@@ -220,11 +220,11 @@ def export_files(
 
 
 @app.command("import")
+@accepted(where=Where)
 def import_files(
     paths: Paths,
     *,
-    data: Data = None,
-    config: Config = None,
+    where: Where,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
@@ -234,7 +234,7 @@ def import_files(
     """
     if missing := [path for path in paths if not path.exists()]:
         raise Stop("\n".join(f"{path}: no such file or folder" for path in missing), 2)
-    settings = _settings(data, config)
+    settings = _settings(where)
     log_to_stderr(verbose=verbose)
     from dicomwire.cli.intake import Intake
 
@@ -250,22 +250,21 @@ def import_files(
         raise typer.Exit(1)
 
 
-def _settings(data: Path | None, config: Path | None) -> Settings:
+def _settings(where: Where) -> Settings:
     from dicomwire.errors import ConfigurationError
-    from dicomwire.node import configuration, exposure
+    from dicomwire.node import exposure
 
-    flags = {"node.data": str(data) if data is not None else None}
-    settings = configuration.load(file=config, flags=flags).settings
+    settings = where.settings()
     if faults := exposure.unavailable(settings):
         raise ConfigurationError("\n".join(faults))
     return settings
 
 
-def _existing(data: Path | None, config: Path | None) -> Settings:
+def _existing(where: Where) -> Settings:
     """Settings whose data folder is there: only serving and importing make one. Damage is told on stderr."""
     from dicomwire.node import log
 
-    settings = _settings(data, config)
+    settings = _settings(where)
     if not settings.node.data.is_dir():
         raise Stop(f"{settings.node.data}: no such folder", 2)
     log.configure("error", "human")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dicomwire.cli.data_folder import Config
 from dicomwire.cli.explain import show_lines
 from dicomwire.cli.output import Json, Stop, escaped, show_json, show_table
 
@@ -32,10 +33,6 @@ Url = Annotated[
 ]
 User = Annotated[str | None, typer.Option(metavar="NAME", help="User name to log in with.")]
 Password = Annotated[str | None, typer.Option(metavar="P", help="Password to log in with.")]
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", metavar="F", help="TOML file; dicomwire.toml in this folder without it."),
-]
 Id = Annotated[str, typer.Argument(metavar="ID", help="Of an association, as `list` shows it.")]
 
 

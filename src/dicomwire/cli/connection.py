@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
-from inspect import Parameter, signature
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_type_hints
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dicomwire.cli import groups
 from dicomwire.cli.address import EXAMPLE, Address, AddressError, parse
 from dicomwire.cli.output import Stop
 
@@ -122,7 +121,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Flags:
-    """The flags themselves, with their defaults; `accepted` gives them to a command."""
+    """The flags themselves, with their defaults."""
 
     calling_ae_title: CallingAETitle = None
     timeout: Timeout = None
@@ -161,30 +160,8 @@ class Flags:
         return peer(text, self.access, calling_ae_title=self.calling_ae_title, timeout=self.timeout)
 
 
-def accepted(command: Callable[..., None]) -> Callable[..., None]:
-    """A command with the flags of `Flags` in place of its parameter `flags`."""
-    hints = get_type_hints(Flags, include_extras=True)
-    own = signature(command, eval_str=True)
-    given = [
-        Parameter(each.name, Parameter.KEYWORD_ONLY, default=each.default, annotation=hints[each.name])
-        for each in fields(Flags)
-    ]
-    make: Callable[..., Flags] = Flags
-
-    def run(**values: object) -> None:
-        flags = make(**{each.name: values.pop(each.name) for each in given})
-        command(**values, flags=flags)
-
-    place = list(own.parameters).index("flags")
-    others = list(own.parameters.values())
-    parameters = [
-        each.replace(kind=Parameter.KEYWORD_ONLY) for each in (*others[:place], *given, *others[place + 1 :])
-    ]
-    run.__doc__ = command.__doc__
-    run.__name__ = command.__name__
-    run.__dict__["__signature__"] = own.replace(parameters=parameters)
-    run.__annotations__ = {each.name: each.annotation for each in parameters}
-    return run
+accepted = groups.accepted(flags=Flags)
+"""A command with the flags of `Flags` in place of its parameter `flags`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,17 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, aclosing, contextmanager
+from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dicomwire.cli import query
-from dicomwire.cli.connection import Asked, Flags, Peer, accepted
+from dicomwire.cli.connection import Asked, Flags, Peer
+from dicomwire.cli.groups import accepted
 from dicomwire.cli.output import Json, Stop, Verbose, escaped, log_to_stderr, say, show_table
-from dicomwire.cli.query import CharacterSet, Keys, LevelName, Question, Relational, RootName
+from dicomwire.cli.query import CharacterSet, Keys, Question, Scope
 from dicomwire.errors import DataSetError, OperationFailed, QueryError
 
 if TYPE_CHECKING:
@@ -36,25 +38,36 @@ Timezone = Annotated[
 ]
 Csv = Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")]
 
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Options of what is asked and listed, whatever it is."""
+
+    limit: Limit = None
+    fuzzy: Fuzzy = False
+    character_set: CharacterSet = None
+    as_csv: Csv = False
+    as_json: Json = False
+
+    def check(self) -> None:
+        """Refuse options that contradict each other."""
+        if self.as_csv and self.as_json:
+            raise Stop("--csv and --json are two forms of output: give one", 2)
+
+
 NOT_SHOWN = (0x00080005, 0x00080052)  # character set and level say nothing of a match
 
 
-@accepted
+@accepted(scope=Scope, listing=Listing, flags=Flags)
 def find(
     peer: Asked,
     keys: Keys = None,
     *,
-    level: LevelName = None,
-    root: RootName = None,
-    limit: Limit = None,
-    fuzzy: Fuzzy = False,
-    relational: Relational = False,
+    scope: Scope,
+    listing: Listing,
     date_time: DateTime = False,
     timezone: Timezone = False,
-    character_set: CharacterSet = None,
     flags: Flags,
-    as_csv: Csv = False,
-    as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
     """Query a peer: C-FIND. Exit status 0: it answered, if only that nothing matches; 1: it did not.
@@ -65,26 +78,17 @@ def find(
     from dicomwire.services.proposals import QueryOptions
 
     log_to_stderr(verbose=verbose)
-    if as_csv and as_json:
-        raise Stop("--csv and --json are two forms of output: give one", 2)
-    asked = query.question(keys, level, root, retrieve=False)
-    options = QueryOptions(relational, date_time, fuzzy, timezone)
-    tell(flags.peer(peer), asked, options, limit, character_set, as_csv=as_csv, as_json=as_json)
+    listing.check()
+    asked = query.question(keys, scope, retrieve=False)
+    options = QueryOptions(scope.relational, date_time, listing.fuzzy, timezone)
+    tell(flags.peer(peer), asked, options, listing)
 
 
-def tell(
-    peer: Peer,
-    asked: Question,
-    options: QueryOptions,
-    limit: int | None,
-    character_set: str | None,
-    *,
-    as_csv: bool,
-    as_json: bool,
-) -> None:
+def tell(peer: Peer, asked: Question, options: QueryOptions, listing: Listing) -> None:
     """Ask a peer and print what matches. Raises: Stop."""
+    limit, character_set = listing.limit, listing.character_set
     identifier = _identifier(asked, character_set)
-    show = _json_array if as_json else _comma_separated if as_csv else _table
+    show = _json_array if listing.as_json else _comma_separated if listing.as_csv else _table
     began = perf_counter()
     with show(_columns(identifier)) as told:
         work = _find(peer, asked, identifier, options, limit, character_set, told)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dicomwire.cli import query
-from dicomwire.cli.connection import Asked, Flags, Peer, accepted
+from dicomwire.cli.connection import Asked, Flags, Peer
+from dicomwire.cli.groups import accepted
 from dicomwire.cli.output import Json, Stop, Verbose, log_to_stderr
-from dicomwire.cli.query import Keys, LevelName, Question, Relational, RootName
+from dicomwire.cli.query import Keys, Question, Scope
 from dicomwire.cli.retrieval import Ending, Retrieved, progress_bar
 from dicomwire.errors import OperationFailed, QueryError
 
@@ -38,15 +39,13 @@ SOPClasses = Annotated[
 ]
 
 
-@accepted
+@accepted(scope=Scope, flags=Flags)
 def get(
     peer: Asked,
     keys: Keys = None,
     *,
     output: Output,
-    level: LevelName = None,
-    root: RootName = None,
-    relational: Relational = False,
+    scope: Scope,
     sop_class: SOPClasses = None,
     flags: Flags,
     as_json: Json = False,
@@ -58,23 +57,17 @@ def get(
     is retrieved. Each file is on disk, whole, before its instance is answered.
     """
     log_to_stderr(verbose=verbose)
-    asked = query.question(keys, level, root, retrieve=True)
+    asked = query.question(keys, scope, retrieve=True)
     query.check_retrieval(asked)
     classes = _sop_classes(sop_class)
     target = flags.peer(peer)
     try:
         result = Retrieved(str(target.address), output)
         with progress_bar(quiet=as_json) as shown:
-            asyncio.run(_get(target, asked, relational, classes, result, shown))
+            asyncio.run(_get(target, asked, scope.relational, classes, result, shown))
     except OSError as error:
         raise Stop(f"{output}: {error.strerror or error}", 1) from error
-    result.close()
-    if as_json:
-        result.show_json()
-    else:
-        result.show(verbose=verbose)
-    if not result.complete:
-        raise typer.Exit(1)
+    result.conclude(as_json=as_json, verbose=verbose)
 
 
 async def _get(

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dicomwire.cli.data_folder import Where
+from dicomwire.cli.groups import accepted
 from dicomwire.cli.output import Json, Stop, escaped, show_json, show_table
 
 if TYPE_CHECKING:
-    from dicomwire.work.jobs import Command, Job
+    from dicomwire.work.jobs import Command, Job, Selection
     from dicomwire.work.store import Store
 
 app = typer.Typer(help="Look at durable jobs; retry, cancel, pause and resume them.")
 
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", metavar="F", help="TOML file; dicomwire.toml in this folder without it."),
-]
-Data = Annotated[
-    Path | None, typer.Option("--data", metavar="DIR", help="Data folder; without it node.data.")
-]
 Ids = Annotated[list[int], typer.Argument(metavar="ID...", help="Numbers of jobs, as `list` shows them.")]
 
 Chosen = Annotated[
@@ -33,6 +27,7 @@ Chosen = Annotated[
     typer.Argument(metavar="[ID...]", help="Numbers of jobs, as `list` shows them.", show_default=False),
 ]
 MOST = 1_000_000  # jobs of one command
+SHOWN = 100  # jobs of a list that names no limit
 
 
 class StateName(StrEnum):
@@ -58,33 +53,38 @@ Limit = Annotated[int, typer.Option(min=1, max=100_000, help="Most jobs to show.
 
 
 @app.callback(invoke_without_command=True)
-def jobs_alone(
-    context: typer.Context, *, data: Data = None, config: Config = None, as_json: Json = False
-) -> None:
+@accepted(where=Where)
+def jobs_alone(context: typer.Context, *, where: Where, as_json: Json = False) -> None:
     """Look at durable jobs; retry, cancel, pause and resume them. Alone it lists them."""
     if context.invoked_subcommand is None:
-        list_jobs(data=data, config=config, as_json=as_json)
-    elif data is not None or config is not None or as_json:
+        _list(None, SHOWN, where, as_json=as_json)
+    elif where != Where() or as_json:
         raise Stop(f"write flags behind {context.invoked_subcommand}", 2)
 
 
 @app.command("list")
+@accepted(where=Where)
 def list_jobs(
     *,
     state: States = None,
     kind: KindOf = None,
     destination: Destination = None,
-    limit: Limit = 100,
-    data: Data = None,
-    config: Config = None,
+    limit: Limit = SHOWN,
+    where: Where,
     as_json: Json = False,
 ) -> None:
     """List jobs, the one that changed last first; a node may run meanwhile."""
     from dicomwire.work import jobs
 
-    selection = jobs.Selection(tuple(jobs.State(each.value) for each in state or ()), kind, destination)
-    with _opened(data, config) as store:
-        found = store.apply(lambda change: jobs.listed(change, selection, limit))
+    states = tuple(jobs.State(each.value) for each in state or ())
+    _list(jobs.Selection(states, kind, destination), limit, where, as_json=as_json)
+
+
+def _list(selection: Selection | None, limit: int, where: Where, *, as_json: bool) -> None:
+    from dicomwire.work import jobs
+
+    with _opened(where) as store:
+        found = store.apply(lambda change: jobs.listed(change, selection or jobs.Selection(), limit))
         counts = store.apply(jobs.counts)
     if as_json:
         totals = {each.value: count for each, count in counts.items()}
@@ -106,11 +106,12 @@ def list_jobs(
 
 
 @app.command()
-def show(ids: Ids, *, data: Data = None, config: Config = None, as_json: Json = False) -> None:
+@accepted(where=Where)
+def show(ids: Ids, *, where: Where, as_json: Json = False) -> None:
     """Show all that is known of jobs, payloads included: they may name patients."""
     from dicomwire.work import jobs
 
-    with _opened(data, config) as store:
+    with _opened(where) as store:
         found = store.apply(lambda change: [jobs.find(change, number) for number in ids])
     if as_json:
         show_json([{**_facts(job), "payload": job.payload} for job in found])
@@ -120,68 +121,42 @@ def show(ids: Ids, *, data: Data = None, config: Config = None, as_json: Json = 
             print(f"{name:12} {escaped(str(value))}")
 
 
-@app.command()
-def retry(
-    ids: Chosen = None,
-    *,
-    kind: KindOf = None,
-    destination: Destination = None,
-    data: Data = None,
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
-    """Try jobs again now, those that were given up too."""
-    _order("retry", ids or [], (kind, destination), data, config, as_json=as_json)
+WORDS = {
+    "retry": "Try jobs again now, those that were given up too.",
+    "cancel": "Give jobs up for good.",
+    "pause": "Hold jobs back, and what comes after them in the same order.",
+    "resume": "Let paused jobs go on.",
+}
+"""Commands on jobs, each with what it does."""
 
 
-@app.command()
-def cancel(
-    ids: Chosen = None,
-    *,
-    kind: KindOf = None,
-    destination: Destination = None,
-    data: Data = None,
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
-    """Give jobs up for good."""
-    _order("cancel", ids or [], (kind, destination), data, config, as_json=as_json)
+def _command(name: str) -> Callable[..., None]:
+    """The command of a name, which takes jobs by their numbers or by what they are."""
+
+    @accepted(where=Where)
+    def command(
+        ids: Chosen = None,
+        *,
+        kind: KindOf = None,
+        destination: Destination = None,
+        where: Where,
+        as_json: Json = False,
+    ) -> None:
+        _order(name, ids or [], (kind, destination), where, as_json=as_json)
+
+    command.__doc__ = WORDS[name]
+    return command
 
 
-@app.command()
-def pause(
-    ids: Chosen = None,
-    *,
-    kind: KindOf = None,
-    destination: Destination = None,
-    data: Data = None,
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
-    """Hold jobs back, and what comes after them in the same order."""
-    _order("pause", ids or [], (kind, destination), data, config, as_json=as_json)
-
-
-@app.command()
-def resume(
-    ids: Chosen = None,
-    *,
-    kind: KindOf = None,
-    destination: Destination = None,
-    data: Data = None,
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
-    """Let paused jobs go on."""
-    _order("resume", ids or [], (kind, destination), data, config, as_json=as_json)
+for _name in WORDS:
+    app.command(_name)(_command(_name))
 
 
 def _order(
     name: str,
     ids: list[int],
     selected: tuple[str | None, str | None],
-    data: Path | None,
-    config: Path | None,
+    where: Where,
     *,
     as_json: bool,
 ) -> None:
@@ -203,7 +178,7 @@ def _order(
             chosen = [job.id for job in jobs.listed(change, selection, MOST)]
         return [jobs.order(change, command, number, now=time()) for number in chosen]
 
-    with _opened(data, config) as store:
+    with _opened(where) as store:
         found = store.apply(run)
     if as_json:
         show_json([_facts(job) for job in found])
@@ -215,11 +190,10 @@ def _order(
 
 
 @contextmanager
-def _opened(data: Path | None, config: Path | None) -> Iterator[Store]:
-    from dicomwire.node import configuration
+def _opened(where: Where) -> Iterator[Store]:
     from dicomwire.work.store import FILE, open_store
 
-    folder = configuration.load(file=config, flags={"node.data": data}).settings.node.data
+    folder = where.settings().node.data
     if not (folder / FILE).exists():
         raise Stop(f"{folder}: no node has worked there", 2)
     store = open_store(folder)

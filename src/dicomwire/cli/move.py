@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dicomwire.cli import query
-from dicomwire.cli.connection import Asked, Flags, Peer, accepted
+from dicomwire.cli.connection import Asked, Flags, Peer
+from dicomwire.cli.groups import accepted
 from dicomwire.cli.listening import endpoint
 from dicomwire.cli.output import Json, Stop, Verbose, log_to_stderr
-from dicomwire.cli.query import Keys, LevelName, Question, Relational, RootName
+from dicomwire.cli.query import Keys, Question, Scope
 from dicomwire.cli.retrieval import Retrieved, progress_bar
 from dicomwire.errors import OperationFailed, QueryError
 
@@ -53,7 +54,7 @@ class Reception:
     port: int
 
 
-@accepted
+@accepted(scope=Scope, flags=Flags)
 def move(
     peer: Asked,
     keys: Keys = None,
@@ -61,9 +62,7 @@ def move(
     to: To = None,
     receive: Receive = None,
     listen: Listen = None,
-    level: LevelName = None,
-    root: RootName = None,
-    relational: Relational = False,
+    scope: Scope,
     flags: Flags,
     as_json: Json = False,
     verbose: Verbose = False,
@@ -74,7 +73,7 @@ def move(
     sent. With --receive the destination is here, under the AE title --to or our own.
     """
     log_to_stderr(verbose=verbose)
-    asked = query.question(keys, level, root, retrieve=True)
+    asked = query.question(keys, scope, retrieve=True)
     query.check_retrieval(asked)
     target = flags.peer(peer)
     destination = to or (target.calling_ae_title if receive is not None else None)
@@ -88,16 +87,10 @@ def move(
     result = Retrieved(f"{target.address} to {destination}", receive)
     try:
         with progress_bar(quiet=as_json) as shown:
-            asyncio.run(_move(target, asked, destination, relational, reception, result, shown))
+            asyncio.run(_move(target, asked, destination, scope.relational, reception, result, shown))
     except OSError as error:
         raise Stop(f"{error.filename or listen or receive}: {error.strerror or error}", 1) from error
-    result.close()
-    if as_json:
-        result.show_json()
-    else:
-        result.show(verbose=verbose)
-    if not result.complete:
-        raise typer.Exit(1)
+    result.conclude(as_json=as_json, verbose=verbose)
 
 
 async def _move(

@@ -61,7 +61,16 @@ class Question:
     level: Level | None
 
 
-def question(keys: Sequence[str] | None, level: str | None, root: str | None, *, retrieve: bool) -> Question:
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Options that say where in which information model keys stand."""
+
+    level: LevelName = None
+    root: RootName = None
+    relational: Relational = False
+
+
+def question(keys: Sequence[str] | None, scope: Scope, *, retrieve: bool) -> Question:
     """Read keys, level and information model.
 
     Args:
@@ -72,6 +81,7 @@ def question(keys: Sequence[str] | None, level: str | None, root: str | None, *,
     from dicomwire.dicom.identifier import parse
     from dicomwire.services import models
 
+    level, root = scope.level, scope.root
     try:
         given = tuple(parse(key) for key in keys or ())
         named = models.level_named(level) if level is not None else None

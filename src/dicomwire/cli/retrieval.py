@@ -10,6 +10,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+import typer
+
 from dicomwire.cli.output import MOST_NAMES, escaped, say, show_json, size
 
 if TYPE_CHECKING:
@@ -91,6 +93,16 @@ class Retrieved:
             self.failed_sop_instance_uids += progress.failed_sop_instance_uids
         if ending.words:
             self.failures[ending.words] = None
+
+    def conclude(self, *, as_json: bool, verbose: bool) -> None:
+        """No other follows: tell, and end with 1 where not all has come."""
+        self.close()
+        if as_json:
+            self.show_json()
+        else:
+            self.show(verbose=verbose)
+        if not self.complete:
+            raise typer.Exit(1)
 
     def close(self) -> None:
         """No other follows."""

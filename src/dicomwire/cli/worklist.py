@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from dicomwire.cli import find, query
-from dicomwire.cli.connection import Asked, Flags, accepted
-from dicomwire.cli.find import Csv, Fuzzy, Limit
-from dicomwire.cli.output import Json, Stop, Verbose, log_to_stderr
-from dicomwire.cli.query import CharacterSet, Keys
+from dicomwire.cli.connection import Asked, Flags
+from dicomwire.cli.find import Listing
+from dicomwire.cli.groups import accepted
+from dicomwire.cli.output import Verbose, log_to_stderr
+from dicomwire.cli.query import Keys, Scope
 
 
-@accepted
+@accepted(listing=Listing, flags=Flags)
 def worklist(
     peer: Asked,
     keys: Keys = None,
     *,
-    limit: Limit = None,
-    fuzzy: Fuzzy = False,
-    character_set: CharacterSet = None,
+    listing: Listing,
     flags: Flags,
-    as_csv: Csv = False,
-    as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
     """Ask a peer for its worklist: C-FIND of Modality Worklist. Exit status as of `find`.
@@ -31,9 +28,8 @@ def worklist(
     from dicomwire.services.proposals import QueryOptions
 
     log_to_stderr(verbose=verbose)
-    if as_csv and as_json:
-        raise Stop("--csv and --json are two forms of output: give one", 2)
+    listing.check()
     named = [f"{STEP}.{key}" if key.partition("=")[0].strip() in IN_STEP else key for key in keys or ()]
-    asked = query.question(named, None, "worklist", retrieve=False)
-    options = QueryOptions(False, False, fuzzy, False)
-    find.tell(flags.peer(peer), asked, options, limit, character_set, as_csv=as_csv, as_json=as_json)
+    asked = query.question(named, Scope(root="worklist"), retrieve=False)
+    options = QueryOptions(False, False, listing.fuzzy, False)
+    find.tell(flags.peer(peer), asked, options, listing)
