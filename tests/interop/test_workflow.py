@@ -180,6 +180,7 @@ def pynetdicom_scp(handlers: list[tuple[object, object]], *contexts: str) -> Ite
 def test_pynetdicom_commits_itself_over_an_association_of_its_own(tmp_path: Path) -> None:
     listen = free_port()
     reporters: list[threading.Thread] = []
+    statuses: list[int] = []
 
     def asked(event: Event) -> tuple[int, Dataset | None]:
         wanted = event.action_information
@@ -190,10 +191,14 @@ def test_pynetdicom_commits_itself_over_an_association_of_its_own(tmp_path: Path
             role = build_role(StorageCommitmentPushModel, scp_role=True)
             association = ae.associate("127.0.0.1", listen, ae_title="DICOMWIRE", ext_neg=[role])
             assert association.is_established
-            status, _ = association.send_n_event_report(
-                wanted, 1, StorageCommitmentPushModel, StorageCommitmentPushModelInstance
-            )
-            assert status.Status == 0
+            unknown = Dataset()
+            unknown.TransactionUID = "1.2.3.4.5"
+            unknown.ReferencedSOPSequence = wanted.ReferencedSOPSequence
+            for told in (unknown, wanted):
+                status, _ = association.send_n_event_report(
+                    told, 1, StorageCommitmentPushModel, StorageCommitmentPushModelInstance
+                )
+                statuses.append(int(status.Status))
             association.release()
 
         reporters.append(threading.Thread(target=report))
@@ -206,6 +211,7 @@ def test_pynetdicom_commits_itself_over_an_association_of_its_own(tmp_path: Path
         for thread in reporters:
             thread.join(SOON)
     assert (found.returncode, "1 committed" in found.stdout) == (0, True), found.stderr
+    assert statuses == [0x0115, 0x0000]
 
 
 def _reference(file: BundledFile) -> Dataset:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 
 import pytest
@@ -162,7 +163,13 @@ def events(store: Store, ae_title: str = "AE1") -> list[tuple[str, int]]:
 
 
 def subscribe(store: Store, uid: str, receiver: Receiver, keys: str = "") -> None:
-    store.apply(lambda change: ups_subscriptions.subscribe(change, uid, receiver, keys, now=5.0))
+    asyncio.run(answered(store, ups_subscriptions.subscribe(store, uid, receiver, keys, now=5.0)))
+
+
+async def answered(store: Store, change: Coroutine[None, None, Warned | None]) -> Warned | None:
+    """What a change of several steps comes to, in this loop."""
+    store.start(asyncio.get_running_loop())
+    return await change
 
 
 def create(store: Store, uid: str, **values: str) -> None:
@@ -185,6 +192,29 @@ def test_a_global_subscription_is_to_what_is_there_and_what_comes(store: Store) 
     assert store.apply(lambda change: ups_subscriptions.unsubscribe(change, GLOBAL, "AE1"))
     assert subscribed(store) == {}
     assert not store.apply(lambda change: ups_subscriptions.unsubscribe(change, GLOBAL, "AE1"))
+
+
+def test_who_unsubscribes_meanwhile_gets_no_more(store: Store) -> None:
+    create(store, "1.1")
+    create(store, "1.2")
+    first, second = store.apply(lambda change: ups_subscriptions.to_all(change, FREE, ""))
+    store.apply(lambda change: ups_subscriptions.include(change, [first], FREE, now=2.0))
+    assert subscribed(store) == {"1.1": False}
+    store.apply(lambda change: ups_subscriptions.unsubscribe(change, GLOBAL, "AE1"))
+    store.apply(lambda change: ups_subscriptions.include(change, [first, second], FREE, now=2.0))
+    assert subscribed(store) == {}
+
+
+def test_a_subscription_is_to_more_than_one_change_can_take(store: Store) -> None:
+    def many(change: Transaction) -> None:
+        for number in range(450):
+            ups.create(change, f"1.3.{number}", workitem(), now=1.0)
+
+    store.apply(many)
+    subscribe(store, GLOBAL, LOCKED)
+    subscribe(store, GLOBAL, LOCKED)
+    assert len(subscribed(store)) == 450
+    assert store.rows("SELECT count(*) FROM workitem_event") == [(450,)]
 
 
 def test_a_filtered_subscription_is_to_what_matches(store: Store) -> None:

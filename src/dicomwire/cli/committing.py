@@ -21,7 +21,8 @@ from dicomwire.services.normalized import Reply
 from dicomwire.services.procedure_step import new_uid
 from dicomwire.services.storage_commitment import STORAGE_COMMITMENT, ask, receiving
 from dicomwire.services.telling import SYNTAXES
-from dicomwire.work.commitment import FAILURE_WORDS, FailureReason, Reference, Result
+from dicomwire.work.commitment import FAILURE_WORDS, TRANSACTION_UID, FailureReason, Reference, Result
+from dicomwire.work.refusal import Reason, Refused
 
 STUDY, SERIES = TAGS["StudyInstanceUID"], TAGS["SeriesInstanceUID"]
 SOP_CLASS, SOP_INSTANCE = TAGS["SOPClassUID"], TAGS["SOPInstanceUID"]
@@ -101,8 +102,15 @@ async def commit(
     """
     promise = Promise()
     reports: asyncio.Queue[Result] = asyncio.Queue()
-    services = receiving(lambda result, now: reports.put_nowait(result))
     outstanding: dict[str, set[Reference]] = {}
+    transactions: set[str] = set()  # those that are over too: a report may come twice
+
+    def reported(result: Result, now: float) -> None:
+        if result.transaction_uid not in transactions:
+            raise Refused(Reason.INVALID_ARGUMENT, "Unknown Transaction UID", (TRANSACTION_UID,))
+        reports.put_nowait(result)
+
+    services = receiving(reported)
     async with AsyncExitStack() as stack:
         if listen is not None:
             await stack.enter_async_context(
@@ -114,6 +122,7 @@ async def commit(
                 part = references[start : start + AT_ONCE]
                 uid = new_uid()
                 outstanding[uid] = set(part)
+                transactions.add(uid)
                 reply: Reply = await ask(association, uid, part)
                 if not reply.performed:
                     del outstanding[uid]

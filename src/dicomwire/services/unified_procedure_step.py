@@ -171,11 +171,8 @@ class Scheduler:
         if action == SUBSCRIBE:
             receiver = Receiver(ae_title, "dimse", _locked(attributes))
             keys = to_json(_filter(attributes)) if uid == FILTERED else ""
-            locks = self._policy.deletion_locks
-            warned = await self._store.change(
-                lambda change: ups_subscriptions.subscribe(
-                    change, uid, receiver, keys, now=now, deletion_locks=locks
-                )
+            warned = await ups_subscriptions.subscribe(
+                self._store, uid, receiver, keys, now=now, deletion_locks=self._policy.deletion_locks
             )
             return _answer(warned)
         if action == UNSUBSCRIBE:

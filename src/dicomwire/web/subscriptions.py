@@ -68,15 +68,13 @@ class Subscriptions:
         now, filtered, policy = time(), to_json(keys) if keys else "", self._options.ups
         try:
             ups_subscriptions.possible(policy)
-            warned = await self._store.change(
-                lambda change: ups_subscriptions.subscribe(
-                    change,
-                    named,
-                    Receiver(receiver, "web", locked),
-                    filtered,
-                    now=now,
-                    deletion_locks=policy.deletion_locks,
-                )
+            warned = await ups_subscriptions.subscribe(
+                self._store,
+                named,
+                Receiver(receiver, "web", locked),
+                filtered,
+                now=now,
+                deletion_locks=policy.deletion_locks,
             )
         except Refused as refused:
             raise problem(refused, _STATUS_OF) from None
