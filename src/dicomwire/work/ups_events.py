@@ -144,17 +144,26 @@ def subscribers(reader: Reader) -> dict[Receiver, str]:
 
 def restarted(transaction: Transaction, *, now: float) -> None:
     """Tell all who have subscribed that this SCP is there again."""
+    told = scp_status(SCPStatus.RESTARTED)
     for receiver, uid in subscribers(transaction).items():
-        tell(transaction, receiver, uid, Event.SCP_STATUS, scp_status(SCPStatus.RESTARTED), now=now)
+        name = f"{REPORT} restarted {receiver.ae_title}"  # one is enough, however often it restarts
+        tell(transaction, receiver, uid, Event.SCP_STATUS, told, now=now, name=name)
 
 
 def tell(
-    transaction: Transaction, receiver: Receiver, uid: str, event: Event, information: DataSet, *, now: float
+    transaction: Transaction,
+    receiver: Receiver,
+    uid: str,
+    event: Event,
+    information: DataSet,
+    *,
+    now: float,
+    name: str | None = None,
 ) -> None:
-    """Tell one receiver an event of an instance."""
+    """Tell one receiver an event of an instance; name: of a job that is not repeated while it waits."""
     if receiver.door == "dimse":
         payload = json.dumps({"uid": uid, "event": event.value, "attributes": to_json(information)})
-        jobs.add(transaction, REPORT, receiver.ae_title, payload, now=now, lane=uid)
+        jobs.add(transaction, REPORT, receiver.ae_title, payload, now=now, lane=uid, name=name)
         return
     told = DataSet(information)  # as PS3.18 11.13 has it
     told.put("AffectedSOPClassUID", EVENT_CLASS, vr="UI")
