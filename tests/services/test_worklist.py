@@ -116,3 +116,9 @@ async def test_two_items_in_a_key_are_refused(ris: Department) -> None:
         response = await association.request(context.presentation_context_id, command, [memoryview(data)])
         assert response.command.status == 0xA900
         assert response.command.offending_element == (tag_of(STEP),)
+
+
+async def test_numbers_come_as_they_are_kept(ris: Department) -> None:
+    await add(ris, item(1).put("PatientWeight", "70.50").put("PregnancyStatus", 4))
+    (match,) = await find(ris, "PatientWeight", "PregnancyStatus")
+    assert (match.text("PatientWeight"), match.values_of("PregnancyStatus")) == ("70.50", (4,))

@@ -25,6 +25,7 @@ BulkData: TypeAlias = Callable[[str], bytes]
 
 _TAG: Final = re.compile(r"[0-9A-Fa-f]{8}")
 _MEMBERS: Final = frozenset({"vr", "Value", "InlineBinary", "BulkDataURI"})
+_PLAIN: Final = STRING_VRS - {"PN"}
 _PN_GROUPS: Final = ("Alphabetic", "Ideographic", "Phonetic")
 
 
@@ -74,17 +75,22 @@ def _object(found: object, bulk_data: BulkData | None, where: str, depth: int = 
             raise _error(where, f"{name!r} is no tag of eight hexadecimal digits")
         tag = int(name, 16)
         if tag & 0xFFFF and tag >> 16 > 2:  # group lengths, command and file meta elements are left out
-            parsed[tag] = _attribute(tag, attribute, bulk_data, where + tag_text(tag), depth)
+            parsed[tag] = _attribute(tag, attribute, bulk_data, where, depth)
     return parsed
 
 
 def _attribute(
-    tag: int, found: object, bulk_data: BulkData | None, where: str, depth: int
+    tag: int, found: object, bulk_data: BulkData | None, above: str, depth: int
 ) -> tuple[str, tuple[ParsedValue, ...]]:
+    if isinstance(found, dict) and isinstance(vr := found.get("vr"), str) and vr in VRS:
+        if len(found) == 1:
+            return vr, ()  # most keys of a query
+        values = found.get("Value")
+        if len(found) == 2 and vr in _PLAIN and type(values) is list and set(map(type, values)) == {str}:
+            return vr, tuple(values)  # most attributes
+    where = above + tag_text(tag)
     if not isinstance(found, dict):
         raise _error(where, f"an attribute object was expected, not {_kind(found)}")
-    if len(found) == 1 and isinstance(vr := found.get("vr"), str) and vr in VRS:
-        return vr, ()  # most keys of a query
     if unknown := found.keys() - _MEMBERS:
         raise _error(where, f"{min(unknown)!r} is no member of an attribute object")
     vr = found.get("vr", vr_of(tag)[:2])

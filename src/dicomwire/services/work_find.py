@@ -17,9 +17,10 @@ import structlog
 from dicomwire.archive.query import Match, Path, Query
 from dicomwire.association.performer import Request, Service, Sink
 from dicomwire.dicom.charset import defined
-from dicomwire.dicom.data_set import Attribute, DataSet, decode, encode, from_json
+from dicomwire.dicom.data_set import Attribute, DataSet, decode, encode, from_object
 from dicomwire.dicom.dictionary import keyword_of, tag_text, vr_of
 from dicomwire.dicom.indexed import SPECIFIC_CHARACTER_SET
+from dicomwire.dicom.json_decode import load
 from dicomwire.dimse import status
 from dicomwire.errors import DataSetError, InvalidAttribute, QueryError, SearchError, WorkError
 from dicomwire.services import find
@@ -132,7 +133,7 @@ async def _send(
             break
         together = []
         for content, term in rows[at : at + _TOGETHER]:
-            answer = projected(from_json(str(content)), keys)
+            answer = projected(_asked(str(content), keys), keys)
             character_set = asked if asked is not None else str(term)
             encoded = encode(
                 answer, request.context.transfer_syntax, character_set=character_set, substitute=True
@@ -141,6 +142,13 @@ async def _send(
         await request.send_all(together, None)
         sent += len(together)
     return sent
+
+
+def _asked(content: str, keys: DataSet) -> DataSet:
+    """Of a row's DICOM JSON object what keys name, before the rest has cost anything."""
+    found = load(content)
+    assert isinstance(found, dict)
+    return from_object({name: found[name] for tag in keys if (name := f"{tag:08X}") in found})
 
 
 def projected(row: DataSet, keys: DataSet) -> DataSet:
