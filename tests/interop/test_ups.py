@@ -23,6 +23,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 
 from benchmarks.receivers import Dicomwire, free_port
 from dicomwire.dicom.data_set import DataSet, to_json
+from tests.interop.conftest import StartNode
 from tests.interop.support import Node, run
 from tests.work.workitems import TRANSACTION, performed, workitem
 
@@ -252,3 +253,24 @@ def test_pynetdicom_reports_events_to_the_command() -> None:
             reporter.join(SOON)
     assert told == [(UID, "STATE", "IN PROGRESS")]
     assert statuses == [0x0113, 0x0000]
+
+
+def test_what_has_ended_goes_unless_it_is_locked(start_node: StartNode, attributes: Path) -> None:
+    node = start_node(DICOMWIRE_UPS__KEEP="0.001")
+    url = f"http://127.0.0.1:{node.http_port}/dicom-web"
+    for uid in ("1.2.1", "1.2.2"):
+        assert ups(url, "create", "--uid", uid, "--file", attributes).returncode == 0
+    assert ups(url, "subscribe", "--uid", "1.2.2", "--receiver", "KEEPER", "--lock").returncode == 0
+    for uid in ("1.2.1", "1.2.2"):
+        assert ups(url, "request-cancel", "--uid", uid).returncode == 0
+    node.stop()
+    node.start()
+    assert json.loads(ups(url, "get", "--uid", "1.2.1").stdout)["status"] == "410"
+    assert json.loads(ups(node.address, "get", "--uid", "1.2.1").stdout)["status"] == "C307"
+    assert ups(url, "get", "--uid", "1.2.2").returncode == 0
+    told = ups(url, "events", "--receiver", "KEEPER", "--count", "4")
+    events = [json.loads(line) for line in told.stdout.splitlines()]
+    assert [each["event"] for each in events] == ["STATE", "STATE", "STATE", "SCP_STATUS"]
+    assert events[3]["attributes"]["00741242"]["Value"] == ["RESTARTED"]
+    assert ups(url, "unsubscribe", "--uid", "1.2.2", "--receiver", "KEEPER").returncode == 0
+    assert ups(url, "create", "--uid", "1.2.1", "--file", attributes).returncode == 0
