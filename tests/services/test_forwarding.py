@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from time import time
 
 import pytest
 
@@ -29,7 +30,7 @@ from dicomwire.work.routes import Notices, Route
 from dicomwire.work.store import Store
 from tests.archive.test_archive import CT, ORIGIN, data_set, offer
 from tests.services.department import SOON, Department, department, destination, listening, running, until
-from tests.work.steps import STUDY, beginning
+from tests.work.steps import STUDY, beginning, end
 
 
 @asynccontextmanager
@@ -231,6 +232,39 @@ async def test_a_study_that_is_complete_is_told_of_with_its_steps(tmp_path: Path
             )
         assert (study, sender) == (STUDY, "RIS")
         assert all(word in str(content) for word in ("1.2.1", "1.2.2", "1.2.9", "ONLINE", "DICOMWIRE"))
+
+
+async def test_a_study_is_not_complete_before_its_steps_have_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instance_availability, "AGAIN", 0.05)
+    async with pair(tmp_path) as (one, here, _, _):
+        (tmp_path / "ris").mkdir()
+        async with department(tmp_path / "ris", instance_availability.services) as ris:
+            peers = {"RIS": destination("RIS", ris.acceptor.port)}
+            for uid, begun in (("1.2.8", 0.0), ("1.2.9", time())):  # one that nobody ended, and one under way
+                await one.store.change(
+                    lambda change, uid=uid, begun=begun: procedure_steps.create(  # type: ignore[misc]
+                        change, uid, beginning(), Followers(), now=begun
+                    )
+                )
+            kinds = instance_availability.kinds(one.store, here, peers, "DICOMWIRE", wait_for_steps=3600)
+            notices = Notices(("RIS",), quiet=0.01)
+            async with running(one.store, kinds), routing(one.store, here, notices=notices):
+                await offer(here, data_set("1.2.1", study=STUDY), "1.2.1")
+                looked = asyncio.Event()
+                one.store.listen(jobs.TOPIC, looked.set)
+                async with asyncio.timeout(SOON):
+                    while not one.store.rows("SELECT 1 FROM job WHERE due > created + 0.04"):
+                        looked.clear()
+                        await looked.wait()
+                assert ris.store.rows("SELECT 1 FROM availability") == []
+                assert one.store.rows("SELECT max(attempts) <= 1 FROM job") == [(1,)]
+                await one.store.change(
+                    lambda change: procedure_steps.update(change, "1.2.9", end(), Followers(), now=time())
+                )
+                await until(one.store, State.DONE, 1)
+            assert len(ris.store.rows("SELECT 1 FROM availability")) == 1
 
 
 def notification() -> DataSet:

@@ -9,7 +9,7 @@ import pytest
 
 from dicomwire.errors import WorkError
 from dicomwire.work import jobs
-from dicomwire.work.jobs import Command, Done, Failed, Job, Retry, Selection, Slots, State
+from dicomwire.work.jobs import Command, Done, Failed, Job, Later, Retry, Selection, Slots, State
 from dicomwire.work.store import Store, Transaction, open_store
 
 SLOTS = Slots(concurrency=1, most={"send": 1, "forward": 10})
@@ -86,6 +86,17 @@ def test_a_failure_is_tried_again_later_and_later_until_given_up(store: Store) -
     assert set(waits[5:]) == {100}
     assert now > 900
     assert store.rows("SELECT state, reason FROM job") == [("failed", "refused")]
+
+
+def test_what_is_too_early_is_no_failure(store: Store) -> None:
+    add(store)
+    for now in (0.0, 2000.0):  # far beyond the time after which failures are given up
+        ((job,),) = claim(store, now=now)
+        assert job.attempts == 1
+        assert conclude(store, job, Later(now + 5), now=now) is State.WAITING
+        assert claim(store, now=now + 4) == []
+    ((job,),) = claim(store, now=2005.0)
+    assert conclude(store, job, Done(), now=2005.0) is State.DONE
 
 
 def test_the_delay_is_half_sure_and_half_by_chance() -> None:

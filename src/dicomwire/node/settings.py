@@ -392,6 +392,11 @@ class AvailabilitySettings(Section):
     quiet: Seconds = Field(
         60.0, description="Seconds without a new instance after which a study counts as complete."
     )
+    wait_for_steps: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        0.0,
+        description="Seconds that a procedure step (MPPS) of a study has to end before the study counts as"
+        " complete; 0 does not wait.",
+    )
 
 
 class RouteSettings(Section):

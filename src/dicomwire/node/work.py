@@ -117,7 +117,13 @@ class Work:
             **self._committer.kinds(),
             **self._scheduler.kinds(),
             **forwarding.kinds(archive, self._transcoder, destinations),
-            **instance_availability.kinds(self.store, archive, destinations, ae_title),
+            **instance_availability.kinds(
+                self.store,
+                archive,
+                destinations,
+                ae_title,
+                wait_for_steps=self._settings.availability.wait_for_steps,
+            ),
         }
 
 

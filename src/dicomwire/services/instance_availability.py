@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import partial
+from time import time
 from typing import Final
 from uuid import NAMESPACE_OID, uuid5
 
@@ -18,12 +19,14 @@ from dicomwire.services.normalized import Answer, Operation, invoke, service
 from dicomwire.services.procedure_step import new_uid
 from dicomwire.services.telling import judged, tell
 from dicomwire.work import availability, procedure_steps
-from dicomwire.work.jobs import Done, Job, Kind, Result
+from dicomwire.work.jobs import Done, Job, Kind, Later, Result
+from dicomwire.work.procedure_steps import Status
 from dicomwire.work.routes import AVAILABLE
 from dicomwire.work.store import Store
 
 INSTANCE_AVAILABILITY: Final = "1.2.840.10008.5.1.4.33"
 
+AGAIN: Final = 10.0  # seconds until a study with a step in progress is looked at again
 _BATCH: Final = 16  # studies told of over one association
 
 
@@ -41,20 +44,46 @@ def services(store: Store) -> Services:
     return {(INSTANCE_AVAILABILITY, NCreateRq): service(create)}
 
 
-def kinds(store: Store, archive: Archive, destinations: Destinations, ae_title: str) -> Mapping[str, Kind]:
+def kinds(
+    store: Store,
+    archive: Archive,
+    destinations: Destinations,
+    ae_title: str,
+    *,
+    wait_for_steps: float = 0.0,
+) -> Mapping[str, Kind]:
     """The jobs that tell of studies (SCU).
 
     ae_title: from which the instances can be retrieved.
+    wait_for_steps: seconds that procedure steps have to end; until then their study is not complete.
     """
 
     async def run(batch: Sequence[Job]) -> Mapping[int, Result]:
+        now = time()
+        early = {
+            job.id: Later(now + AGAIN) for job in batch if _in_progress(store, job, now - wait_for_steps)
+        }
+        due = [job for job in batch if job.id not in early]
         one = partial(_tell, store, archive, ae_title)
-        return await tell(destinations, batch, [INSTANCE_AVAILABILITY], one)
+        told = await tell(destinations, due, [INSTANCE_AVAILABILITY], one) if due else {}
+        return {**early, **told}
 
     return {AVAILABLE: Kind(run, _BATCH)}
 
 
-async def _tell(store: Store, archive: Archive, ae_title: str, association: Association, job: Job) -> Result:
+def _in_progress(store: Store, job: Job, since: float) -> bool:
+    """Whether a procedure step of a job's study has begun since and not ended."""
+    steps = procedure_steps.linked(store, "study", str(json.loads(job.payload)["study"]))
+    return any(step.status is Status.IN_PROGRESS and step.created > since for step in steps)
+
+
+async def _tell(
+    store: Store,
+    archive: Archive,
+    ae_title: str,
+    association: Association,
+    job: Job,
+) -> Result:
     study = str(json.loads(job.payload)["study"])
     held = archive.plan(study=study)
     if not held:

@@ -74,6 +74,13 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
+class Later:
+    """It is too early for a job; it is due then, in seconds since 1970."""
+
+    due: float
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """An attempt has failed.
 
@@ -87,7 +94,7 @@ class Failed:
     unreachable: bool = False
 
 
-Result: TypeAlias = Done | Failed
+Result: TypeAlias = Done | Failed | Later
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +250,9 @@ def conclude(
     if isinstance(result, Done):
         result.change(transaction)
         state = State.WAITING if due != job.due else State.DONE
+    elif isinstance(result, Later):
+        state, due = State.WAITING, max(due, result.due)
+        transaction.count("UPDATE job SET attempts = attempts - 1 WHERE id = ?", (job.id,))
     else:
         reason = result.reason
         next_time = now + retry.delay(job.attempts, chance)
