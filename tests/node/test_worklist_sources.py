@@ -64,6 +64,16 @@ async def test_a_message_that_is_cut_changes_nothing(store: Store, listener: Lis
     assert accessions(store) == []
 
 
+async def test_a_message_that_begins_anew_takes_nothing_of_the_one_before(
+    store: Store, listener: Listener
+) -> None:
+    first, second = (orm().replace(b"ACC1", name).replace(b"SPS1", name) for name in (b"ACC1", b"ACC2"))
+    for at in (10, first.index(b"OBR"), len(first) - 1, len(first)):
+        (answer,) = await exchange(listener, START + first[:at] + START + second + END, 1)
+        assert b"MSA|AA|" in answer
+        assert accessions(store) == ["ACC2"]
+
+
 def write(path: Path, attributes: DataSet) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     meta = write_file_meta("1.2.276.0.7230010.3.1.0.1", "1.2.3", EXPLICIT_VR_LITTLE_ENDIAN)

@@ -99,7 +99,11 @@ class Listener:
             return None
         try:
             async with asyncio.timeout(self._settings.timeout):
-                return (await reader.readuntil(END))[: -len(END)]
+                found = (await reader.readuntil(END))[: -len(END)]
+            cut, begun, whole = found.rpartition(START)
+            if begun:  # its sender gave one up and began anew
+                log.warning("hl7.cut", bytes=len(cut))
+            return whole
         except asyncio.IncompleteReadError as error:
             log.warning("hl7.cut", bytes=len(error.partial))
             return None
