@@ -11,7 +11,10 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from dicomwire.dicom.data_set import DataSet, from_object, to_json
+from dicomwire.dicom.identifier import parse
+from dicomwire.web.client import WebClient
 from dicomwire.web.options import WebOptions
+from dicomwire.web.workitem_client import Workitems
 from dicomwire.work import ups
 from dicomwire.work.ups_rules import OnCancel, Policy
 from tests.web.conftest import opened
@@ -204,6 +207,19 @@ async def test_workitems_are_searched(door) -> None:
     assert [from_object(each).text("SOPInstanceUID") for each in found.json()] == [UID]
     assert (await door.get("/workitems?PatientName=roe*", JSON)).status_code == 204
     assert (await door.get("/workitems?ScheduledProcedureStepStartDateTime=soon", JSON)).status_code == 400
+
+
+async def test_a_search_that_finds_more_than_it_may_give_says_so(door) -> None:
+    for _ in range(3):
+        await send(door, "POST", "/workitems", workitem())
+    some = await door.get("/workitems?limit=2", JSON)
+    assert (some.status_code, len(some.json())) == (206, 2)
+    assert "additional results" in some.headers["warning"]
+    rest = await door.get("/workitems?limit=2&offset=2", JSON)
+    assert (rest.status_code, len(rest.json())) == (200, 1)
+    async with WebClient(door.base) as client:
+        found = [each async for each in Workitems(client).search([parse("SOPInstanceUID")], limit=2)]
+    assert len(found) == 2
 
 
 async def test_an_event_channel_has_what_waited_and_what_comes(door) -> None:

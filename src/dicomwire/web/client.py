@@ -170,7 +170,7 @@ class WebClient:
             if limit is not None:
                 page.append(("limit", str(limit - given)))
             answer = await self._get(path, DICOM_JSON, [*asked, *page])
-            found = _objects(answer) if answer.status == 200 else []
+            found = _objects(answer) if answer.status in (200, 206) else []
             for each in found:
                 yield each
             given += len(found)

@@ -83,12 +83,14 @@ async def answer(
     *,
     usual: frozenset[int],
     hidden: frozenset[int] = frozenset(),
+    partial: int = 200,
 ) -> Response:
     """Answer a search.
 
     Args:
         usual: tags that are always returned.
         hidden: tags that never are.
+        partial: the status where there are more matches than the answer has.
 
     Raises: Problem: 400, 406.
     """
@@ -109,10 +111,12 @@ async def answer(
     if not rows:
         return Response(status_code=204)
     found = [_reduced(json.loads(str(text)), asked, usual, hidden) for (text,) in rows]
-    headers = {}
-    if len(ids) > limit:
-        headers["Warning"] = '299 dicomwire "There are additional results that can be requested."'
-    return written(found, form, headers)
+    if len(ids) <= limit:
+        return written(found, form)
+    headers = {"Warning": '299 dicomwire "There are additional results that can be requested."'}
+    response = written(found, form, headers)
+    response.status_code = partial
+    return response
 
 
 def written(found: Sequence[dict[str, object]], form: str, headers: dict[str, str] | None = None) -> Response:

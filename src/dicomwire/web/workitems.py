@@ -87,6 +87,7 @@ class Workitems:
             workitem.selection,
             usual=_USUAL,
             hidden=frozenset({ups.TRANSACTION_UID}),
+            partial=206,  # Table 11.9.3-1
         )
 
     async def retrieve(self, request: Request) -> Response:
