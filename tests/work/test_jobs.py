@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from dicomwire.errors import WorkError
 from dicomwire.work import jobs
 from dicomwire.work.jobs import Command, Done, Failed, Job, Later, Retry, Selection, Slots, State
-from dicomwire.work.store import Store, Transaction, open_store
+from dicomwire.work.store import Parameter, Row, Store, Transaction, open_store
 
 SLOTS = Slots(concurrency=1, most={"send": 1, "forward": 10})
 RETRY = Retry(first=10, longest=100, give_up=1000)
@@ -148,6 +150,21 @@ def test_a_lane_runs_in_order_and_waits_for_what_is_tried_again(
     assert [job.lane for job in first] == ["step 1", "step 2"]
     conclude(store, first[0], result)
     assert [batch[0].lane for batch in claim(store, slots)] == (["step 1"] if followed else [])
+
+
+def test_a_claim_looks_at_each_job_once_however_many_wait(store: Store) -> None:
+    asked: list[str] = []
+
+    class Watched(Transaction):
+        def rows(self, sql: str, parameters: Sequence[Parameter] = ()) -> list[Row]:
+            asked.extend(str(row[-1]) for row in super().rows(f"EXPLAIN QUERY PLAN {sql}", parameters))
+            return super().rows(sql, parameters)
+
+    add(store, lane="1.2")
+    with closing(sqlite3.connect(store.path)) as connection:
+        jobs.claim(Watched(connection), SLOTS, now=0.0, lease=60)
+    assert [step for step in asked if "SCAN" in step or "TEMP B-TREE" in step] == []
+    assert any("INDEX job_lane (destination=? AND lane=? AND id<?)" in step for step in asked)
 
 
 def test_pausing_a_job_holds_its_lane_and_resuming_lets_it_go(store: Store) -> None:

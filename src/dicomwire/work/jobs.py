@@ -153,8 +153,9 @@ _COLUMNS: Final = ", ".join(each.name for each in fields(Job))
 _COUNTS: Final = "SELECT state, count(*) FROM job GROUP BY state"
 _LIVE: Final = ", ".join(f"'{state.value}'" for state in LIVE)
 _ORDERED: Final = (
-    "(lane = '' OR NOT EXISTS (SELECT 1 FROM job AS before WHERE before.destination = job.destination"
-    f" AND before.lane = job.lane AND before.id < job.id AND before.state IN ({_LIVE})))"
+    "(lane = '' OR NOT EXISTS (SELECT 1 FROM job AS before INDEXED BY job_lane"
+    " WHERE before.destination = job.destination AND before.lane = job.lane AND before.lane <> ''"
+    f" AND before.id < job.id AND before.state IN ({_LIVE})))"
 )
 
 

@@ -203,6 +203,9 @@ _IN_ORDER: Final = (
         ON worklist (modality, start_date, start_time, performed, ae_title)""",
     "DROP INDEX workitem_worklist_label",
     "CREATE INDEX workitem_worklist_label ON workitem (worklist_label, start)",
+    # Jobs in the order they are claimed in, and whether their destination has a slot.
+    "DROP INDEX job_state",
+    "CREATE INDEX job_state ON job (state, due, id, destination)",
     "CREATE INDEX workitem_state_start ON workitem (state, start)",
     "CREATE INDEX workitem_start ON workitem (start)",
 )
