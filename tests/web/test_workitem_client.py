@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 
 import pytest
+import trustme
+from websockets.asyncio.server import ServerConnection, serve
 
 from dicomwire.errors import WebServiceError
 from dicomwire.web.client import WebClient
@@ -55,3 +58,28 @@ async def test_an_open_channel_ends_when_nobody_listens_any_more(door) -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.2):
                 await anext(Workitems(client).events("AE1"))
+
+
+@pytest.mark.parametrize("verified", [True, False])
+async def test_a_channel_logs_in_over_tls(verified: bool) -> None:
+    authority = trustme.CA()
+    theirs, ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("localhost").configure_cert(theirs)
+    authority.configure_trust(ours)
+    logins: list[str | None] = []
+
+    async def tell(channel: ServerConnection) -> None:
+        assert channel.request is not None
+        logins.append(channel.request.headers.get("Authorization"))
+        await channel.send(EVENT % "1")
+
+    async with serve(tell, "localhost", 0, ssl=theirs) as server:
+        (*_, port) = next(iter(server.sockets)).getsockname()[:2]
+        url = f"https://localhost:{port}"
+        async with WebClient(url, user=("anna", "secret"), verify=ours if verified else False) as client:
+            (report,) = [each async for each in Workitems(client).events("AE1")]
+        async with WebClient(url, token="T") as client:
+            with pytest.raises(WebServiceError, match="certificate"):
+                await anext(Workitems(client).events("AE1"))
+    assert report.event is Event.STATE
+    assert logins == ["Basic YW5uYTpzZWNyZXQ="]

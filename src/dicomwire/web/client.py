@@ -20,14 +20,13 @@ from types import TracebackType
 from typing import Final, TypeAlias
 
 import httpx
-from websockets.asyncio.client import connect as websocket
-from websockets.exceptions import WebSocketException
 
 from dicomwire.dicom.dictionary import TAGS
 from dicomwire.dicom.part10 import read_file_meta
 from dicomwire.dicom.scan import scan
 from dicomwire.errors import WebServiceError
 from dicomwire.uids import is_valid_uid
+from dicomwire.web import event_channel
 from dicomwire.web.media_types import DICOM, DICOM_JSON, MULTIPART_RELATED, parse_media_type
 from dicomwire.web.multipart import (
     PartBegin,
@@ -271,32 +270,9 @@ class WebClient:
         Raises: WebServiceError.
         """
         url = address if "://" in address else f"{self._url}/{address}".replace("http", "ws", 1)
-        try:
-            login, trust = self._login(url), self._trust(url)
-            async with websocket(url, additional_headers=login, ssl=trust, max_size=LONGEST) as channel:
-                async for message in channel:
-                    yield message if isinstance(message, str) else message.decode()
-        except (WebSocketException, OSError) as error:
-            raise WebServiceError(f"{url}: {str(error) or type(error).__name__}") from error
-
-    def _login(self, url: str) -> dict[str, str]:
-        """The headers that log in, for what httpx does not send."""
-        if self._auth is None:
-            return {}
-        request = next(self._auth.auth_flow(httpx.Request("GET", url.replace("ws", "http", 1))))
-        return {"Authorization": request.headers["Authorization"]}
-
-    def _trust(self, url: str) -> ssl.SSLContext | None:
-        """The TLS context of a websocket."""
-        if not url.startswith("wss:"):
-            return None
-        if isinstance(self._verify, ssl.SSLContext):
-            return self._verify
-        context = ssl.create_default_context()
-        if not self._verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
+        async with aclosing(event_channel.messages(url, self._auth, self._verify)) as found:
+            async for message in found:
+                yield message
 
     async def _get(self, path: str, accept: str, parameters: Sequence[tuple[str, str]] = ()) -> Document:
         async with self._stream(path, accept, parameters) as answer:
