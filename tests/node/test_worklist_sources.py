@@ -13,7 +13,7 @@ import pytest
 from dicomwire.dicom.data_set import DataSet, encode
 from dicomwire.dicom.part10 import write_file_meta
 from dicomwire.node.mllp import END, START, Listener
-from dicomwire.node.settings import HL7Settings
+from dicomwire.node.work_settings import HL7Settings
 from dicomwire.node.worklist_folder import Folder
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN
 from dicomwire.work.store import Store, open_store

@@ -18,10 +18,10 @@ from dicomwire.association.options import (
     Timeouts,
 )
 from dicomwire.association.tls import server_context
+from dicomwire.node.section import Operation
 from dicomwire.node.settings import (
     AETitleSettings,
     DimseSettings,
-    Operation,
     PeerSettings,
     PeerTimeoutSettings,
     Settings,

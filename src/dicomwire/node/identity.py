@@ -5,7 +5,8 @@ from __future__ import annotations
 from dicomwire.access.identity import IdentityPolicy, Tokens, User
 from dicomwire.access.permission import Permission, Permissions
 from dicomwire.errors import ConfigurationError
-from dicomwire.node.settings import IdentitySettings, JWTSettings, Settings
+from dicomwire.node.identity_settings import IdentitySettings, JWTSettings
+from dicomwire.node.settings import Settings
 
 
 def policy(settings: IdentitySettings) -> IdentityPolicy:

@@ -11,7 +11,7 @@ import structlog
 
 from dicomwire.association.words import printable
 from dicomwire.errors import ConfigurationError, WorkError
-from dicomwire.node.settings import HL7Settings
+from dicomwire.node.work_settings import HL7Settings
 from dicomwire.work.hl7_acknowledgement import acknowledgements
 from dicomwire.work.hl7_message import Header, Rejected, header_of
 from dicomwire.work.hl7_orders import orders_of

@@ -8,20 +8,18 @@ modules of `node`.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from dicomwire.dicom.dictionary import TAGS
-from dicomwire.dicom.indexed import INDEXED
+from dicomwire.node.identity_settings import IdentitySettings
+from dicomwire.node.section import OPERATIONS, Operation, Section, unique
 from dicomwire.node.values import (
     UID,
     AETitle,
     CharacterSet,
-    HL7CharacterSet,
     Host,
     MaximumLength,
     PeerPort,
@@ -31,29 +29,19 @@ from dicomwire.node.values import (
     UIDOrAny,
     one_of,
 )
-from dicomwire.work.ups_rules import OnCancel, Policy
+from dicomwire.node.work_settings import (
+    AvailabilitySettings,
+    CommitmentSettings,
+    HL7Settings,
+    JobSettings,
+    MPPSSettings,
+    RouteSettings,
+    UPSSettings,
+    WorklistSettings,
+)
 
 ENVIRONMENT_PREFIX = "DICOMWIRE_"
 NESTED = "__"
-
-Operation = Literal["echo", "store", "find", "get", "move", "delete", "commit", "mpps", "notify", "ups"]
-OPERATIONS: tuple[Operation, ...] = (
-    "echo",
-    "store",
-    "find",
-    "get",
-    "move",
-    "commit",
-    "mpps",
-    "notify",
-    "ups",
-)
-
-
-class Section(BaseModel):
-    """One table of the file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=False)
 
 
 class TLSSettings(Section):
@@ -296,193 +284,6 @@ class PixelSettings(Section):
     waiting: int = Field(1_000, ge=1, description="Images that may wait for a worker; beyond it 503.")
 
 
-class JobSettings(Section):
-    """What is sent, reported and forwarded until it is done (`dicomwire jobs`)."""
-
-    first_retry: Seconds = Field(5.0, description="Seconds behind a first failure; each further one doubles.")
-    longest_retry: Seconds = Field(900.0, description="Most seconds between two attempts.")
-    give_up: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
-        7 * 86_400.0, description="Seconds after which a job that fails is a dead letter; 0 is never."
-    )
-    concurrency: int = Field(2, ge=1, le=64, description="Associations to one destination at once.")
-
-
-class MPPSSettings(Section):
-    """Modality Performed Procedure Steps that come in."""
-
-    forward: tuple[AETitle, ...] = Field((), description="Peers that get every N-CREATE and N-SET again.")
-    notify: tuple[AETitle, ...] = Field((), description="Peers that get an N-EVENT-REPORT of each change.")
-
-
-class WorklistSettings(Section):
-    """The Modality Worklist."""
-
-    folder: Path | None = Field(
-        None,
-        description="Folder whose *.wl files are items, those of a subfolder for whom who calls its name as"
-        " AE title (the layout of DCMTK's wlmscpfs).",
-    )
-    interval: Seconds = Field(2.0, description="Seconds between two looks at the folder.")
-    hide: tuple[Literal["IN PROGRESS", "COMPLETED", "DISCONTINUED"], ...] = Field(
-        ("IN PROGRESS", "COMPLETED"),
-        description="Items leave the worklist when their procedure step (MPPS) has this status.",
-    )
-
-
-class UPSSettings(Section):
-    """Unified Procedure Steps."""
-
-    keep: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
-        90 * 86_400.0,
-        description="Seconds that a workitem is kept after its end; one with a Deletion Lock longer.",
-    )
-    events: bool = Field(
-        True, description="Report events to who subscribes; without it nobody can subscribe (C315H)."
-    )
-    deletion_locks: bool = Field(
-        True, description="Grant Deletion Locks; without it subscriptions are without them (B301H)."
-    )
-    on_cancel: OnCancel = Field(
-        OnCancel.REPORT,
-        description="What becomes of a request to cancel a workitem in progress: report tells who has"
-        " subscribed; contact too, but refuses where nobody has (C312H); refuse always refuses (C313H).",
-    )
-
-    def policy(self) -> Policy:
-        """What the site allows."""
-        return Policy(deletion_locks=self.deletion_locks, events=self.events, on_cancel=self.on_cancel)
-
-
-class HL7Settings(Section):
-    """Orders by HL7 v2 over MLLP (ORM^O01, OMG^O19, OMI^O23) as worklist items."""
-
-    host: Host = Field("127.0.0.1", description="Address to listen on.")
-    port: Annotated[int, Field(ge=0, le=65_535)] | None = Field(
-        None, description="Port to listen on; not set, nothing listens."
-    )
-    stations: dict[str, AETitle] = Field(
-        {}, description="Scheduled Station AE Title by modality, for orders that name none."
-    )
-    character_set: HL7CharacterSet = Field(
-        "", description="Character set of messages that name none in MSH-18, as 8859/1; UTF-8 without it."
-    )
-    reply: Literal["ack", "order"] = Field(
-        "ack",
-        description="Message type of application acknowledgements: ack is ACK, order is what HL7 has for the"
-        " order (ORR, ORG, ORI).",
-    )
-    idle: Seconds = Field(3_600.0, description="Seconds between two messages of a connection.")
-    timeout: Seconds = Field(30.0, description="Seconds for the rest of a message, and for taking an answer.")
-    connections: int = Field(64, ge=1, description="Connections at once.")
-
-
-class CommitmentSettings(Section):
-    """Storage Commitment."""
-
-    same_association: bool = Field(
-        True,
-        description="Report over the association of the request while it is open; false: always a new one.",
-    )
-
-
-class AvailabilitySettings(Section):
-    """Instance Availability Notifications of studies that are complete."""
-
-    notify: tuple[AETitle, ...] = Field((), description="Peers that are told.")
-    quiet: Seconds = Field(
-        60.0, description="Seconds without a new instance after which a study counts as complete."
-    )
-    wait_for_steps: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
-        0.0,
-        description="Seconds that a procedure step (MPPS) of a study has to end before the study counts as"
-        " complete; 0 does not wait.",
-    )
-
-
-class RouteSettings(Section):
-    """Instances that go on to a peer; all conditions that are set must hold."""
-
-    destination: AETitle = Field(description="AE title of the peer.")
-    calling: tuple[AETitle, ...] = Field((), description="AE titles that sent the instances; any without it.")
-    called: tuple[AETitle, ...] = Field(
-        (), description="Own AE titles that they were sent to; any without it."
-    )
-    sop_classes: tuple[UID, ...] = Field((), description="SOP classes; any without it.")
-    when: dict[str, str] = Field(
-        {}, description='Patterns with * and ? by keyword, as in {Modality = "CT", StationName = "CT*"}.'
-    )
-    commit: bool = Field(
-        False,
-        description="Ask the peer to commit itself to what it has taken; what it does not is sent again.",
-    )
-
-    @model_validator(mode="after")
-    def _known(self) -> RouteSettings:
-        for keyword in self.when:
-            if TAGS.get(keyword) not in INDEXED:
-                raise ValueError(
-                    f"when names {keyword!r}, which is no keyword of an attribute that is indexed"
-                )
-        return self
-
-
-class UserSettings(Section):
-    """One person or device that logs in."""
-
-    name: str = Field(min_length=1, max_length=64, description="User name.")
-    password: SecretStr = Field(
-        description="Argon2 hash of the password, as `dicomwire config hash` prints it."
-    )
-    allow: tuple[Operation, ...] = Field(OPERATIONS, description="What the user may do.")
-
-    @model_validator(mode="after")
-    def _hashed(self) -> UserSettings:
-        if not self.password.get_secret_value().startswith("$argon2"):
-            raise ValueError("password must be an Argon2 hash: make one with `dicomwire config hash`")
-        return self
-
-
-class JWTSettings(Section):
-    """JSON Web Tokens as user identity (PS3.7 D.3.3.7, type 5) and as HTTP bearer."""
-
-    keys: Path | None = Field(
-        None, description="JWKS or PEM file with the issuer's public keys; set, tokens are taken."
-    )
-    secret: SecretStr | None = Field(None, description="Shared secret (HS256), in place of keys.")
-    issuer: str | None = Field(None, description="Required issuer (iss).")
-    audience: str | None = Field(None, description="Required audience (aud).")
-    algorithms: tuple[str, ...] = Field(
-        (), description="Algorithms taken; those that fit the keys without it."
-    )
-    leeway: Annotated[float, Field(ge=0, le=3600)] = Field(
-        30.0, description="Seconds that clocks may differ."
-    )
-    user_claim: str = Field("sub", description="Claim that names the user.")
-    allow: tuple[Operation, ...] = Field(OPERATIONS, description="What a bearer may do.")
-
-    @property
-    def enabled(self) -> bool:
-        return self.keys is not None or self.secret is not None
-
-
-class IdentitySettings(Section):
-    """Who may use the node, by login (PS3.7 D.3.3.7; HTTP Basic and Bearer)."""
-
-    required: bool = Field(False, description="Refuse who does not log in, at both doors.")
-    users: tuple[UserSettings, ...] = Field((), description="Users with a password.")
-    jwt: JWTSettings = JWTSettings()
-
-    @model_validator(mode="after")
-    def _possible(self) -> IdentitySettings:
-        names = [user.name for user in self.users]
-        _unique(names, "users", "name")
-        if self.required and not self.users and not self.jwt.enabled:
-            raise ValueError(
-                "a login is required but nobody can log in: add [[identity.users]] or [identity.jwt]"
-            )
-        return self
-
-
 class AETitleSettings(Section):
     """One more AE title of this node, with its own rules; what is not set is as in [dimse]."""
 
@@ -579,14 +380,6 @@ class GatewaySettings(Section):
         return self
 
 
-def _unique(values: Sequence[str], table: str, key: str) -> None:
-    seen: set[str] = set()
-    for value in values:
-        if value in seen:
-            raise ValueError(f"two [[{table}]] have the same {key} {value!r}")
-        seen.add(value)
-
-
 class Settings(BaseSettings):
     """The settings of a node, whole."""
 
@@ -630,11 +423,11 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
-        _unique([peer.ae_title for peer in self.peers], "peers", "ae_title")
-        _unique([gateway.name for gateway in self.gateways], "gateways", "name")
+        unique([peer.ae_title for peer in self.peers], "peers", "ae_title")
+        unique([gateway.name for gateway in self.gateways], "gateways", "name")
         titles = [self.node.ae_title, *(entry.ae_title for entry in self.ae_titles)]
         titles += [gateway.ae_title for gateway in self.gateways if gateway.ae_title is not None]
-        _unique(titles, "ae_titles", "ae_title")
+        unique(titles, "ae_titles", "ae_title")
         reachable = {peer.ae_title for peer in self.peers if peer.host is not None}
         for gateway in self.gateways:
             if gateway.peer is not None and gateway.peer not in reachable:

@@ -12,7 +12,8 @@ from dicomwire.association.performer import Services
 from dicomwire.association.words import printable
 from dicomwire.errors import ConfigurationError, WorkError
 from dicomwire.node.mllp import Listener
-from dicomwire.node.settings import RouteSettings, Settings
+from dicomwire.node.settings import Settings
+from dicomwire.node.work_settings import RouteSettings
 from dicomwire.node.worklist_folder import Folder
 from dicomwire.services import forwarding, instance_availability, procedure_step, worklist
 from dicomwire.services.forwarding import Router
