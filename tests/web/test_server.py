@@ -116,6 +116,7 @@ async def exchange(server: Server) -> Exchange:
 
 GET = b"GET /hello HTTP/1.1\r\nHost: x\r\n"
 CLOSE = b"Connection: close\r\n\r\n"
+WAIT = b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 async def test_a_request_is_answered_with_a_date_and_no_word_of_the_server(exchange: Exchange) -> None:
@@ -181,6 +182,23 @@ async def test_head_and_body_of_an_answer_come_in_one_piece(server: Server) -> N
 async def test_a_request_that_asks_for_another_protocol_is_answered_in_this_one(exchange: Exchange) -> None:
     answer = await exchange(GET + b"Connection: upgrade\r\nUpgrade: h2c\r\n\r\n" + GET + CLOSE)
     assert answer.startswith(b"HTTP/1.1 200 OK")
+
+
+async def test_a_websocket_is_not_opened_in_the_middle_of_an_answer(
+    server: Server, application: Application
+) -> None:
+    reader, writer = await asyncio.open_connection(*server.addresses[0])
+    upgrade = b"Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    key = b"Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n"
+    writer.write(WAIT + GET + upgrade + key + b"\r\n" + GET + CLOSE)
+    async with asyncio.timeout(5):
+        await application.entered.wait()
+        application.go_on.set()
+        answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert answer.index(b"done") < answer.index(b"hello http")
+    assert answer.count(b"HTTP/1.1 200 OK") == 3
+    writer.close()
 
 
 @pytest.mark.parametrize(
@@ -301,7 +319,7 @@ async def test_a_connection_is_used_again_after_a_refused_body(exchange: Exchang
 async def test_requests_under_way_finish_when_the_server_stops(
     server: Server, application: Application, exchange: Exchange
 ) -> None:
-    request = asyncio.create_task(exchange(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n"))
+    request = asyncio.create_task(exchange(WAIT))
     await application.entered.wait()
     stopping = asyncio.create_task(server.stop())
     application.go_on.set()

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from dicomwire.archive.transcoder import Spooled
-from dicomwire.web.responses import Buffer, Chunks
+from dicomwire.web.responses import Buffer, Chunks, disconnected, raw
 
 AsyncChunks: TypeAlias = AsyncGenerator[Buffer, None]
 Value = TypeVar("Value")
@@ -39,9 +39,7 @@ class AwaitedResponse(Response):
             all_headers["content-length"] = str(length)
         self.status_code = 200
         self.background = None
-        self.raw_headers = [
-            (name.lower().encode("latin_1"), value.encode("latin_1")) for name, value in all_headers.items()
-        ]
+        self.raw_headers = raw(all_headers)
         self._chunks = chunks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,7 +50,7 @@ class AwaitedResponse(Response):
             if scope["method"] == "HEAD" or first is None:
                 await send({"type": "http.response.body", "body": b""})
                 return
-            gone = asyncio.create_task(_disconnected(receive))
+            gone = asyncio.create_task(disconnected(receive))
             try:
                 await send({"type": "http.response.body", "body": first, "more_body": True})
                 async for chunk in chunks:
@@ -97,8 +95,3 @@ async def ahead(
         for result in await asyncio.gather(*waiting, return_exceptions=True):
             if discard is not None and not isinstance(result, BaseException):
                 await discard(result)
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

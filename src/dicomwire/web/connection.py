@@ -191,7 +191,9 @@ class Connection(asyncio.Protocol):
         self._in_body = True
         self._head_since = None
         self._head_bytes = 0
-        self._upgrades = self._parser.should_upgrade() and self._asks_for_websocket()
+        ahead = self._exchange is not None and not self._exchange.complete
+        # A websocket takes the whole connection: what comes while an answer is due stays a request
+        self._upgrades = self._parser.should_upgrade() and not ahead and self._asks_for_websocket()
         if self._upgrades:
             return
         exchange = Exchange(
@@ -200,11 +202,11 @@ class Connection(asyncio.Protocol):
             keep_alive=self._parser.should_keep_alive() and self._parser.get_http_version() != "1.0",
             expects_continue=self._expects_continue,
         )
-        if self._exchange is None or self._exchange.complete:
-            self._begin(exchange)
-        else:
+        if ahead:
             self._waiting.append(exchange)
             self._pause_reading()
+        else:
+            self._begin(exchange)
 
     def on_body(self, body: bytes) -> None:
         exchange = self._waiting[-1] if self._waiting else self._exchange

@@ -9,15 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 import structlog
 from starlette.types import ASGIApp, Message, Scope
 
 from dicomwire.web import problems
-
-if TYPE_CHECKING:
-    from dicomwire.web.connection import Connection
 
 READ_AHEAD: Final = 1 << 19  # bytes of a body that wait for the application before reading pauses
 TOGETHER: Final = 1 << 20  # bytes of an answer that are handed to the transport at once
@@ -32,11 +29,37 @@ _FAULT: Final = "the node failed to answer this request; its log says why"
 _log = structlog.get_logger()
 
 
+class Carrier(Protocol):
+    """What an exchange needs of the connection that it is on.
+
+    Attributes:
+        loop: runs it.
+        transport: its socket.
+        writable: set when the client takes more; None while it does.
+    """
+
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
+    writable: asyncio.Event | None
+
+    @property
+    def default_headers(self) -> list[tuple[bytes, bytes]]:
+        """Headers of every answer."""
+
+    def resume_reading(self) -> None:
+        """There is room for more of a body."""
+
+    def answered(self) -> None:
+        """An answer is complete."""
+
+
 class Exchange:
     """A request on a connection, until its answer is complete.
 
     Attributes:
         keep_alive: the connection may be used again afterwards.
+        scope: the request, as ASGI describes it.
+        whole: all of its body is here.
         disconnected: nobody takes the answer any more.
         started: the application has begun to answer.
         complete: it has ended.
@@ -63,12 +86,11 @@ class Exchange:
     )
 
     def __init__(
-        self, connection: Connection, scope: Scope, *, keep_alive: bool, expects_continue: bool
+        self, connection: Carrier, scope: Scope, *, keep_alive: bool, expects_continue: bool
     ) -> None:
         self.scope = scope
         self.keep_alive = keep_alive
-        self.disconnected = self.started = self.complete = False
-        self.whole = False
+        self.whole = self.disconnected = self.started = self.complete = False
         self._connection = connection
         self._continue = expects_continue
         self._chunks: deque[bytes] = deque()

@@ -47,10 +47,7 @@ class StreamedResponse(Response):
         self._chunks = chunks
 
     def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
-        self.raw_headers = [
-            (name.lower().encode("latin_1"), value.encode("latin_1"))
-            for name, value in (headers or {}).items()
-        ]
+        self.raw_headers = raw(headers or {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with closing(self._chunks) as chunks:
@@ -76,7 +73,7 @@ class PagedResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         await send(start)
-        gone = asyncio.create_task(_disconnected(receive))
+        gone = asyncio.create_task(disconnected(receive))
         try:
             async with aclosing(self._pages) as pages:
                 async for page in pages:
@@ -100,7 +97,7 @@ async def _send(first: Buffer, chunks: Chunks, receive: Receive, send: Send) -> 
             chunk = next(chunks, None)
             if turn >= TURN and chunk is not None and len(chunk) > _SMALL:
                 turn = 0
-                gone = gone or asyncio.create_task(_disconnected(receive))
+                gone = gone or asyncio.create_task(disconnected(receive))
                 await asyncio.sleep(0)
                 if gone.done():
                     return
@@ -110,7 +107,13 @@ async def _send(first: Buffer, chunks: Chunks, receive: Receive, send: Send) -> 
             gone.cancel()
 
 
-async def _disconnected(receive: Receive) -> None:
+def raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Headers as they are sent."""
+    return [(name.lower().encode("latin_1"), value.encode("latin_1")) for name, value in headers.items()]
+
+
+async def disconnected(receive: Receive) -> None:
+    """Wait until the client has gone; what is left of its request's body is let pass."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
