@@ -64,6 +64,19 @@ def test_each_instance_gets_its_own_outcome() -> None:
     assert "A900" in deliveries[2].reason
 
 
+def test_what_a_service_says_of_an_instance_is_shown() -> None:
+    """Error Comment (0000,0902), which this node and others put beside the reason."""
+    comment = {"00000902": {"vr": "LO", "Value": ["Stored as a conflict"]}}
+    body = answer(
+        t00081199=[item("1.1", t00081196=0xB000) | comment],
+        t00081198=[item("1.2", t00081197=0xA900) | comment],
+    )
+    stored, refused = stow.judge([instance("1.1"), instance("1.2")], 202, body)
+    assert stored.reason == "B000H Coercion of Data Elements: Stored as a conflict"
+    assert refused.reason.startswith("A900H ")
+    assert refused.reason.endswith(": Stored as a conflict")
+
+
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"<NativeDicomModel/>"])
 def test_a_bare_200_means_stored(body: bytes) -> None:
     (delivery,) = stow.judge([instance("1.1")], 200, body)

@@ -108,10 +108,10 @@ def judge(instances: Sequence[Instance], code: int, body: bytes) -> list[Deliver
     for instance in instances:
         uid, syntax = instance.sop_instance_uid, instance.transfer_syntax_uid
         if uid in failed:
-            reason = status.words(status.STORE, failed[uid])
+            reason = status.words(status.STORE, failed[uid], reasons.comments.get(uid, ""))
             delivery = Delivery(instance, Outcome.REFUSED, reason, failed[uid], syntax)
         elif stored.get(uid):
-            reason = status.words(status.STORE, stored[uid])
+            reason = status.words(status.STORE, stored[uid], reasons.comments.get(uid, ""))
             delivery = Delivery(instance, Outcome.WARNING, reason, stored[uid], syntax)
         elif uid in stored or (code in (200, 204) and not failed):
             delivery = Delivery(instance, Outcome.STORED, "", 0, syntax)

@@ -148,8 +148,8 @@ def status_class(service: str, code: int) -> StatusClass:
     return next((found for first, found in _BY_FIRST_DIGITS if digits.startswith(first)), StatusClass.FAILURE)
 
 
-def words(service: str, code: int) -> str:
-    """What a status code of a service says, such as `A700H Refused: Out of resources`."""
+def words(service: str, code: int, comment: str = "") -> str:
+    """What a status code of a service says, such as `A700H Refused: Out of resources`, and an Error Comment."""
     row = find(service, code)
     meaning = row.meaning or row.status_class.value if row else f"unknown {status_class(service, code).value}"
-    return f"{code:04X}H {meaning}"
+    return f"{code:04X}H {meaning}{f': {comment}' if comment else ''}"

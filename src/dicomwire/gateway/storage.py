@@ -92,7 +92,8 @@ def verdict(answer: Answer, sop_instance_uid: str) -> tuple[int, str]:
         code = reasons.failed.get(sop_instance_uid) or (*reasons.others, 0)[0]
         if status.status_class(status.STORE, code) is not StatusClass.FAILURE:
             return status.PROCESSING_FAILURE, f"refused, reason {code:04X}"
-        return code, f"refused: {status.words(status.STORE, code)}"
+        comment = reasons.comments.get(sop_instance_uid, "")
+        return code, f"refused: {status.words(status.STORE, code, comment)}"
     if warning := reasons.stored.get(sop_instance_uid):
         known = status.status_class(status.STORE, warning) is StatusClass.WARNING
         return warning if known else status.COERCION_OF_DATA_ELEMENTS, "stored with a warning"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -13,6 +13,7 @@ from dicomwire.errors import DicomwireError
 REFERENCED_SOP_SEQUENCE: Final = "00081199"
 FAILED_SOP_SEQUENCE: Final = "00081198"
 OTHER_FAILURES_SEQUENCE: Final = "0008119A"
+ERROR_COMMENT: Final = "00000902"  # in no table of PS3.18, and what services explain their reasons by
 REFERENCED_SOP_INSTANCE_UID: Final = "00081155"
 WARNING_REASON: Final = "00081196"
 FAILURE_REASON: Final = "00081197"
@@ -29,12 +30,14 @@ class Reasons:
         failed: Failure Reason by SOP Instance UID; 0 where none is given.
         stored: Warning Reason by SOP Instance UID; 0 where there is none.
         others: Failure Reasons of what is not named.
+        comments: the service's own words by SOP Instance UID, of those that it says something of.
         read: there was a response at all, in JSON or in XML.
     """
 
     failed: Mapping[str, int]
     stored: Mapping[str, int]
     others: tuple[int, ...]
+    comments: Mapping[str, str]
     read: bool
 
 
@@ -47,6 +50,7 @@ def read(body: bytes) -> Reasons:
         _reasons(named, FAILED_SOP_SEQUENCE, FAILURE_REASON),
         _reasons(named, REFERENCED_SOP_SEQUENCE, WARNING_REASON),
         tuple(others),
+        {**_comments(named, REFERENCED_SOP_SEQUENCE), **_comments(named, FAILED_SOP_SEQUENCE)},
         row is not None,
     )
 
@@ -63,12 +67,21 @@ def _row(body: bytes) -> Row | None:
 
 def _reasons(row: Row, sequence: str, reason: str) -> dict[str, int]:
     """Reason by SOP instance UID of the items of a sequence; 0 where an item gives none."""
-    return {
-        str(uid): _code(item, reason)
-        for item in _values(row, sequence)
-        if isinstance(item, dict)
-        for uid in _values(item, REFERENCED_SOP_INSTANCE_UID)[:1]
-    }
+    return {uid: _code(item, reason) for uid, item in _items(row, sequence)}
+
+
+def _comments(row: Row, sequence: str) -> dict[str, str]:
+    """Error Comment by SOP instance UID of the items of a sequence that have one."""
+    said = ((uid, _values(item, ERROR_COMMENT)[:1]) for uid, item in _items(row, sequence))
+    return {uid: str(words[0]) for uid, words in said if words}
+
+
+def _items(row: Row, sequence: str) -> Iterator[tuple[str, Row]]:
+    """SOP instance UID and item of each item that names an instance."""
+    for item in _values(row, sequence):
+        if isinstance(item, dict):
+            for uid in _values(item, REFERENCED_SOP_INSTANCE_UID)[:1]:
+                yield str(uid), item
 
 
 def _code(item: object, reason: str) -> int:
