@@ -149,7 +149,7 @@ def status_class(service: str, code: int) -> StatusClass:
 
 
 def words(service: str, code: int, comment: str = "") -> str:
-    """What a status code of a service says, such as `A700H Refused: Out of resources`, and an Error Comment."""
+    """What a status code of a service says, such as `A700H Refused: Out of resources`, then a comment."""
     row = find(service, code)
     meaning = row.meaning or row.status_class.value if row else f"unknown {status_class(service, code).value}"
     return f"{code:04X}H {meaning}{f': {comment}' if comment else ''}"
