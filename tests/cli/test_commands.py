@@ -89,6 +89,7 @@ def test_version_tells_what_runs(run: Run) -> None:
     assert run("version").out.startswith(f"dicomwire {__version__}\n")
     facts = json.loads(run("version", "--json").out)
     assert facts["dicomwire"] == __version__
+    assert run("--version").out == f"dicomwire {__version__}\n"
     assert facts["sqlite"]
     assert facts["libraries"]["pydicom"]
 

@@ -49,6 +49,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.callback()(version.options)
 app.command()(serve.serve)
 app.command()(echo.echo)
 app.command()(send.send)

@@ -6,12 +6,21 @@ import importlib
 import platform
 import sys
 from importlib import metadata
+from typing import Annotated
+
+import typer
 
 from dicomwire import __version__
 from dicomwire.cli.output import Json, show_json
 from dicomwire.uids import EDITIONS, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 _LIBRARIES = ("pydicom", "sqlalchemy", "starlette", "uvicorn", "uvloop", "isal", "pysqlite3")
+
+
+def _show(asked: bool) -> None:
+    if asked:
+        print(f"dicomwire {__version__}")
+        raise typer.Exit
 
 
 def version(*, as_json: Json = False) -> None:
@@ -26,6 +35,15 @@ def version(*, as_json: Json = False) -> None:
         print(f"{name.replace('_', ' '):28} {value}")
     print(f"{'libraries':28} " + ", ".join(f"{name} {found}" for name, found in libraries.items() if found))
     print(f"{'installed in':28} {sys.prefix}")
+
+
+def options(
+    *,
+    shown: Annotated[
+        bool, typer.Option("--version", help="Show the version of dicomwire.", callback=_show, is_eager=True)
+    ] = False,
+) -> None:
+    """Options of `dicomwire` itself."""
 
 
 def facts() -> dict[str, object]:

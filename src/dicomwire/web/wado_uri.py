@@ -210,10 +210,10 @@ def _rendering(query: QueryParams, stored: Stored) -> QueryParams:
 
 def _viewport(query: QueryParams, stored: Stored) -> str:
     """rows, columns and region as a viewport; "" where none is asked for."""
-    sides = [query.get("columns"), query.get("rows")]
+    sides = [_side(query, "columns"), _side(query, "rows")]
     region = query.get("region")
     if region is None:
-        return ",".join(_sides(*sides)) if any(sides) else ""
+        return ",".join(map(str, _sides(*sides))) if any(sides) else ""
     width, height = stored.columns or 0, stored.rows or 0
     left, top, right, bottom = _region(region)
     x, y = math.floor(left * width), math.floor(top * height)
@@ -222,18 +222,27 @@ def _viewport(query: QueryParams, stored: Stored) -> str:
         vw, vh = _sides(*sides)
     else:
         share = min(1.0, math.sqrt(LARGEST_AREA / (w * h)))
-        vw, vh = str(max(int(w * share), 1)), str(max(int(h * share), 1))
+        vw, vh = max(int(w * share), 1), max(int(h * share), 1)
     return f"{vw},{vh},{x},{y},{w},{h}"
 
 
-def _sides(columns: str | None, rows: str | None) -> tuple[str, str]:
+def _sides(columns: int | None, rows: int | None) -> tuple[int, int]:
     """Both sides of a viewport; the one that is left open is as large as the other lets it be."""
 
-    def open_side(other: str) -> str:
-        known = int(other) if re.fullmatch(r"[1-9][0-9]{0,8}", other) else 1
-        return str(max(min(LARGEST_SIDE, LARGEST_AREA // known), 1))
+    def open_side(other: int | None) -> int:
+        return min(LARGEST_SIDE, LARGEST_AREA // (other or 1))
 
-    return columns or open_side(rows or ""), rows or open_side(columns or "")
+    return columns or open_side(rows), rows or open_side(columns)
+
+
+def _side(query: QueryParams, name: str) -> int | None:
+    """rows or columns, in pixels (PS3.18 9.5.1.2). Raises: Problem 400."""
+    text = query.get(name)
+    if text is None:
+        return None
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", text) or int(text) > LARGEST_SIDE:
+        raise Problem(400, f"{name} is {shown(text)}; 1 to {LARGEST_SIDE} pixels wanted")
+    return int(text)
 
 
 def _region(text: str) -> tuple[float, ...]:
