@@ -6,12 +6,14 @@ from starlette.applications import Starlette
 from dicomwire.association.flight import FlightRecorder
 from dicomwire.diagnose.explain import explain
 from dicomwire.dimse.codec import encode as encode_command
-from dicomwire.dimse.command import CEchoRq, CEchoRsp
+from dicomwire.dimse.command import CEchoRq, CEchoRsp, CFindRq, CFindRsp
 from dicomwire.node import flight_api
 from dicomwire.uids import VERIFICATION
 from dicomwire.upper_layer.codec import encode
 from dicomwire.upper_layer.items import ContextResult, ProposedContext
 from dicomwire.upper_layer.pdu import AssociateAc, AssociateRj, AssociateRq, PData, PresentationDataValue
+
+STUDY_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 
 
 def client() -> httpx.AsyncClient:
@@ -44,6 +46,15 @@ async def test_one_association_is_explained_by_the_rules() -> None:
     assert story["verdict"]["code"] == "reject-calling-ae-title"
 
 
+async def test_one_association_has_a_page_that_runs_nothing() -> None:
+    async with client() as web:
+        answer = await web.get("/associations/abc")
+    assert answer.headers["content-type"].startswith("text/html")
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+    assert "reject-calling-ae-title" in answer.text
+    assert "<script" not in answer.text
+
+
 async def test_pcap_is_a_capture_that_explain_reads() -> None:
     async with client() as web:
         answer = await web.get("/api/associations/abc/pcap")
@@ -54,7 +65,7 @@ async def test_pcap_is_a_capture_that_explain_reads() -> None:
 
 async def test_unknown_association_is_404() -> None:
     async with client() as web:
-        for path in ("/api/associations/xyz", "/api/associations/xyz/pcap"):
+        for path in ("/api/associations/xyz", "/api/associations/xyz/pcap", "/associations/xyz"):
             assert (await web.get(path)).status_code == 404
 
 
@@ -73,3 +84,21 @@ def test_each_request_has_its_time() -> None:
     (request,) = flight_api.requests(recording)
     assert (request["request"], request["message_id"], request["status"]) == ("C-ECHO", 7, "0000")
     assert isinstance(request["milliseconds"], float)
+
+
+def test_what_was_cut_out_of_a_query_is_not_called_missing() -> None:
+    """Of data sets the recorder keeps lengths: whether there was a level nobody knows any more."""
+    recording = FlightRecorder(1).begin("abc")
+    recording.opened(("192.0.2.1", 40_000), ("192.0.2.2", 104))
+    context = ProposedContext(1, STUDY_FIND, ("1.2.840.10008.1.2",))
+    answer = ContextResult(1, 0, "1.2.840.10008.1.2")
+    recording.received(memoryview(encode(AssociateRq("NODE", "CT1", (context,), ()))))
+    recording.sent([encode(AssociateAc("NODE", "CT1", (answer,), ()))])
+    level = bytes.fromhex("0800 5200 06000000") + b"STUDY "
+    for header, data in ((3, encode_command(CFindRq(7, STUDY_FIND))), (2, level)):
+        recording.received(memoryview(encode(PData((PresentationDataValue(1, header, data),)))))
+    refused = encode_command(CFindRsp(7, 0xA700, affected_sop_class_uid=STUDY_FIND))
+    recording.sent([encode(PData((PresentationDataValue(1, 3, refused),)))])
+    story = flight_api.story_of(recording)
+    assert story is not None
+    assert {finding.code for finding in story.findings} == {"status-out-of-resources"}

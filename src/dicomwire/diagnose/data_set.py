@@ -28,6 +28,7 @@ from dicomwire.uids import TRANSFER_SYNTAXES, name_of
 
 ELEMENTS: Final = 128  # kept of one data set
 VALUE: Final = 256  # bytes kept of one value
+END: Final = 1 << 32  # behind every tag
 
 SOP_CLASS_UID: Final = 0x00080016
 SOP_INSTANCE_UID: Final = 0x00080018
@@ -67,11 +68,13 @@ class Examined:
         values: raw values of its first elements, items excluded, each cut to `VALUE` bytes.
         encoding: how its values are written.
         faults: what is wrong with it.
+        reached: the last tag that was read; what lies behind it is not known. `END` where all was read.
     """
 
     values: dict[int, bytes]
     encoding: Encoding
     faults: tuple[Fault, ...]
+    reached: int = -1
 
     def text(self, tag: int) -> str:
         """An element's value as text, "" where there is none."""
@@ -83,6 +86,10 @@ class Examined:
         if vr in STRING_VRS:
             return decoder.text(vr, value)
         return value.hex()
+
+    def lacks(self, tag: int) -> bool:
+        """Whether an element is known to be missing or empty: of a data set that is cut nobody knows."""
+        return tag <= self.reached and not self.text(tag)
 
 
 def examine(head: bytes, length: int, transfer_syntax: str) -> Examined:
@@ -158,7 +165,7 @@ def _walk(
     head: bytes, length: int, encoding: Encoding, transfer_syntax: str, faults: list[Fault]
 ) -> Examined:
     values: dict[int, bytes] = {}
-    level, end = 0, 0
+    level, end, reached = 0, 0, -1
     try:
         for element in elements(head, encoding):
             if element.kind is Kind.SEQUENCE:
@@ -167,18 +174,21 @@ def _walk(
                 level -= 1
             elif level == 0:
                 if len(values) < ELEMENTS:
+                    reached = element.tag
                     values[element.tag] = head[element.start : min(element.end, element.start + VALUE)]
                 if element.tag in PIXEL_DATA:
                     _pixel_data(element, transfer_syntax, faults)
             if level == 0:
                 end = element.end
+        if len(head) >= length and len(values) < ELEMENTS:
+            reached = END
     except DataSetError as error:
         cut = length > len(head)
         if cut and level == 0:
             _behind(head, end, length, encoding, transfer_syntax, faults, values)
         elif not cut:
             faults.append(Fault("data-set-malformed", str(error)))
-    return Examined(values, encoding, tuple(faults))
+    return Examined(values, encoding, tuple(faults), reached)
 
 
 def _behind(

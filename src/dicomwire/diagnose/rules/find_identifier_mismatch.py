@@ -72,7 +72,7 @@ def _reason(exchange: Exchange, *, relational: bool) -> str:
         return f"{escaped(level)} is no level of {root}, which has {', '.join(levels)}"
     for above in () if relational else levels[: levels.index(level)]:
         tag, name = _UNIQUE_KEYS[above]
-        if not identifier.text(tag):
+        if identifier.lacks(tag):
             return f"level {level} without a {name}"
     return ""
 

@@ -16,7 +16,7 @@ def detect(conversation: Conversation) -> Iterator[Hit]:
     for exchange in conversation.exchanges:
         if exchange.sop_class_uid not in QUERY or exchange.data_set is None:
             continue
-        if exchange.data_set.text(QUERY_RETRIEVE_LEVEL) or exchange.faults:
+        if not exchange.data_set.lacks(QUERY_RETRIEVE_LEVEL) or exchange.faults:
             continue
         if exchange.failed or not exchange.done or not (exchange.matches or exchange.count("completed")):
             yield Hit(values=exchange_values(conversation, exchange), evidence=exchange_evidence(exchange))
