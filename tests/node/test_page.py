@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from dicomwire.association.flight import FlightRecorder
 from dicomwire.node.facts import (
     ArchiveFacts,
     AssociationFacts,
@@ -81,6 +82,25 @@ def test_the_page_is_whole_and_says_what_matters() -> None:
         "ready",
     ):
         assert words in html
+
+
+def test_the_last_associations_lead_to_their_stories() -> None:
+    flight = FlightRecorder(20)
+    for number in range(12):
+        recording = flight.begin(f"a{number}")
+        recording.opened(("192.0.2.1", 40_000), ("192.0.2.2", 104))
+        recording.named("<CT1>", "PACS", "rejected")
+        recording.note("calling AE title '<CT1>' is none of the configured peers")
+        recording.closed(by_peer=True, error=None)
+    flight.begin("open")
+    html = render(FACTS, flight)
+    parser = Balance()
+    parser.feed(html)
+    assert parser.open == []
+    assert "&lt;CT1&gt; → PACS" in html
+    assert "none of the configured peers" in html
+    assert [f'href="associations/a{number}"' in html for number in (11, 2, 1)] == [True, True, False]
+    assert "associations/open" not in html
 
 
 def test_what_a_peer_sent_is_escaped() -> None:

@@ -1,4 +1,4 @@
-"""The flight recorder as JSON and as captures: `/api/associations`, each of them, and its PDUs.
+"""The flight recorder as JSON, pages and captures: `/api/associations`, each of them, and its PDUs.
 
 No value of a data set is in it, and no credentials.
 """
@@ -9,15 +9,18 @@ import json
 from collections.abc import Mapping
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from dicomwire.association.flight import FlightRecorder, Recording
 from dicomwire.diagnose.exchange import Exchange
 from dicomwire.diagnose.explain import explain
 from dicomwire.diagnose.finding import Side, Story, escaped, timestamp
+from dicomwire.diagnose.html import page as story_page
 from dicomwire.diagnose.timeline import listen
+from dicomwire.node.facts import location
 from dicomwire.node.masking import masked_line
+from dicomwire.node.page import POLICY, STORIES
 from dicomwire.web.problems import problem_response
 
 PATH = "/api/associations"
@@ -25,7 +28,7 @@ MEDIA_TYPE = "application/vnd.tcpdump.pcap"
 
 
 def routes(flight: FlightRecorder) -> list[Route]:
-    """`/api/associations`, `/api/associations/{id}` and `/api/associations/{id}/pcap`."""
+    """`/api/associations`, `/api/associations/{id}`, `/api/associations/{id}/pcap`, and a page of each."""
 
     async def list_associations(request: Request) -> Response:
         return _json({"associations": [facts(one) for one in flight]})
@@ -37,6 +40,13 @@ def routes(flight: FlightRecorder) -> list[Route]:
         story = story_of(found)
         told = {"requests": requests(found), "story": story.as_json() if story else None}
         return _json({**facts(found), **told})
+
+    async def story(request: Request) -> Response:
+        found = flight.find(request.path_params["id"])
+        if found is None:
+            return _unknown(request)
+        text = story_page([explain(found.id, [found.trace(masked_line)])])
+        return HTMLResponse(text, headers={"Content-Security-Policy": POLICY, "Cache-Control": "no-store"})
 
     async def pcap(request: Request) -> Response:
         found = flight.find(request.path_params["id"])
@@ -52,20 +62,20 @@ def routes(flight: FlightRecorder) -> list[Route]:
         Route(PATH, list_associations),
         Route(f"{PATH}/{{id}}", show),
         Route(f"{PATH}/{{id}}/pcap", pcap),
+        Route(f"/{STORIES}/{{id}}", story),
     ]
 
 
 def facts(recording: Recording) -> dict[str, object]:
     """What is known of one association, without its PDUs."""
     peer = recording.server if recording.requestor else recording.client
-    host = f"[{peer[0]}]" if ":" in peer[0] else peer[0]
     own, other = (Side.REQUESTOR, Side.ACCEPTOR) if recording.requestor else (Side.ACCEPTOR, Side.REQUESTOR)
     ended = recording.ended
     return {
         "id": recording.id,
         "state": recording.state,
         "direction": "outgoing" if recording.requestor else "incoming",
-        "peer": f"{host}:{peer[1]}" if peer[1] else "",
+        "peer": location(*peer) if peer[1] else "",
         "calling_ae_title": escaped(recording.calling_ae_title),
         "called_ae_title": escaped(recording.called_ae_title),
         "began": timestamp(recording.began),

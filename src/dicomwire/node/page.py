@@ -1,11 +1,21 @@
-"""The page at `/`: what the node is, where it listens, what it holds, what to try next."""
+"""The page at `/`: what the node is, where it listens, what it holds, what to try next, who called last."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from html import escape
+from itertools import islice, zip_longest
+from typing import Final
 
+from dicomwire.association.flight import Recording
+from dicomwire.diagnose.finding import escaped
 from dicomwire.node.facts import Facts, hints, location
+
+# A page loads nothing and runs nothing; what a peer sent could do no harm even if it were not escaped.
+POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
+STORIES: Final = "associations"  # path of a page for each association
+LAST: Final = 10  # associations that are shown
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #17212b; --soft: #5b6b7a; --line: #dce3e9; --paper: #f5f7f9;
@@ -44,6 +54,8 @@ table { border-collapse: collapse; width: 100%; }
 th { text-align: left; color: var(--soft); font-weight: 500; }
 th, td { padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 tr:last-child td { border-bottom: 0; }
+td { white-space: nowrap; }
+td:last-child { white-space: normal; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 .wide { overflow-x: auto; }
 a { color: var(--accent); }
@@ -51,8 +63,11 @@ footer { margin-top: 1.6rem; color: var(--soft); font-size: .88rem; }
 """
 
 
-def render(facts: Facts) -> str:
-    """The page as HTML, complete in itself: no script, nothing fetched from elsewhere."""
+def render(facts: Facts, recordings: Iterable[Recording] = ()) -> str:
+    """The page as HTML, complete in itself: no script, nothing fetched from elsewhere.
+
+    recordings: the last associations, the latest first; only those that are over are shown.
+    """
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -78,9 +93,11 @@ def render(facts: Facts) -> str:
 <dl>{_hints(facts)}</dl>
 </section>
 {_associations(facts)}
+{_last(recordings)}
 {_peers(facts)}
 <footer>
 <a href="api/node">api/node</a> these facts as JSON,
+<a href="api/associations">api/associations</a> what was said,
 <a href="metrics">metrics</a> for Prometheus,
 <a href="readyz">readyz</a> and <a href="healthz">healthz</a> for supervisors
 </footer>
@@ -148,17 +165,42 @@ def _associations(facts: Facts) -> str:
     return _table("Open associations", head, rows)
 
 
+def _last(recordings: Iterable[Recording]) -> str:
+    """What became of the last associations; each begins with a link to its story."""
+    over = list(islice((each for each in recordings if each.ended is not None), LAST))
+    rows = [
+        (
+            f"{datetime.fromtimestamp(each.began, UTC):%Y-%m-%d %H:%M:%S}",
+            " → ".join(filter(None, (escaped(each.calling_ae_title), escaped(each.called_ae_title)))),
+            location(*(each.server if each.requestor else each.client)),
+            ", ".join(f"{count} {name}" for name, count in each.performed.items()),
+            f"{each.state}: {escaped(each.reason)}" if each.reason else each.state,
+        )
+        for each in over
+    ]
+    head = ("Began (UTC)", "From and to", "Address", "Performed", "What became of it")
+    return _table("Last associations", head, rows, [f"{STORIES}/{each.id}" for each in over])
+
+
 def _peers(facts: Facts) -> str:
     rows = [(peer.ae_title, peer.address, ", ".join(peer.allow)) for peer in facts.peers]
     return _table("Peers", ("AE title", "Address", "May"), rows)
 
 
-def _table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    if not body:
+def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], links: Sequence[str] = ()) -> str:
+    """A section of rows; "" without any. links: where the first cell of each row leads, if anywhere."""
+    if not rows:
         return ""
     heads = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+    body = "".join(f"<tr>{_cells(row, link)}</tr>" for row, link in zip_longest(rows, links, fillvalue=""))
     return f'<section><h2>{title}</h2><div class="wide"><table><tr>{heads}</tr>{body}</table></div></section>'
+
+
+def _cells(row: Sequence[str], link: str) -> str:
+    first, *others = map(escape, row)
+    if link:
+        first = f'<a href="{escape(link)}">{first}</a>'
+    return "".join(f"<td>{cell}</td>" for cell in (first, *others))
 
 
 def size(count: int) -> str:
