@@ -190,6 +190,22 @@ async def test_an_instance_that_rotted_gives_way_to_the_same_one_again(tmp_path:
     await archive.stop()
 
 
+async def test_a_full_segment_that_cannot_be_sealed_stops_no_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it holds is durable; what is reserved behind that is cut at the next start."""
+    archive = opened(tmp_path, ArchiveOptions(segment_size=64, free_space=0))
+    outcomes = [await offer(archive, data_set(uid="1.2.3"), uid="1.2.3")]
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "ftruncate", full)
+        outcomes += [await offer(archive, data_set(uid=uid), uid=uid) for uid in ("1.2.4", "1.2.5")]
+    await archive.stop()
+    assert [each.verdict for each in outcomes] == [Verdict.STORED] * 3
+    again = opened(tmp_path)
+    assert all(read(again, uid) == data_set(uid=uid) for uid in ("1.2.3", "1.2.4", "1.2.5"))
+    await again.stop()
+
+
 async def test_too_many_open_files_are_no_reason_to_replace_what_is_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -157,11 +157,7 @@ class Committer:
                 self._attempt(batch)
             if job is not None:
                 self._perform(job)
-        if self._writer is not None:
-            try:
-                self._writer.close()
-            except OSError as error:  # the next start cuts what is reserved behind the end
-                log.error("archive.not_sealed", segment=self._writer.path.name, error=str(error))
+        self._seal_log()
 
     def _drain(self, *, wait: bool) -> tuple[list[Arrival], Job | None, bool]:
         """What waits: instances of distinct UIDs, up to a job or the end."""
@@ -387,11 +383,20 @@ class Committer:
 
     def _log(self) -> SegmentWriter:
         if self._writer is not None and self._writer.end >= self.options.segment_size:
-            self._writer.close()
-            self._writer = None
+            self._seal_log()
         if self._writer is None:
             self._writer = self.new_segment()
         return self._writer
+
+    def _seal_log(self) -> None:
+        """End the segment that is appended to; what it holds is durable already."""
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        try:
+            writer.close()
+        except OSError as error:  # the next start cuts what is reserved behind the end
+            log.error("archive.not_sealed", segment=writer.path.name, error=str(error))
 
     def sync(self, writer: SegmentWriter) -> None:
         """Make a segment durable; any thread.

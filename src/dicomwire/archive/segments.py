@@ -118,14 +118,16 @@ class SegmentWriter:
         os.fdatasync(self.descriptor)
 
     def close(self) -> None:
-        """Seal the segment: what was reserved behind its end goes back to the disk."""
+        """Seal the segment: what was reserved behind its end goes back to the disk. Raises: OSError."""
         if self.end == SEGMENT_HEADER.size:
             self.discard()
             return
-        if self._allocated > self.end:
-            os.ftruncate(self.descriptor, self.end)
-            os.fsync(self.descriptor)
-        self._release()
+        try:
+            if self._allocated > self.end:
+                os.ftruncate(self.descriptor, self.end)
+                os.fsync(self.descriptor)
+        finally:
+            self._release()
 
     def discard(self) -> None:
         """What the segment holds is not wanted, be it sealed or not."""
