@@ -239,6 +239,33 @@ async def test_an_event_channel_has_what_waited_and_what_comes(door) -> None:
         assert json.loads(await channel.recv())["00741000"]["Value"] == ["CANCELED"]
 
 
+async def test_what_a_channel_is_told_is_not_listened_to(door) -> None:
+    await send(door, "POST", f"{GLOBAL}/subscribers/AE1")
+    address = f"{door.base}/subscribers/AE1".replace("http", "ws", 1)
+    async with asyncio.timeout(10), connect(address) as channel:
+        await channel.send(b"\x00\x01")
+        await channel.send("[]")
+        await (await channel.ping())
+        await reach(door, "SCHEDULED")
+        assert json.loads(await channel.recv())["00741000"]["Value"] == ["SCHEDULED"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "status"),
+    [
+        ("filter=Rows=512", 201),
+        ("filter=Rows=x", 400),
+        ("Rows=1.5", 400),
+        ("filter=ScheduledStationNameCodeSequence=x", 400),
+        ("filter=PixelData=x", 400),
+        ("filter=PatientName.CodeValue=x", 400),
+        ("filter=", 400),
+    ],
+)
+async def test_a_filter_is_made_of_what_can_be_matched(door, keys: str, status: int) -> None:
+    assert (await send(door, "POST", f"{FILTERED}/subscribers/AE1?{keys}")).status_code == status
+
+
 async def test_an_open_channel_does_not_hold_up_the_end(door, server_options) -> None:
     address = f"{door.base}/subscribers/AE1".replace("http", "ws", 1)
     async with connect(address) as channel:

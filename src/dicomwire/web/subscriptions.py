@@ -6,6 +6,7 @@ Events wait in the store for their AE's channel, a websocket; what a channel has
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from time import time
 from typing import Final
@@ -17,7 +18,8 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from dicomwire.dicom.data_set import DataSet, to_json
-from dicomwire.dicom.dictionary import vr_of
+from dicomwire.dicom.dictionary import keyword_of, vr_of
+from dicomwire.dicom.values import NUMBER_FORMATS, STRING_VRS
 from dicomwire.web.options import WebOptions
 from dicomwire.web.problems import Problem, shown
 from dicomwire.web.refused import STATUS_OF, problem
@@ -26,7 +28,7 @@ from dicomwire.web.search_query import attribute
 from dicomwire.web.workitems import WORKITEM
 from dicomwire.work import ups_events, ups_subscriptions
 from dicomwire.work.refusal import Reason, Refused
-from dicomwire.work.store import Store
+from dicomwire.work.store import Store, Transaction
 from dicomwire.work.ups_events import TOPIC, Receiver
 from dicomwire.work.workitem import FILTERED
 
@@ -86,26 +88,19 @@ class Subscriptions:
 
     async def unsubscribe(self, request: Request) -> Response:
         """DELETE: end a subscription."""
-        named, ae_title = uid(request, "workitem"), _ae_title(request)
-        try:
-            ups_subscriptions.possible(self._options.ups)
-            found = await self._store.change(
-                lambda change: ups_subscriptions.unsubscribe(change, named, ae_title)
-            )
-        except Refused as refused:
-            raise problem(refused, _STATUS_OF) from None
-        if not found:
-            raise Problem(404, "there is no such subscription")
-        return Response(status_code=200)
+        return await self._withdrawn(request, ups_subscriptions.unsubscribe)
 
     async def suspend(self, request: Request) -> Response:
         """POST: subscribe to no more workitems that come."""
+        return await self._withdrawn(request, ups_subscriptions.suspend)
+
+    async def _withdrawn(
+        self, request: Request, withdraw: Callable[[Transaction, str, str], bool]
+    ) -> Response:
         named, ae_title = uid(request, "workitem"), _ae_title(request)
         try:
             ups_subscriptions.possible(self._options.ups)
-            found = await self._store.change(
-                lambda change: ups_subscriptions.suspend(change, named, ae_title)
-            )
+            found = await self._store.change(lambda change: withdraw(change, named, ae_title))
         except Refused as refused:
             raise problem(refused, _STATUS_OF) from None
         if not found:
@@ -152,18 +147,33 @@ class Subscriptions:
 
 async def _closed(socket: WebSocket) -> None:
     """Back when the peer has closed; what it says is not listened to."""
-    with suppress(WebSocketDisconnect):
-        while True:
-            await socket.receive_text()
+    while (await socket.receive())["type"] != "websocket.disconnect":
+        pass
 
 
 def _put(keys: DataSet, name: str, value: str) -> None:
-    path = attribute(name)
-    if len(path) > 1:
-        inner = DataSet().put(path[1], value, vr=vr_of(path[1])[:2])
-        keys.put(path[0], inner)
+    """A key of a filter; those of one sequence are in one item. Raises: Problem 400."""
+    *above, tag = attribute(name)
+    for sequence in above:
+        if vr_of(sequence) != "SQ":
+            raise Problem(400, f"{shown(name)} goes through {keyword_of(sequence)}, which is no sequence")
+        if not keys.sequence(sequence):
+            keys.put(sequence, DataSet())
+        (keys,) = keys.sequence(sequence)
+    vr = vr_of(tag)[:2]
+    if vr in NUMBER_FORMATS:
+        keys.put(tag, *_numbers(name, value, float if vr in ("FL", "FD") else int))
+    elif vr in STRING_VRS:
+        keys.put(tag, value)
     else:
-        keys.put(path[0], value)
+        raise Problem(400, f"{shown(name)} is {vr}; what is text or a number is matched")
+
+
+def _numbers(name: str, value: str, kind: type[int] | type[float]) -> list[int | float]:
+    try:
+        return [kind(each) for each in value.split("\\")] if value else []
+    except ValueError:
+        raise Problem(400, f"{shown(name)} is {shown(value)}; a number wanted") from None
 
 
 def _ae_title(request: Request) -> str:
