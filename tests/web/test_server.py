@@ -184,6 +184,24 @@ async def test_a_request_that_asks_for_another_protocol_is_answered_in_this_one(
     assert answer.startswith(b"HTTP/1.1 200 OK")
 
 
+@pytest.mark.parametrize("behind", [b"", GET + b"\r\n"])
+async def test_who_sends_no_more_still_gets_every_answer(
+    server: Server, application: Application, exchange: Exchange, behind: bytes
+) -> None:
+    """A client may close its side behind its last request (RFC 9112 9.6 speaks of the other side)."""
+    reader, writer = await asyncio.open_connection(*server.addresses[0])
+    writer.write(WAIT + behind)
+    writer.write_eof()
+    async with asyncio.timeout(5):
+        await application.entered.wait()
+        await exchange(GET + CLOSE)  # by then its end has been seen
+        application.go_on.set()
+        answer = await reader.read()
+    assert answer.count(b"HTTP/1.1 200 OK") == (2 if behind else 1)
+    assert b"done" in answer
+    writer.close()
+
+
 async def test_a_websocket_is_not_opened_in_the_middle_of_an_answer(
     server: Server, application: Application
 ) -> None:

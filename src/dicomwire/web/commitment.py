@@ -125,11 +125,11 @@ def _pruned(
 ) -> DataSet | None:
     """A study with only those of its instances that failed, with reasons, or only those that did not."""
     if level == len(_BELOW):
-        uid = item.text("ReferencedSOPInstanceUID")
-        reason = failures.get(Reference(sop_class_uid, uid))
+        sop_instance_uid = item.text("ReferencedSOPInstanceUID")
+        reason = failures.get(Reference(sop_class_uid, sop_instance_uid))
         if failed is (reason is None):
             return None
-        leaf = DataSet().put("ReferencedSOPInstanceUID", uid)
+        leaf = DataSet().put("ReferencedSOPInstanceUID", sop_instance_uid)
         return leaf if reason is None else leaf.put("FailureReason", reason)
     name, below = _BELOW[level]
     kept = []

@@ -159,11 +159,22 @@ class Connection(asyncio.Protocol):
         if self._head_since is not None and self._head_bytes > self._limits.head_limit:
             self._refuse(*self._too_large())
 
-    def eof_received(self) -> None:
-        """The client sends no more: a body that is not whole is told so, as far as the client still reads."""
-        if self._in_body and not self.transport.is_closing():
+    def eof_received(self) -> bool:
+        """The client sends no more: what it has asked for is answered, a body that is not whole is refused.
+
+        Returns: whether the connection stays for answers; in TLS it never does.
+        """
+        if self.transport.is_closing():
+            return False
+        if self._in_body:
             _log.info("web.cut", peer=self._peer)
             self._answer_and_close(HTTPStatus.BAD_REQUEST, "the request's body ends before its length")
+            return False
+        last = self._waiting[-1] if self._waiting else self._exchange
+        if last is None or last.complete or self._scheme == "https":
+            return False
+        last.keep_alive = False
+        return True
 
     # the parser
 

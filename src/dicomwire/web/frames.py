@@ -164,10 +164,9 @@ class Frames:
 
     def decoded(self, stored: Stored) -> FramesForm:
         """How the frames of an instance leave as octets: as they are stored where they cannot be decoded."""
-        own = _as_frames_lie(stored)
         if self._transcoder.available and EXPLICIT_VR_LITTLE_ENDIAN in self._transcoder.targets(stored):
             return FramesForm(True, OCTET_STREAM, EXPLICIT_VR_LITTLE_ENDIAN)
-        return FramesForm(True, FRAME_MEDIA_TYPES.get(own, OCTET_STREAM), own)
+        return self.as_stored(stored)
 
     def as_stored(self, stored: Stored) -> FramesForm:
         """The form in which the frames of an instance are stored."""
