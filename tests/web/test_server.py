@@ -179,6 +179,13 @@ async def test_head_and_body_of_an_answer_come_in_one_piece(server: Server) -> N
     assert answer.endswith(b"\r\n\r\n4\r\none \r\n3\r\ntwo\r\n0\r\n\r\n")
 
 
+@pytest.mark.parametrize("hosts", [0, 2])
+async def test_a_request_without_one_host_is_400(exchange: Exchange, hosts: int) -> None:
+    answer = await exchange(b"GET /hello HTTP/1.1\r\n" + b"Host: x\r\n" * hosts + b"\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert f"{hosts} Host headers; one wanted".encode() in answer
+
+
 async def test_a_request_that_asks_for_another_protocol_is_answered_in_this_one(exchange: Exchange) -> None:
     answer = await exchange(GET + b"Connection: upgrade\r\nUpgrade: h2c\r\n\r\n" + GET + CLOSE)
     assert answer.startswith(b"HTTP/1.1 200 OK")

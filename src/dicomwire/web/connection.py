@@ -72,6 +72,7 @@ class Connection(asyncio.Protocol):
         self._scheme = "http"
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
+        self._hosts = 0
         self._expects_continue = False
         self._upgrades = False
         self._refusal: tuple[HTTPStatus, str] | None = None
@@ -181,6 +182,7 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         self._url = b""
         self._headers = []
+        self._hosts = 0
         self._expects_continue = False
         self._head_since = self.loop.time()
         self._idle_since = None
@@ -190,7 +192,9 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
-        if name == b"expect":
+        if name == b"host":
+            self._hosts += 1
+        elif name == b"expect":
             self._expects_continue = value.lower() == b"100-continue"
         self._headers.append((name, value))
 
@@ -199,6 +203,9 @@ class Connection(asyncio.Protocol):
         if size > self._limits.head_limit:
             self._refusal = self._too_large()
             raise ValueError("request head too large")  # httptools makes a parser error of it
+        if self._hosts != 1 and (self._hosts or self._parser.get_http_version() != "1.0"):  # RFC 9112 3.2
+            self._refusal = HTTPStatus.BAD_REQUEST, f"the request has {self._hosts} Host headers; one wanted"
+            raise ValueError("not one Host")
         self._in_body = True
         self._head_since = None
         self._head_bytes = 0
