@@ -209,6 +209,12 @@ async def test_workitems_are_searched(door) -> None:
     assert (await door.get("/workitems?ScheduledProcedureStepStartDateTime=soon", JSON)).status_code == 400
 
 
+async def test_a_search_that_cannot_be_answered_in_what_is_wanted_names_what_it_can(door) -> None:
+    refused = await door.get("/workitems", "text/html")
+    assert refused.status_code == 406
+    assert 'multipart/related; type="application/dicom+xml"' in refused.json()["detail"]
+
+
 async def test_a_search_that_finds_more_than_it_may_give_says_so(door) -> None:
     for _ in range(3):
         await send(door, "POST", "/workitems", workitem())

@@ -200,6 +200,18 @@ def metadata_type(wanted: Wanted) -> str | None:
     return DICOM_XML if wanted.multipart and wanted.part.matches(DICOM_XML) else None
 
 
+def metadata_type_of(request: Request) -> str:
+    """The media type of an answer of metadata or results.
+
+    Raises: Problem 406; asked before anything is done.
+    """
+    accept = accept_of(request)
+    answer = accept.choose(metadata_type)
+    if answer is None:
+        raise not_acceptable(accept, METADATA_TYPES)
+    return answer
+
+
 def data_set_type(request: Request) -> str:
     """The media type of an answer that is one data set: DICOM JSON or XML.
 

@@ -15,7 +15,7 @@ from dicomwire.dicom import xml_model
 from dicomwire.dicom.json_memo import JsonMemo
 from dicomwire.web.bulkdata import bulk_data_url
 from dicomwire.web.conditional import entity_tag, not_modified
-from dicomwire.web.media_types import DICOM_XML, METADATA_TYPES, accept_of, metadata_type, not_acceptable
+from dicomwire.web.media_types import DICOM_XML, metadata_type_of
 from dicomwire.web.multipart import PartWriter
 from dicomwire.web.options import WebOptions
 from dicomwire.web.plans import instance_url_of, planned
@@ -32,10 +32,7 @@ class Metadata:
         self._memo = JsonMemo()
 
     async def __call__(self, request: Request) -> Response:
-        accept = accept_of(request)
-        content_type = accept.choose(metadata_type)
-        if content_type is None:
-            raise not_acceptable(accept, METADATA_TYPES)
+        content_type = metadata_type_of(request)
         base = base_url(request, self._options)
         plan = planned(request, self._archive)
         tag = entity_tag(plan, content_type, base)

@@ -20,7 +20,7 @@ from dicomwire.archive.statement import Plan, plan
 from dicomwire.dicom import xml_model
 from dicomwire.dicom.dictionary import TAGS
 from dicomwire.errors import QueryError, SearchError
-from dicomwire.web.media_types import DICOM_XML, METADATA_TYPES, accept_of, metadata_type, not_acceptable
+from dicomwire.web.media_types import DICOM_XML, metadata_type_of
 from dicomwire.web.multipart import PartWriter
 from dicomwire.web.options import WebOptions
 from dicomwire.web.problems import Problem
@@ -52,10 +52,7 @@ class Search:
         self._level = level
 
     async def __call__(self, request: Request) -> Response:
-        accept = accept_of(request)
-        content_type = accept.choose(metadata_type)
-        if content_type is None:
-            raise not_acceptable(accept, METADATA_TYPES)
+        content_type = metadata_type_of(request)
         study, series = optional_uid(request, "study"), optional_uid(request, "series")
         asked = parse(request.scope["query_string"], self._level)
         levels = levels_of(self._level, study, series)

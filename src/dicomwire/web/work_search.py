@@ -17,7 +17,7 @@ from dicomwire.archive.query import Match, Path, Query
 from dicomwire.dicom import xml_model
 from dicomwire.dicom.indexed import SPECIFIC_CHARACTER_SET
 from dicomwire.errors import QueryError
-from dicomwire.web.media_types import DICOM_JSON, DICOM_XML, accept_of, metadata_type, not_acceptable
+from dicomwire.web.media_types import DICOM_XML, metadata_type_of
 from dicomwire.web.multipart import PartWriter
 from dicomwire.web.options import WebOptions
 from dicomwire.web.problems import Problem
@@ -94,10 +94,7 @@ async def answer(
 
     Raises: Problem: 400, 406.
     """
-    accept = accept_of(request)
-    form = accept.choose(metadata_type)
-    if form is None:
-        raise not_acceptable(accept, [DICOM_JSON, DICOM_XML])
+    form = metadata_type_of(request)
     asked = parse(request.scope["query_string"], options.maximum_results)
     if any(match.path[0] in hidden for match in asked.query.matches):
         raise Problem(400, "a key is an attribute that is not disclosed")
