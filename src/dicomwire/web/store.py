@@ -74,7 +74,7 @@ class Store:
             raise _told_what_is_stored(problem, await self._results(intake)) from None
         results = await self._results(intake)
         if not results:
-            raise Problem(400, "the request has no parts; one or more instances wanted")
+            raise Problem(400, "the request has no instances; one or more wanted")
         _log.info(
             "web.store",
             parts=len(results),
