@@ -58,7 +58,7 @@ from tests.diagnose.scenarios import (
     store,
     sub_association,
 )
-from tests.diagnose.wire import ACK, FIN, ITEMS, PSH, Wire, ac, element, message, rq
+from tests.diagnose.wire import ACK, FIN, ITEMS, PSH, RST, Wire, ac, element, message, p_data, rq
 
 WITH_REAL_TLS = {code for code in RULE_OF if code.startswith("tls-") or code == "plain-client-on-tls-port"}
 ELSEWHERE = WITH_REAL_TLS | {"tls-handshake-failed"}
@@ -102,7 +102,12 @@ def test_no_story_has_words_that_nothing_filled() -> None:
 
 
 FOLLOWS: dict[str, set[str]] = {
-    "abort-before-response": {"context-id-unknown", "pdu-too-long", "pdu-unexpected"},
+    "abort-before-response": {
+        "command-field-missing",
+        "context-id-unknown",
+        "pdu-too-long",
+        "pdu-unexpected",
+    },
     "abort-by-acceptor": {
         "abort-before-response",
         "command-field-missing",
@@ -150,7 +155,7 @@ FOLLOWS: dict[str, set[str]] = {
     "status-sop-class-not-supported": {"sop-class-not-of-context"},
     "tcp-closed-before-answer": {"hl7-on-port", "tcp-reset"},
     "tcp-refused": {"commitment-report-undelivered", "move-destination-unreachable"},
-    "tcp-reset": {"tcp-stalled"},
+    "tcp-reset": {"tcp-half-open", "tcp-stalled"},
 }
 """Captures of other causes in which a code is rightly found, too: as a symptom, or a lesser hypothesis."""
 
@@ -430,3 +435,58 @@ def test_pdata_without_any_value_is_no_fault() -> None:
     talk.ask(b"\x04\0\0\0\0\0")
     release(echo(talk))
     assert wire.explained().exit_status == 0
+
+
+def test_an_acceptor_that_started_again_denies_the_connection() -> None:
+    wire = Wire()
+    talk = echo(associated(wire, (1, VERIFICATION, (ILE,))))
+    wire.now += 300
+    talk.packet(0, PSH | ACK, message(CEchoRq(2, VERIFICATION)))
+    talk.packet(1, RST)
+    (story,) = wire.stories()
+    assert story.verdict is not None
+    assert story.verdict.code == "tcp-half-open"
+    assert "answers the requestor that it knows no such connection" in story.verdict.summary
+
+
+def test_a_program_that_ends_a_connection_by_reset_is_not_gone() -> None:
+    wire = Wire()
+    talk = echo(associated(wire, (1, VERIFICATION, (ILE,))))
+    talk.packet(0, PSH | ACK, message(CEchoRq(2, VERIFICATION)))
+    (story,) = [*talk.reset(1).wire.stories()]
+    assert story.verdict is not None
+    assert story.verdict.code == "tcp-reset"
+
+
+def without(command: Request, tag: int) -> bytes:
+    """A message whose command set lacks an element."""
+    kept = b""
+    raw = encode_command(command)[12:]
+    while raw:
+        length = 8 + struct.unpack_from("<I", raw, 4)[0]
+        group, number = struct.unpack_from("<HH", raw)
+        kept, raw = kept + (b"" if group << 16 | number == tag else raw[:length]), raw[length:]
+    return p_data(1, element(0, struct.pack("<I", len(kept))) + kept)
+
+
+@pytest.mark.parametrize(
+    ("tag", "name"), [(0x0110, "message id"), (0x0700, "priority"), (0x1000, "sop instance")]
+)
+def test_what_a_command_lacks_is_why_it_was_answered_by_abort(tag: int, name: str) -> None:
+    wire = Wire()
+    talk = associated(wire, (1, CT, (ILE,)))
+    talk.ask(without(CStoreRq(1, CT, "1.2.3"), tag)).answer(Abort(2, 6)).close(1)
+    (story,) = wire.stories()
+    assert story.verdict is not None
+    assert story.verdict.code == "command-field-missing"
+    assert name in story.verdict.summary.lower()
+
+
+def test_what_the_peer_puts_up_with_is_no_cause() -> None:
+    wire = Wire()
+    talk = associated(wire, (1, CT, (ILE,)))
+    talk.ask(without(CStoreRq(1, CT, "1.2.3"), 0x0700) + p_data(0, instance()))
+    release(talk.answer(message(CStoreRsp(1, 0))))
+    (story,) = wire.stories()
+    assert story.outcome is Outcome.OK
+    assert not story.findings

@@ -38,6 +38,7 @@ class End(NamedTuple):
     time: float
     frame: int
     answer: bool = False  # of an RST: to a SYN
+    stranger: bool = False  # of an RST: without ACK, by an end that knows no such connection (RFC 9293 3.5.2)
 
 
 class Gap(NamedTuple):

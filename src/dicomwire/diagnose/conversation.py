@@ -6,6 +6,7 @@ and of what a proxy taps: `hear` takes bytes from anywhere.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -66,6 +67,7 @@ class Conversation:
         notes: what a recorded trace says beside the bytes.
         capture: what is known of the capture as a whole; set before rules are asked.
         related: conversations that belong to this one.
+        tolerated: what in the bytes should not be, and many peers put up with; the last of it.
     """
 
     connection: Connection
@@ -84,7 +86,7 @@ class Conversation:
     notes: list[Event] = field(default_factory=list)
     capture: CaptureFacts | None = None
     related: list[Conversation] = field(default_factory=list)
-    tolerated: list[Fault] = field(default_factory=list)
+    tolerated: deque[Fault] = field(default_factory=lambda: deque(maxlen=FAULTS))
     requestor_ear: Ear = field(init=False)
     acceptor_ear: Ear = field(init=False)
     _limits: dict[Side, int] = field(default_factory=dict)  # bytes of a P-DATA-TF that each side may send
@@ -171,7 +173,7 @@ class Conversation:
         if unexpected:
             self.fault(side, "pdu-unexpected", f"{name}: {unexpected}", "PS3.8 9.2.3, Table 9-10", place)
         for violation in violations[:8]:
-            self.tolerated.append(Fault("", str(violation), violation.section, side, place))
+            self.tolerated.append(Fault("pdu-malformed", str(violation), violation.section, side, place))
         detail = ""
         match pdu:
             case AssociateRq():
@@ -290,6 +292,10 @@ class Conversation:
         self, side: Side, context: int, command: Command, violations: tuple[Violation, ...], place: Place
     ) -> None:
         self.last_said = place
+        for violation in violations:
+            lacking = violation.section == "PS3.7 E.1" and violation.field == "priority"
+            code = "command-field-missing" if lacking else "command-malformed"
+            self.tolerated.append(Fault(code, escaped(violation.message), violation.section, side, place))
         detail = f"context {context}"
         bad = False
         if isinstance(command, Response):

@@ -351,8 +351,8 @@ class PduStream:
 
     def _no_message(self, error: MessageError) -> None:
         cause = error.__cause__
-        missing = isinstance(cause, DecodeError) and cause.field == "command_field"
-        code = "command-field-missing" if missing else "command-malformed"
+        lacking = isinstance(cause, DecodeError) and cause.section == "PS3.7 E.1"
+        code = "command-field-missing" if lacking else "command-malformed"
         self._listener.fault(self.side, code, str(error), "PS3.7 6.3.1", self._place())
         self._assembler = Assembler()
         self._await_command = True

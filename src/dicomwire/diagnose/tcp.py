@@ -189,7 +189,7 @@ class Reassembly:
         connection, peer = half.connection, half.peer
         connection.last = time
         if flags & RST:
-            self._reset(half, time, number)
+            self._reset(half, time, number, stranger=not flags & ACK)
             return
         if flags & ACK:
             half.ack = ack
@@ -365,11 +365,11 @@ class Reassembly:
             half.next = (sequence + 1) & MASK
         connection.over = connection.over or (half.peer.closed and half.closed)
 
-    def _reset(self, half: Half, time: float, number: int) -> None:
+    def _reset(self, half: Half, time: float, number: int, *, stranger: bool) -> None:
         connection = half.connection
         answer = half.side is Side.ACCEPTOR and not connection.syn_acks and not connection.late
         if len(connection.ends) < REMEMBERED:
-            connection.ends.append(End(True, half.side, time, number, answer))
+            connection.ends.append(End(True, half.side, time, number, answer, stranger))
         for one in connection.halves:
             while one.pending:
                 self._give_up(one, time, number)

@@ -1,4 +1,4 @@
-"""A command set without a Command Field (PS3.7 E.1)."""
+"""A command set without one of the elements that it must have (PS3.7 E.1)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ RULE = Rule(
     code="command-field-missing",
     layer=Layer.DIMSE,
     side=Side.EITHER,
-    summary="the {sender} sends a command without a known Command Field (0000,0100): {message}",
-    why="Without it nobody can tell which operation is meant; the receiver has to abort.",
+    summary="the {sender} sends a command that lacks what it must have: {message}",
+    why="Without a Command Field nobody can tell which operation is meant, without the other elements nobody "
+    "can do or answer it; most receivers abort.",
     fix=Fix(
         requestor="If it is the sender: report the bytes to its maker.",
         acceptor="If it is the sender: report the bytes to its maker.",

@@ -128,12 +128,27 @@ def titles(conversation: Conversation) -> Values:
 def faults(conversation: Conversation, code: str) -> Iterator[Hit]:
     """Faults of the bytes themselves."""
     found = [fault for fault in conversation.faults if fault.code == code]
-    for fault in found[:1]:
+    resented = [] if found else [fault for fault in _resented(conversation) if fault.code == code]
+    for fault in (found or resented)[:1]:
         yield Hit(
             values={**titles(conversation), "message": fault.message, "sender": fault.side},
-            evidence=tuple(fault_evidence(one) for one in found[:SHOWN]),
+            evidence=tuple(fault_evidence(one) for one in (found or resented)[:SHOWN]),
             side=fault.side,
+            confidence=Confidence.LIKELY if resented else None,
         )
+
+
+def _resented(conversation: Conversation) -> Iterator[Fault]:
+    """What many peers put up with, in a request that this one answered by A-ABORT."""
+    sent = first_abort(conversation)
+    if sent is None:
+        return
+    unanswered = {one.began for one in conversation.exchanges.outstanding}
+    if conversation.request is not None and conversation.answer is None:
+        unanswered.add(conversation.request.place)
+    for fault in conversation.tolerated:
+        if fault.side is not sent.side and fault.place in unanswered:
+            yield fault
 
 
 def fault_evidence(fault: Fault) -> Evidence:
