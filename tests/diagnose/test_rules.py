@@ -32,7 +32,13 @@ from dicomwire.dimse.command import (
 )
 from dicomwire.dimse.status import StatusClass, status_class
 from dicomwire.uids import VERIFICATION
-from dicomwire.upper_layer.items import AsynchronousOperationsWindow, SOPClassExtendedNegotiation, UnknownItem
+from dicomwire.upper_layer.items import (
+    AsynchronousOperationsWindow,
+    ImplementationClassUID,
+    SOPClassExtendedNegotiation,
+    UnknownItem,
+    UserIdentityRq,
+)
 from dicomwire.upper_layer.pdu import Abort, AssociateRj, ReleaseRp, ReleaseRq
 from tests.diagnose.scenarios import (
     BESIDE,
@@ -490,3 +496,23 @@ def test_what_the_peer_puts_up_with_is_no_cause() -> None:
     (story,) = wire.stories()
     assert story.outcome is Outcome.OK
     assert not story.findings
+
+
+@pytest.mark.parametrize("source", [1, 2])
+def test_a_login_rejected_without_a_reason_is_rejected_for_the_login(source: int) -> None:
+    wire = Wire()
+    login = UserIdentityRq(2, False, b"joe", b"secret")
+    wire.open().ask(rq(items=(*ITEMS, login))).answer(AssociateRj(1, source, 1)).close()
+    (story,) = wire.stories()
+    assert story.verdict is not None
+    assert story.verdict.code == "reject-user-identity"
+
+
+def test_who_rejects_is_known_by_another_association() -> None:
+    wire = Wire()
+    dcmtk = (ImplementationClassUID("1.2.276.0.7230010.3.0.3.6.7"),)
+    release(wire.open().ask(rq()).answer(ac(items=dcmtk)))
+    wire.open().ask(rq()).answer(AssociateRj(1, 1, 3)).close(1)
+    *_, story = wire.stories()
+    assert story.verdict is not None
+    assert "HostTable" in story.verdict.fix.acceptor

@@ -124,16 +124,19 @@ def accepting(result: int = 0) -> Behaviour:
     return behave
 
 
-async def _serve(
-    asked: AssociateRq, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, result: int = 0
-) -> None:
+def answer_to(asked: AssociateRq, result: int = 0) -> AssociateAc:
+    """An A-ASSOCIATE-AC with this result for every context."""
     contexts = tuple(
         ContextResult(one.presentation_context_id, result, one.transfer_syntaxes[0])
         for one in asked.presentation_contexts
     )
-    send(
-        writer, AssociateAc(asked.called_ae_title, asked.calling_ae_title, contexts, (MaximumLength(16_384),))
-    )
+    return AssociateAc(asked.called_ae_title, asked.calling_ae_title, contexts, (MaximumLength(16_384),))
+
+
+async def _serve(
+    asked: AssociateRq, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, result: int = 0
+) -> None:
+    send(writer, answer_to(asked, result))
     while True:
         kind, body = await pdu(reader)
         if kind == 5:

@@ -20,17 +20,20 @@ from dicomwire.doctor.report import Report, Result
 from dicomwire.doctor.text import report_lines
 from dicomwire.upper_layer.items import UserIdentityRq
 from dicomwire.upper_layer.negotiation import user_item
-from dicomwire.upper_layer.pdu import AssociateRj, AssociateRq
+from dicomwire.upper_layer.pdu import Abort, AssociateRj, AssociateRq
 from tests.association.support import entity
 from tests.doctor.conftest import Certificates
 from tests.doctor.fakes import (
     Behaviour,
     accepting,
+    answer_to,
     closing,
     examined,
     listening,
     rejecting,
+    request,
     saying,
+    send,
     silent,
 )
 
@@ -281,3 +284,15 @@ async def test_tls_to_a_port_without(certificates: Certificates, behaviour: Beha
         report = await examined(port, tls=client_context(ca=certificates.ca))
     expected = "association-no-answer" if behaviour is silent else "tls-client-on-plain-port"
     assert code(report) == expected
+
+
+async def test_peer_that_accepted_an_association_is_not_asked_what_it_speaks() -> None:
+    async def behave(reader, writer) -> None:  # type: ignore[no-untyped-def]
+        send(writer, answer_to(await request(reader)))
+        await reader.read(4_096)
+        send(writer, Abort(0, 0))
+
+    async with listening(behave) as port:
+        report = await examined(port)
+    assert code(report) == "abort-before-response"
+    assert named(report, "sniff") == []

@@ -139,7 +139,11 @@ class Conversation:
     def acceptor(self) -> Party:
         request = self.association_request
         title = request.called_ae_title if request else ""
-        return self._party(self.connection.server, title, self.accepted)
+        pdu = self.accepted
+        if pdu is None and self.capture is not None:  # a rejection does not name who sends it
+            elsewhere = (other.accepted for other in self.capture.same_acceptor(self))
+            pdu = next((one for one in elsewhere if one is not None), None)
+        return self._party(self.connection.server, title, pdu)
 
     def _party(self, address: tuple[str, int], ae_title: str, pdu: AssociateRq | AssociateAc | None) -> Party:
         items = pdu.user_information if pdu else ()

@@ -95,6 +95,12 @@ QUIRKS: Final = (
         "query-not-allowed",
         "Orthanc, which names itself DCMTK: add the requestor to DicomModalities.",
     ),
+    Quirk(
+        "DCMTK",
+        _A,
+        "abort-before-response",
+        "Orthanc, which names itself DCMTK: add the requestor to DicomModalities.",
+    ),
     Quirk("Orthanc", _A, "move-destination-unknown", "Orthanc: add the destination to DicomModalities."),
     Quirk("Orthanc", _A, "query-not-allowed", "Orthanc: add the requestor to DicomModalities."),
     Quirk("Orthanc", _A, "reject-called-ae-title", "Orthanc: set DicomAet, or DicomCheckCalledAet to false."),

@@ -220,7 +220,7 @@ class _Examination:
             return
         if code in _NO_TLS and first.proposal.tls is not None:
             await self._without_tls(first)
-        elif code in _FOREIGN and first.proposal.tls is None:
+        elif code in _FOREIGN and first.proposal.tls is None and not first.accepted:
             await self._sniff(first)
         elif code == "reject-called-ae-title":
             titles = variants.called_variants(self.target.called_ae_title, self.options.calling_ae_title)

@@ -17,8 +17,8 @@ _STYLE: Final = """
 .steps{margin-top:4px}td.soft{color:var(--soft)}
 .matrix td,.matrix th{padding:3px 5px;text-align:center;border-left:1px solid var(--line)}
 .matrix td:first-child,.matrix th:first-child{text-align:left;min-width:230px;border-left:0}
-.matrix th{vertical-align:bottom}.matrix th.syntax{height:190px;font-weight:500}
-.matrix th.syntax span{writing-mode:vertical-rl;transform:rotate(180deg);white-space:nowrap;max-height:180px}
+.matrix th{vertical-align:bottom}.matrix th.syntax{font-weight:500}
+.matrix th.syntax span{display:inline-block;writing-mode:vertical-rl;transform:rotate(180deg);height:220px}
 .matrix tr:hover td{background:var(--back)}
 """
 _CLASSES: Final = {Result.OK: "yes", Result.FAILED: "no", Result.INFO: "soft", Result.SKIPPED: "soft"}
@@ -68,7 +68,9 @@ def _matrix(matrix: Matrix) -> str:
     supported = matrix.supported
     taken = {uid for row in supported for uid in row.accepted}
     syntaxes = [uid for uid in TRANSFER_SYNTAXES if uid in taken]
-    head = "".join(f"<th class=syntax><span>{escape(name_of(uid))}</span></th>" for uid in syntaxes)
+    head = "".join(
+        f"<th class=syntax title={uid}><span>{escape(name_of(uid))}</span></th>" for uid in syntaxes
+    )
     rows = []
     for row in supported:
         cells = "".join("<td class=yes>●</td>" if uid in row.accepted else "<td></td>" for uid in syntaxes)

@@ -17,11 +17,9 @@ def detect(conversation: Conversation) -> Iterator[Hit]:
     identity = user_item(request.user_information, UserIdentityRq) if request else None
     if identity is None:
         return
-    for source, confidence in ((2, Confidence.LIKELY), (1, Confidence.POSSIBLE)):
+    for source in (2, 1):  # by the provider, as most do, or the user: neither has a reason of its own for it
         for hit in rejection(conversation, source, 1):
-            yield Hit(
-                values={**hit.values, "type": identity.type}, evidence=hit.evidence, confidence=confidence
-            )
+            yield Hit(values={**hit.values, "type": identity.type}, evidence=hit.evidence)
 
 
 RULE = Rule(
