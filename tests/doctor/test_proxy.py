@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -266,3 +268,39 @@ def test_what_is_taken_apart_is_what_came(parts: list[bytes], size: int) -> None
     for start in range(0, len(stream), size):
         passed += b"".join(piece.data for piece in pdus.feed(stream[start : start + size]))
     assert passed + pdus.rest() == stream
+
+
+async def test_reset_of_one_side_passes_to_the_other() -> None:
+    ended = asyncio.get_running_loop().create_future()
+
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            ended.set_result(await reader.read(1))
+        except ConnectionResetError:
+            ended.set_result("reset")
+
+    async with tapped(behave) as seen:
+        own = socket.create_connection(("127.0.0.1", seen.port))
+        await seen.told.wait()
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        own.close()
+        assert await asyncio.wait_for(ended, 5) == "reset"
+        await asyncio.wait_for(seen.over.wait(), 5)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        fault(on="connect", action="stall"),
+        fault(on="A-ASSOCIATE-RQ", action="stall"),
+        fault(action="drop", number=0),
+    ],
+)
+async def test_what_is_not_passed_on_is_told_as_its_sender_sees_it(script: str) -> None:
+    async with tapped(accepting(), script) as seen:
+        await examined(seen.port, wait=0.3)
+        await asyncio.wait_for(seen.over.wait(), 5)
+    first = seen.stories[0]
+    assert first is not None
+    assert first.verdict is not None
+    assert first.verdict.code == "association-no-answer"

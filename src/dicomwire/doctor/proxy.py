@@ -246,9 +246,10 @@ class _Passage:
                     await asyncio.sleep(fault.seconds)
                 await self._send(side, piece.data)
             case Action.DROP:
-                pass
+                self._swallow(side, piece.data)
             case Action.STALL:
                 self.stalled.add(side)
+                self._swallow(side, piece.data)
             case Action.CUT | Action.RESET:
                 await self._send(side, piece.data[: max(0, fault.bytes - piece.offset)])
                 if piece.offset + len(piece.data) >= fault.bytes:
@@ -280,11 +281,17 @@ class _Passage:
     async def _send(self, side: Side, data: bytes) -> None:
         """Pass on what a side said, or is made to say."""
         if not data or side in self.stalled:
+            self._swallow(side, data)
             return
         self._record(side, data)
         writer = self.writers[_OTHER[side]]
         writer.write(data)
         await writer.drain()
+
+    def _swallow(self, side: Side, data: bytes) -> None:
+        """Not passed on: the story is told as the requestor sees it, who knows what it said itself."""
+        if data and side is Side.REQUESTOR:
+            self._record(side, data)
 
     # -- the story
 
@@ -322,6 +329,6 @@ def _end(writer: asyncio.StreamWriter, *, reset: bool) -> None:
         writer.close()
         return
     own = writer.get_extra_info("socket")
-    if own is not None:
+    if own is not None and own.fileno() >= 0:  # it is closed where the peer has reset it
         own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
