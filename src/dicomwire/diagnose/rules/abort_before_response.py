@@ -39,8 +39,7 @@ RULE = Rule(
     side=Side.ACCEPTOR,
     summary="the {answerer} aborted the association ({numbers}) instead of answering the {operation}",
     why="It could not or would not handle this {operation} ({sop_class}): it does not allow it to this "
-    "device, "
-    "cannot read the data set, or crashed over it.",
+    "device, cannot read the data set, or crashed over it.",
     fix=Fix(
         requestor="Try the same operation with another data set or query, to see what it does not like.",
         acceptor="Its log at that time has the reason.",

@@ -11,9 +11,8 @@ RULE = Rule(
     layer=Layer.CAPTURE,
     side=Side.NETWORK,
     summary="no DICOM association in {frames} frames",
-    why="Nothing that begins like a DICOM association was captured: the wrong interface, machine or "
-    "filter, the "
-    "wrong time, or the connection is not even tried.",
+    why="Nothing that begins like a DICOM association was captured: the wrong interface, machine or filter, "
+    "the wrong time, or the connection is not even tried.",
     fix=Fix(
         requestor="Capture on the requestor's machine while it connects; leave out the filter at first.",
         network="Capture on the interface towards the peer, or on all of them (tcpdump -i any).",

@@ -27,8 +27,7 @@ RULE = Rule(
     side=Side.NETWORK,
     summary="the capture has what the {seen} sent, and not one packet of the {silent}",
     why="The capture was made where only one direction passes: a mirror port set to one direction, or "
-    "different "
-    "ways for both. What the {silent} answered cannot be known.",
+    "different ways for both. What the {silent} answered cannot be known.",
     fix=Fix(network="Capture on one of the two machines, or mirror both directions."),
     check="Do other connections show both directions?",
     reference="RFC 9293 3.1",

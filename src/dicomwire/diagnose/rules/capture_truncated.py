@@ -38,8 +38,7 @@ RULE = Rule(
     side=Side.NETWORK,
     summary="the capture is cut, or cannot be read: {words}",
     why="Packets were captured up to a snap length only, or the file ends within a packet, as when the "
-    "capture "
-    "tool was killed. What was in the missing part cannot be known.",
+    "capture tool was killed. What was in the missing part cannot be known.",
     fix=Fix(network="Capture whole packets (tcpdump -s 0), and stop the tool with Ctrl-C or SIGTERM."),
     check="What can be read is in the sequence of events.",
     reference="draft-ietf-opsawg-pcap 5",

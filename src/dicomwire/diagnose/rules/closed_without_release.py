@@ -48,9 +48,8 @@ RULE = Rule(
     layer=Layer.ASSOCIATION,
     side=Side.EITHER,
     summary="the {closer} closed the connection {asked}",
-    why="An association ends with A-RELEASE or A-ABORT. What was answered before is done; whether more "
-    "was to come "
-    "cannot be told: the program may have crashed, or simply be careless.",
+    why="An association ends with A-RELEASE or A-ABORT. What was answered before is done; whether more was "
+    "to come cannot be told: the program may have crashed, or simply be careless.",
     fix=Fix(
         requestor="Release associations before the connection is closed.",
         acceptor="If it closed: look at its log at that time for a crash or a limit.",

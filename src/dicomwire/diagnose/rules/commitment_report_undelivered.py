@@ -55,13 +55,11 @@ RULE = Rule(
     layer=Layer.DIMSE,
     side=Side.REQUESTOR,
     summary="{called} could not deliver the result of the storage commitment to {calling}: {words}",
-    why="The archive reports with N-EVENT-REPORT, on an association of its own as a rule. The modality "
-    "does not "
-    "listen, rejects the archive, or does not take the role.",
+    why="The archive reports with N-EVENT-REPORT, on an association of its own as a rule. The modality does "
+    "not listen, rejects the archive, or does not take the role.",
     fix=Fix(
-        requestor="Let the modality listen for associations of {called}, and accept Storage Commitment "
-        "with the "
-        "archive as SCP (item 54H).",
+        requestor="Let the modality listen for associations of {called}, and accept Storage Commitment with "
+        "the archive as SCP (item 54H).",
         acceptor="Correct address, port and AE title of {calling}.",
         network="Let the archive connect to the modality.",
     ),

@@ -44,9 +44,8 @@ RULE = Rule(
     layer=Layer.TCP,
     side=Side.EITHER,
     summary="transfers wait: {times} times a sender waited about {each} ms for an acknowledgement",
-    why="The sender splits a message into small writes with Nagle's algorithm on, and the receiver "
-    "delays its "
-    "acknowledgement; each message costs 40 ms or more, whatever the network's speed.",
+    why="The sender splits a message into small writes with Nagle's algorithm on, and the receiver delays "
+    "its acknowledgement; each message costs 40 ms or more, whatever the network's speed.",
     fix=Fix(
         requestor="Set TCP_NODELAY, or write header and data of a message together.",
         acceptor="Set TCP_NODELAY for answers; as a receiver acknowledge at once (TCP_QUICKACK).",

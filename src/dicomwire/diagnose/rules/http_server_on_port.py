@@ -21,14 +21,13 @@ RULE = Rule(
     side=Side.REQUESTOR,
     summary="{acceptor_address} port {port} is a web server: it answers in HTTP, not in DICOM",
     why="The DICOM client was given the port of the peer's web pages or of its DICOMweb service. A web "
-    "server "
-    "waits for a request line and answers 400, or nothing at all, to an A-ASSOCIATE-RQ.",
+    "server waits for a request line and answers 400, or nothing at all, to an A-ASSOCIATE-RQ.",
     fix=Fix(
         requestor="Enter the peer's DIMSE port (often 104 or 11112) instead of {port}.",
         acceptor="Tell which port is for DICOM (DIMSE) and which for HTTP.",
     ),
-    check="Open http://{acceptor_address}:{port}/ in a browser; the peer's conformance statement names "
-    "its ports.",
+    check="Open http://{acceptor_address}:{port}/ in a browser; the peer's conformance statement names its "
+    "ports.",
     reference="PS3.8 9.1",
     detect=detect,
 )

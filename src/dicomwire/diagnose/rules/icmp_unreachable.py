@@ -30,8 +30,7 @@ RULE = Rule(
     side=Side.NETWORK,
     summary="{acceptor_address} port {port} cannot be reached: {by} says {words}",
     why="A router, a firewall or the host itself answered with an ICMP error instead of letting the "
-    "connection "
-    "through: no route, a host that is off, or a rule that forbids it.",
+    "connection through: no route, a host that is off, or a rule that forbids it.",
     fix=Fix(
         requestor="Check the peer's address and the own gateway and netmask.",
         acceptor="Check that the device is on and has the address {acceptor_address}.",

@@ -38,9 +38,8 @@ RULE = Rule(
     layer=Layer.UPPER_LAYER,
     side=Side.EITHER,
     summary="the {closer} ended the association ({how}) after {seconds} s without a message",
-    why="The requestor keeps the association open between its operations; the {closer} does not wait "
-    "that long. "
-    "What was answered is done; the next operation on that association fails.",
+    why="The requestor keeps the association open between its operations; the {closer} does not wait that "
+    "long. What was answered is done; the next operation on that association fails.",
     fix=Fix(
         requestor="Release the association after the last operation, or open a new one for the next.",
         acceptor="Raise the idle timeout if the requestor cannot be changed.",

@@ -48,8 +48,7 @@ RULE = Rule(
     side=Side.EITHER,
     summary="the move destination {where} does not take what is to be sent: {words}",
     why="Archive and destination have no SOP class or transfer syntax in common for these objects: often "
-    "they "
-    "are stored compressed, and the destination takes uncompressed ones only.",
+    "they are stored compressed, and the destination takes uncompressed ones only.",
     fix=Fix(
         requestor="At the destination {destination}: support the SOP class and transfer syntax.",
         acceptor="Let the archive propose uncompressed syntaxes too, and decompress.",

@@ -47,9 +47,8 @@ RULE = Rule(
     layer=Layer.DIMSE,
     side=Side.REQUESTOR,
     summary="{calling} changes a procedure step that is already completed or discontinued: {status}{comment}",
-    why="After COMPLETED or DISCONTINUED a Modality Performed Procedure Step may not be changed any "
-    "more. The "
-    "modality sent its final N-SET twice, or reopened the examination.",
+    why="After COMPLETED or DISCONTINUED a Modality Performed Procedure Step may not be changed any more. "
+    "The modality sent its final N-SET twice, or reopened the examination.",
     fix=Fix(
         requestor="Send nothing after the final N-SET; create a new step for further images.",
         acceptor="Some systems can be told to reopen steps.",

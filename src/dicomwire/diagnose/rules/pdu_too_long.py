@@ -34,9 +34,8 @@ RULE = Rule(
     layer=Layer.UPPER_LAYER,
     side=Side.EITHER,
     summary="the {sender} sends P-DATA of {length} bytes, the {receiver} takes at most {limit}",
-    why="Each side announces in item 51H the longest P-DATA-TF it takes. Many receivers take more, "
-    "strict ones "
-    "abort.",
+    why="Each side announces in item 51H the longest P-DATA-TF it takes. Many receivers take more, strict "
+    "ones abort.",
     fix=Fix(
         requestor="If it is the sender: limit its PDU size to {limit} bytes; else announce more, or 0.",
         acceptor="If it is the sender: limit its PDU size to {limit} bytes; else announce more, or 0.",

@@ -38,8 +38,7 @@ RULE = Rule(
     side=Side.EITHER,
     summary="the {sender} closed the connection within a PDU: {within}",
     why="It stopped in the middle of what it was sending: it crashed, was killed, ran into a timeout, or "
-    "counts "
-    "the length of its PDUs wrongly.",
+    "counts the length of its PDUs wrongly.",
     fix=Fix(
         requestor="If it is the sender: look at its log at that time; was the transfer cancelled?",
         acceptor="If it is the sender: look at its log at that time.",

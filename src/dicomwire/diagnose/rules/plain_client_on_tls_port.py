@@ -42,9 +42,8 @@ RULE = Rule(
     why="The acceptor waits for a TLS ClientHello; to an A-ASSOCIATE-RQ it answers with a TLS alert, or "
     "closes.",
     fix=Fix(
-        requestor="Switch TLS on for this peer, with a certificate it trusts if it asks for one, or "
-        "enter its "
-        "port without TLS.",
+        requestor="Switch TLS on for this peer, with a certificate it trusts if it asks for one, or enter "
+        "its port without TLS.",
         acceptor="Offer a port without TLS, if the site allows it.",
     ),
     check="Try C-ECHO with TLS on the same port.",

@@ -31,8 +31,7 @@ RULE = Rule(
     summary="the connection begins with a PROXY header, which {acceptor_address} port {port} does not "
     "understand",
     why="A load balancer (HAProxy's send-proxy, a cloud balancer's 'proxy protocol') tells the client's "
-    "address "
-    "in a header of its own before the first PDU. The DICOM node takes it for a broken PDU.",
+    "address in a header of its own before the first PDU. The DICOM node takes it for a broken PDU.",
     fix=Fix(
         acceptor="Switch PROXY protocol on for this listener, if the node knows it.",
         network="Switch the PROXY protocol off for this backend.",

@@ -23,8 +23,7 @@ RULE = Rule(
     side=Side.REQUESTOR,
     summary="{called} rejects the application context name ({name})",
     why="There is only one, 1.2.840.10008.3.1.1.1. A requestor that sends another one, or pads it with "
-    "spaces "
-    "or NULs, is rejected by strict acceptors.",
+    "spaces or NULs, is rejected by strict acceptors.",
     fix=Fix(
         requestor="Report it to the maker: item 10H has to be 1.2.840.10008.3.1.1.1, without padding.",
         acceptor="Take padded names, if it can be set.",

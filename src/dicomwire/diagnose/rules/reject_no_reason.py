@@ -27,12 +27,11 @@ RULE = Rule(
     layer=Layer.ASSOCIATION,
     side=Side.ACCEPTOR,
     summary="{called} rejects the association and gives no reason ({numbers})",
-    why="The acceptor does not want this association and does not say why: none of the presentation contexts "
-    "suits it, the device is not allowed, or it is misconfigured.",
+    why="The acceptor does not want this association and does not say why: none of the presentation "
+    "contexts suits it, the device is not allowed, or it is misconfigured.",
     fix=Fix(
-        requestor="Propose Verification beside the other contexts: if that is accepted, the contexts "
-        "were the "
-        "reason.",
+        requestor="Propose Verification beside the other contexts: if that is accepted, the contexts were "
+        "the reason.",
         acceptor="Its log has the reason.",
     ),
     check="Try C-ECHO alone; then the same contexts with the uncompressed transfer syntaxes.",

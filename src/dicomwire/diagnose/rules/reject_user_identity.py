@@ -27,9 +27,8 @@ RULE = Rule(
     layer=Layer.ASSOCIATION,
     side=Side.REQUESTOR,
     summary="{called} rejects {calling}'s login (user identity of type {type})",
-    why="The request carries a user identity, and the acceptor does not take it: a wrong name or "
-    "passcode, an "
-    "expired ticket or token, or a type of identity it does not support.",
+    why="The request carries a user identity, and the acceptor does not take it: a wrong name or passcode, "
+    "an expired ticket or token, or a type of identity it does not support.",
     fix=Fix(
         requestor="Set the right credentials; renew the token or ticket.",
         acceptor="Look at its log for the reason; enter the user, or allow that type of identity.",

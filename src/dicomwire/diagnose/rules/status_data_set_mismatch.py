@@ -27,8 +27,7 @@ RULE = Rule(
     "that this SOP class must have are missing.",
     fix=Fix(
         requestor="Send the data set with the UIDs of its command; mend the attributes named by the "
-        "offending "
-        "elements.",
+        "offending elements.",
         acceptor="Relax the check, if the data set is fit for use.",
     ),
     check="Compare (0008,0016) and (0008,0018) of the data set with the C-STORE-RQ.",

@@ -20,9 +20,8 @@ RULE = Rule(
     layer=Layer.DIMSE,
     side=Side.ACCEPTOR,
     summary="the {answerer} does not support {sop_class}, though it accepted its context: {status}{comment}",
-    why="The context was accepted, the operation is refused: the acceptor takes contexts more freely "
-    "than its "
-    "services, or the service is switched off.",
+    why="The context was accepted, the operation is refused: the acceptor takes contexts more freely than "
+    "its services, or the service is switched off.",
     fix=Fix(
         requestor="Use another SOP class or another destination.",
         acceptor="Support {operation} for {sop_class}, or do not accept the context.",

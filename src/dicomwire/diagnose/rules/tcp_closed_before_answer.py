@@ -38,8 +38,7 @@ RULE = Rule(
     side=Side.ACCEPTOR,
     summary="{called} closed the connection instead of answering the {asked}",
     why="It took the connection and hung up. Usual causes: an access list by address (TCP wrappers), too "
-    "many "
-    "connections, a crash while it read the request, or a port that speaks another protocol.",
+    "many connections, a crash while it read the request, or a port that speaks another protocol.",
     fix=Fix(
         requestor="Check that {acceptor_address} port {port} is the DICOM port, and without TLS.",
         acceptor="Look at its log at that time: is {requestor_address} allowed, was there a limit or a "

@@ -39,9 +39,8 @@ RULE = Rule(
     fix=Fix(
         requestor="Check the peer's address.",
         acceptor="Check that the device is on, connected, and has the address {acceptor_address}.",
-        network="Let TCP port {port} from {requestor_address} to {acceptor_address} through the "
-        "firewalls, and "
-        "the answers back.",
+        network="Let TCP port {port} from {requestor_address} to {acceptor_address} through the firewalls, "
+        "and the answers back.",
     ),
     check="Ping {acceptor_address}; capture on the acceptor's side to see whether the SYN arrives there.",
     reference="PS3.8 9.1.1",

@@ -36,9 +36,8 @@ RULE = Rule(
     layer=Layer.TLS,
     side=Side.REQUESTOR,
     summary="{requestor_address} starts TLS, {acceptor_address} port {port} speaks DICOM without it",
-    why="The first bytes are a TLS ClientHello. The acceptor takes them for a broken PDU and aborts, "
-    "closes or "
-    "waits.",
+    why="The first bytes are a TLS ClientHello. The acceptor takes them for a broken PDU and aborts, closes "
+    "or waits.",
     fix=Fix(
         requestor="Switch TLS off for this peer, or enter its TLS port (often 2762).",
         acceptor="Offer a port with TLS (PS3.15 B), and tell which one it is.",

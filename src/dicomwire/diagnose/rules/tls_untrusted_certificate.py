@@ -20,11 +20,10 @@ RULE = Rule(
     side=Side.EITHER,
     summary="the {refuser} does not trust the {shower}'s certificate{alert}",
     why="It is signed by an authority that the {refuser} does not know, or by itself; or a certificate "
-    "between "
-    "it and the authority is missing.",
+    "between it and the authority is missing.",
     fix=Fix(
-        requestor="Import the authority that signed the acceptor's certificate; send the own one with "
-        "its chain.",
+        requestor="Import the authority that signed the acceptor's certificate; send the own one with its "
+        "chain.",
         acceptor="Send the certificate with all certificates between it and its authority; import the "
         "authority that signed the requestor's.",
     ),

@@ -29,8 +29,7 @@ RULE = Rule(
     side=Side.EITHER,
     summary="the worklist has no entry for what {calling} asks for",
     why="Modalities ask for their own AE title, modality and date. Entries of another station, modality, "
-    "date "
-    "or status do not match, nor do those that the HIS has not sent yet.",
+    "date or status do not match, nor do those that the HIS has not sent yet.",
     fix=Fix(
         requestor="Check the Scheduled Station AE Title, the modality and the dates it asks for.",
         acceptor="Check that the order has arrived, and for which station, modality and date.",
