@@ -103,6 +103,13 @@ def test_pcapng_without_times_and_either_in_gzip() -> None:
     assert is_well(gzip.compress(pcapng(wire)))
 
 
+def test_what_is_no_gzip_behind_a_member_is_named_with_its_byte() -> None:
+    packed = gzip.compress(stored().pcap())
+    error = listen([packed + b"garbage"]).error
+    assert error is not None
+    assert error.offset == len(packed)
+
+
 LINKS: dict[str, tuple[int, bytes, int | None]] = {
     "Ethernet": (1, bytes(14), 12),
     "NULL": (0, b"\x02\0\0\0", None),

@@ -127,12 +127,13 @@ class _Window:
 def _inflated(window: _Window) -> Iterator[bytes]:
     """A gzip stream, unpacked; members one after the other, as `cat` of several makes them."""
     member = zlib.decompressobj(31)
-    data, position = window.data, 0
+    data = window.data
     while True:
         try:
             chunk = member.decompress(data, INFLATED_CHUNK)
         except zlib.error as error:
-            raise CaptureError(f"gzip: {error}", window.base + position) from None
+            unread = window.base + len(window.data) - len(data)
+            raise CaptureError(f"gzip: {error}", unread) from None
         if chunk:
             yield chunk
         data = member.unconsumed_tail
