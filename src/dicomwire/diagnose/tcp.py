@@ -322,8 +322,8 @@ class Reassembly:
 
     def _drain(self, half: Half) -> None:
         """What was held and is next now."""
-        while half.pending:
-            sequence = min(half.pending, key=lambda one: distance(half.next, one))
+        origin = half.next
+        for sequence in sorted(half.pending, key=lambda one: distance(origin, one)):
             ahead = distance(half.next, sequence)
             if ahead > 0:
                 return
