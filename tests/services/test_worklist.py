@@ -15,7 +15,7 @@ from dicomwire.services import querying
 from dicomwire.services.worklist import WORKLIST, services
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN
 from dicomwire.work import worklist
-from dicomwire.work.worklist import STEP
+from dicomwire.work.worklist_keys import STEP
 from tests.services.department import Department, department
 from tests.work.items import item
 

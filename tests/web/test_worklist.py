@@ -8,8 +8,8 @@ import pytest
 
 from dicomwire.dicom import xml_model
 from dicomwire.dicom.data_set import DataSet, from_object, to_json
-from dicomwire.work.worklist import STEP
-from tests.work.items import item
+from dicomwire.work.worklist_keys import STEP
+from tests.work.items import item, step
 from tests.work.steps import without
 
 PATH = "/modality-scheduled-procedure-steps"
@@ -66,6 +66,31 @@ async def test_what_is_refused_changes_nothing(door, case: str) -> None:
     assert refused.status_code == code
     assert words in refused.json()["detail"]
     assert len((await door.get(PATH, "application/dicom+json")).json()) == 1
+
+
+async def test_two_steps_of_one_data_set_that_have_the_same_id_are_refused(door) -> None:
+    twice = item(2, steps=(step(2), step(2, Modality="MR")))
+    assert (await send(door, "POST", PATH, twice)).status_code == 409
+    assert (await door.get(PATH, "application/dicom+json")).status_code == 204
+
+
+async def test_keys_of_the_step_need_no_sequence_before_them(door) -> None:
+    await send(door, "POST", PATH, item(1))
+    await send(door, "POST", PATH, item(2, Modality="MR"))
+    for query in ("Modality=MR&ScheduledStationAETitle=CT1", "00080060=MR", f"{STEP}.Modality=MR"):
+        (found,) = (await door.get(f"{PATH}?{query}", "application/dicom+json")).json()
+        assert from_object(found).text("AccessionNumber") == "A2"
+
+
+async def test_one_item_comes_in_the_form_that_is_asked_for(door) -> None:
+    path = (await send(door, "POST", PATH, item(1))).headers["location"].removeprefix(door.base)
+    plain = await door.get(path, "application/dicom+xml, application/dicom+json;q=0.5")
+    assert plain.headers["content-type"] == "application/dicom+xml"
+    assert b">Doe</FamilyName>" in plain.content
+    parts = await door.get(path, 'multipart/related; type="application/dicom+xml"')
+    assert parts.headers["content-type"].startswith("multipart/related")
+    assert parts.content.count(b"<NativeDicomModel") == 1
+    assert (await door.get(path, "text/html")).status_code == 406
 
 
 async def test_bad_queries_are_400(door) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dicomwire.dicom.data_set import DataSet
-from dicomwire.work.worklist import STEP
+from dicomwire.work.worklist_keys import STEP
 
 
 def step(number: int = 1, **values: str) -> DataSet:

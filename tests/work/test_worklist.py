@@ -17,8 +17,7 @@ from dicomwire.work.matching import path_of, query_of, search
 from dicomwire.work.procedure_steps import Followers
 from dicomwire.work.refusal import Reason, Refused
 from dicomwire.work.store import Store, Transaction, open_store
-from dicomwire.work.worklist import STEP
-from dicomwire.work.worklist_keys import KEYS, paths
+from dicomwire.work.worklist_keys import KEYS, STEP, paths
 from tests.work.items import item, step
 from tests.work.steps import beginning, end, without
 

@@ -24,8 +24,8 @@ def worklist(
     Keys are `PatientName=DOE*`, `AccessionNumber=A1`; those of the scheduled step, such as `Modality=CT` or
     `ScheduledProcedureStepStartDate=20260101-`, need no sequence before them.
     """
-    from dicomwire.services.keys import IN_STEP, STEP
     from dicomwire.services.proposals import QueryOptions
+    from dicomwire.work.worklist_keys import IN_STEP, STEP
 
     log_to_stderr(verbose=verbose)
     listing.check()

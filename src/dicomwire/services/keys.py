@@ -4,27 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import pydicom
 
 from dicomwire.dicom.identifier import Key, parse, path
 from dicomwire.services import data_sets
+from dicomwire.work.worklist_keys import IN_STEP, STEP
 
 Value: TypeAlias = "str | int | float | date | time | datetime | Sequence[Value] | Mapping[str, Value] | None"
 """Of one key: None and "" match everything, a list is alternatives, a mapping is what is in a sequence."""
 
 Query: TypeAlias = pydicom.Dataset | Mapping[str, Value] | Iterable[str | Key] | None
 """Keys: a data set, by keyword, or lines such as `"PatientName=DOE*"`."""
-
-STEP: Final = "ScheduledProcedureStepSequence"
-_STEP_KEYWORDS: Final = """
-    Modality ScheduledStationAETitle ScheduledStationName ScheduledPerformingPhysicianName
-    ScheduledProcedureStepStartDate ScheduledProcedureStepStartTime ScheduledProcedureStepEndDate
-    ScheduledProcedureStepEndTime ScheduledProcedureStepStartDateTime ScheduledProcedureStepDescription
-    ScheduledProcedureStepID ScheduledProcedureStepLocation ScheduledProcedureStepStatus
-"""
-IN_STEP: Final = frozenset(_STEP_KEYWORDS.split())
 
 
 def keys_of(query: Query, keywords: Mapping[str, Value]) -> list[Key]:

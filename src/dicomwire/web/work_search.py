@@ -15,9 +15,18 @@ from starlette.responses import Response
 
 from dicomwire.archive.query import Match, Path, Query
 from dicomwire.dicom import xml_model
+from dicomwire.dicom.data_set import DataSet, to_json
 from dicomwire.dicom.indexed import SPECIFIC_CHARACTER_SET
 from dicomwire.errors import QueryError
-from dicomwire.web.media_types import DICOM_XML, metadata_type_of
+from dicomwire.web.media_types import (
+    DICOM_JSON,
+    DICOM_XML,
+    Wanted,
+    accept_of,
+    metadata_type,
+    metadata_type_of,
+    not_acceptable,
+)
 from dicomwire.web.multipart import PartWriter
 from dicomwire.web.options import WebOptions
 from dicomwire.web.problems import Problem
@@ -114,6 +123,24 @@ async def answer(
     response = written(found, form, headers)
     response.status_code = partial
     return response
+
+
+def one(request: Request, attributes: DataSet) -> Response:
+    """One data set in the form that the client takes: XML in a part, or by itself. Raises: Problem 406."""
+    accept = accept_of(request)
+
+    def offer(wanted: Wanted) -> tuple[str, bool] | None:
+        form = metadata_type(wanted)
+        if form is None and wanted.single and wanted.part.matches(DICOM_XML):
+            return DICOM_XML, True
+        return None if form is None else (form, False)
+
+    chosen = accept.choose(offer)
+    if chosen is None:
+        raise not_acceptable(accept, [DICOM_JSON, DICOM_XML])
+    form, alone = chosen
+    text = to_json(attributes)
+    return Response(xml_model.encode(text), media_type=form) if alone else written([json.loads(text)], form)
 
 
 def written(found: Sequence[dict[str, object]], form: str, headers: dict[str, str] | None = None) -> Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from time import time
 from typing import Final
@@ -12,16 +11,15 @@ from uuid import uuid4
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dicomwire.dicom.data_set import DataSet, to_json
+from dicomwire.dicom.data_set import DataSet
 from dicomwire.dicom.dictionary import TAGS
 from dicomwire.uids import is_valid_uid
 from dicomwire.web.body import read_data_sets
-from dicomwire.web.media_types import data_set_type
 from dicomwire.web.options import WebOptions
 from dicomwire.web.problems import Problem
 from dicomwire.web.refused import STATUS_OF, problem
 from dicomwire.web.resources import base_url, uid
-from dicomwire.web.work_search import answer, written
+from dicomwire.web.work_search import answer, one
 from dicomwire.work import ups, workitem
 from dicomwire.work.refusal import Reason, Refused
 from dicomwire.work.store import Store
@@ -92,12 +90,11 @@ class Workitems:
 
     async def retrieve(self, request: Request) -> Response:
         """GET: one workitem, without its Transaction UID."""
-        form = data_set_type(request)
         try:
             found = workitem.find(self._store, uid(request, "workitem"))
         except Refused as refused:
             raise _problem(refused) from None
-        return written([json.loads(to_json(found.attributes))], form)
+        return one(request, found.attributes)
 
     async def update(self, request: Request) -> Response:
         """POST: attributes of a workitem."""

@@ -6,30 +6,33 @@ The search is that of Supplement 246; POST, PUT and DELETE of items are our own.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from time import time
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dicomwire.dicom.data_set import DataSet, to_json
+from dicomwire.archive.query import Query
+from dicomwire.dicom.data_set import DataSet
 from dicomwire.dicom.dictionary import TAGS
 from dicomwire.web.body import read_data_sets
-from dicomwire.web.media_types import data_set_type
 from dicomwire.web.options import WebOptions
 from dicomwire.web.problems import Problem
 from dicomwire.web.refused import problem
 from dicomwire.web.resources import base_url
-from dicomwire.web.work_search import answer, written
+from dicomwire.web.work_search import answer, one
 from dicomwire.work import worklist
+from dicomwire.work.matching import Selection
 from dicomwire.work.refusal import Refused
 from dicomwire.work.store import Store
-from dicomwire.work.worklist_keys import KEYS
+from dicomwire.work.worklist_keys import IN_STEP, KEYS, STEP
 
 PATH: Final = "/modality-scheduled-procedure-steps"
 ITEM: Final = PATH + "/{item}"
 
 _USUAL: Final = frozenset(TAGS[keyword] for depth, keyword, _, _ in KEYS if depth == 0)
+_IN_STEP: Final = frozenset(TAGS[keyword] for keyword in IN_STEP)
 
 
 class Worklist:
@@ -41,7 +44,7 @@ class Worklist:
 
     async def search(self, request: Request) -> Response:
         """GET: the items that match."""
-        return await answer(request, self._store, self._options, worklist.selection, usual=_USUAL)
+        return await answer(request, self._store, self._options, _selection, usual=_USUAL)
 
     async def add(self, request: Request) -> Response:
         """POST: items, one for each scheduled procedure step of each data set."""
@@ -66,12 +69,11 @@ class Worklist:
 
     async def retrieve(self, request: Request) -> Response:
         """GET: one item."""
-        form = data_set_type(request)
         try:
             item = worklist.find(self._store, _number(request))
         except Refused as refused:
             raise problem(refused) from None
-        return written([json.loads(to_json(item.attributes))], form)
+        return one(request, item.attributes)
 
     async def replace(self, request: Request) -> Response:
         """PUT: another item in the place of one."""
@@ -98,6 +100,16 @@ class Worklist:
         if len(data_sets) != 1:
             raise Problem(400, f"the body has {len(data_sets)} data sets; one wanted")
         return data_sets[0]
+
+
+def _selection(query: Query) -> Selection:
+    """How to search. Raises: QueryError."""
+    step = TAGS[STEP]
+    matches = [
+        replace(match, path=(step, *match.path)) if match.path[0] in _IN_STEP else match
+        for match in query.matches
+    ]
+    return worklist.selection(replace(query, matches=tuple(matches)))
 
 
 def _number(request: Request) -> int:

@@ -15,7 +15,7 @@ import hl7
 from dicomwire.dicom.data_set import DataSet
 from dicomwire.uids import is_valid_uid
 from dicomwire.work.hl7_message import ErrorCode, Rejected, first, name, read, required, text
-from dicomwire.work.worklist import STEP
+from dicomwire.work.worklist_keys import STEP
 
 MESSAGES: Final = frozenset({("ORM", "O01"), ("OMG", "O19"), ("OMI", "O23")})
 

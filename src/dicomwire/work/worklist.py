@@ -22,11 +22,11 @@ from dicomwire.work.attributes import Rule, checked
 from dicomwire.work.matching import Members, Selection, Table, column, name_column, path_of, select
 from dicomwire.work.refusal import Reason, Refused
 from dicomwire.work.store import Reader, Transaction
+from dicomwire.work.worklist_keys import STEP
 
 TOPIC: Final = "worklist"
 """Notified when items have changed."""
 
-STEP: Final = "ScheduledProcedureStepSequence"
 _START_DATE: Final = path_of(STEP, "ScheduledProcedureStepStartDate")
 _START_TIME: Final = path_of(STEP, "ScheduledProcedureStepStartTime")
 
@@ -162,12 +162,13 @@ def add(
 
     Returns: their ids. Raises: Refused: as `items_of`, and DUPLICATE_INSTANCE.
     """
-    items = items_of(attributes)
-    for item in items:
+    ids = []
+    for item in items_of(attributes):
         if _found(transaction, item):
             words = "There is an item with this study and step ID"
             raise Refused(Reason.DUPLICATE_INSTANCE, words, (tag_of("ScheduledProcedureStepID"),))
-    return [_insert(transaction, item, source, ae_title, now) for item in items]
+        ids.append(_insert(transaction, item, source, ae_title, now))
+    return ids
 
 
 def put(

@@ -12,10 +12,31 @@ from typing import Final
 from dicomwire.archive.attributes import Path
 from dicomwire.dicom.dictionary import TAGS
 
+STEP: Final = "ScheduledProcedureStepSequence"
+
+IN_STEP: Final = frozenset(
+    (
+        "Modality",
+        "ScheduledStationAETitle",
+        "ScheduledStationName",
+        "ScheduledPerformingPhysicianName",
+        "ScheduledProcedureStepStartDate",
+        "ScheduledProcedureStepStartTime",
+        "ScheduledProcedureStepEndDate",
+        "ScheduledProcedureStepEndTime",
+        "ScheduledProcedureStepStartDateTime",
+        "ScheduledProcedureStepDescription",
+        "ScheduledProcedureStepID",
+        "ScheduledProcedureStepLocation",
+        "ScheduledProcedureStepStatus",
+    )
+)
+"""What means the scheduled step where it is asked for without its sequence, by people and over the web."""
+
 _REFERENCE: Final = (("ReferencedSOPClassUID", "O", "1"), ("ReferencedSOPInstanceUID", "O", "1"))
 
 KEYS: Final[tuple[tuple[int, str, str, str], ...]] = (
-    (0, "ScheduledProcedureStepSequence", "R", "1"),
+    (0, STEP, "R", "1"),
     (1, "ScheduledStationAETitle", "R", "1"),
     (1, "ScheduledProcedureStepStartDate", "R", "1"),
     (1, "ScheduledProcedureStepStartTime", "R", "1"),
