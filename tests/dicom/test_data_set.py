@@ -200,3 +200,7 @@ def test_a_member_of_an_enumeration_is_its_number() -> None:
 
     data_set = DataSet().put("FailureReason", Reason.UNKNOWN)
     assert json.loads(to_json(data_set)) == {"00081197": {"vr": "US", "Value": [0x0112]}}
+
+
+def test_an_empty_text_is_no_value() -> None:
+    assert to_json(DataSet().put("PatientName", "")) == '{"00100010":{"vr":"PN"}}'

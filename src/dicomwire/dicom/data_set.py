@@ -50,8 +50,9 @@ class DataSet(dict[int, Attribute]):
     """Attributes by tag. What takes a tag takes the attribute's keyword too."""
 
     def put(self, tag: Tag, *values: Value, vr: str = "") -> DataSet:
-        """Set an attribute, empty without values; its VR is the dictionary's unless given."""
+        """Set an attribute, empty without values or with "" alone; its VR is the dictionary's unless given."""
         number = tag_of(tag)
+        values = () if values == ("",) else values
         plain = tuple(int(value) if isinstance(value, int) else value for value in values)  # no enumerations
         self[number] = Attribute(vr or vr_of(number)[:2], plain)
         return self
