@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dicomwire.dimse import status
 from dicomwire.dimse.status import SERVICES, StatusClass, status_class, words
 
+UPS = "1.2.840.10008.5.1.4.34.6.1"
 SUCCESS, PENDING, CANCEL, WARNING, FAILURE = (
     StatusClass.SUCCESS,
     StatusClass.PENDING,
@@ -55,6 +56,24 @@ def test_code_has_the_class_and_words_of_its_table(
 ) -> None:
     assert status_class(service, code) is expected
     assert said is None or words(service, code) == said
+
+
+@pytest.mark.parametrize(
+    ("message", "sop_class_uid", "action", "said"),
+    [
+        ("N-ACTION", UPS, 1, "C307H Failed: Specified SOP Instance UID does not exist"),
+        ("N-ACTION", UPS, 4, "C307H Failed: Specified SOP Instance UID does not exist"),
+        ("N-GET", UPS, 0, "C307H Failed: Specified SOP Instance UID does not exist"),
+        ("N-GET", "1.2.840.10008.3.1.2.3.4", 0, "C307H unknown Failure"),
+        ("N-ACTION", UPS, 9, "C307H unknown Failure"),
+        ("C-STORE", "1.2.840.10008.5.1.4.1.1.2", 0, "C307H Error: Cannot understand"),
+        ("N-EVENT-REPORT", UPS, 0, "C307H unknown Failure"),
+    ],
+)
+def test_a_request_has_the_table_of_its_service(
+    message: str, sop_class_uid: str, action: int, said: str
+) -> None:
+    assert words(status.service_of(message, sop_class_uid, action), 0xC307).startswith(said)
 
 
 @pytest.mark.parametrize(("service", "row"), [(name, row) for name, rows in SERVICES.items() for row in rows])

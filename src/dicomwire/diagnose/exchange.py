@@ -20,14 +20,6 @@ OUTSTANDING: Final = 1_024  # requests without a final response, of one associat
 
 UNMATCHED: Final = 8  # responses without a request that are kept
 
-_SERVICES: Final[dict[str, str]] = {
-    "C-ECHO": status.ECHO,
-    "C-STORE": status.STORE,
-    "C-FIND": status.FIND,
-    "C-MOVE": status.MOVE,
-    "C-GET": status.GET,
-}
-
 
 class Unmatched(NamedTuple):
     """A response that answers no request that is open.
@@ -90,7 +82,7 @@ class Exchange:
     @property
     def service(self) -> str:
         """Name of its table of status codes."""
-        return _SERVICES.get(self.name, status.GENERAL)
+        return status.service_of(self.name, self.sop_class_uid, getattr(self.request, "action_type_id", 0))
 
     @property
     def sop_class_uid(self) -> str:

@@ -50,7 +50,7 @@ class DataSet(dict[int, Attribute]):
     """Attributes by tag. What takes a tag takes the attribute's keyword too."""
 
     def put(self, tag: Tag, *values: Value, vr: str = "") -> DataSet:
-        """Set an attribute, empty without values or with "" alone; its VR is the dictionary's unless given."""
+        """Set an attribute; empty without values or with "" alone. vr: without it the dictionary's."""
         number = tag_of(tag)
         values = () if values == ("",) else values
         plain = tuple(int(value) if isinstance(value, int) else value for value in values)  # no enumerations

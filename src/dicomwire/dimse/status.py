@@ -61,6 +61,24 @@ FIND: Final = "C-FIND (Query/Retrieve)"
 MOVE: Final = "C-MOVE (Query/Retrieve)"
 GET: Final = "C-GET (Query/Retrieve)"
 
+_UPS: Final = "1.2.840.10008.5.1.4.34.6.1"
+_SERVICE_OF: Final[Mapping[tuple[str, str, int], str]] = {
+    ("C-ECHO", "", 0): ECHO,
+    ("C-STORE", "", 0): STORE,
+    ("C-FIND", "", 0): FIND,
+    ("C-MOVE", "", 0): MOVE,
+    ("C-GET", "", 0): GET,
+    ("N-SET", "1.2.840.10008.3.1.2.3.3", 0): "N-SET (MPPS)",
+    ("N-GET", "1.2.840.10008.3.1.2.3.4", 0): "N-GET (MPPS Retrieve)",
+    ("N-CREATE", _UPS, 0): "N-CREATE (UPS Push)",
+    ("N-SET", _UPS, 0): "N-SET (UPS Pull)",
+    ("N-GET", _UPS, 0): "N-GET (UPS)",
+    ("N-ACTION", _UPS, 1): "N-ACTION 1 Change UPS State",
+    ("N-ACTION", _UPS, 2): "N-ACTION 2 Request UPS Cancel",
+    **{("N-ACTION", _UPS, action): "N-ACTION 3/4/5 UPS subscription" for action in (3, 4, 5)},
+}
+"""Names of the tables by message, SOP class and Action Type ID; "" and 0 for any."""
+
 
 class StatusClass(Enum):
     """Classes of status (PS3.7 C)."""
@@ -116,6 +134,15 @@ _BY_FIRST_DIGITS = (
     ("FE00", StatusClass.CANCEL),
     ("B", StatusClass.WARNING),
 )
+
+
+def service_of(message: str, sop_class_uid: str = "", action_type_id: int = 0) -> str:
+    """Name of the table that the statuses of a request are in; the general one where it has none of its own.
+
+    message: such as "N-SET".
+    """
+    own = _SERVICE_OF.get((message, sop_class_uid, action_type_id))
+    return own or _SERVICE_OF.get((message, "", 0), GENERAL)
 
 
 @lru_cache(maxsize=1024)

@@ -285,10 +285,12 @@ class Reply:
 
     Attributes:
         attributes: its data set; empty where it had none.
+        service: name of the table of status codes that it is judged by.
     """
 
     command: NormalizedResponse
     attributes: DataSet = field(repr=False)
+    service: str = status.GENERAL
 
     @property
     def status(self) -> int:
@@ -298,13 +300,13 @@ class Reply:
     @property
     def performed(self) -> bool:
         """Success, or success with a warning."""
-        found = status.status_class(status.GENERAL, self.command.status)
+        found = status.status_class(self.service, self.command.status)
         return found in (status.StatusClass.SUCCESS, status.StatusClass.WARNING)
 
     @property
     def words(self) -> str:
         """The status in words, with the peer's comment."""
-        parts = [status.words(status.GENERAL, self.command.status), self.command.error_comment or ""]
+        parts = [status.words(self.service, self.command.status), self.command.error_comment or ""]
         if self.command.error_id is not None:
             parts.append(f"Error ID {self.command.error_id:04X}H")
         return ": ".join(part for part in parts if part)
@@ -352,4 +354,6 @@ async def invoke(
     if response.data:
         found = await _decoded(response.data, context.transfer_syntax)
     assert isinstance(response.command, NormalizedResponse)
-    return Reply(response.command, found)
+    action = command.action_type_id if isinstance(command, dimse.NActionRq) else 0
+    service = status.service_of(command.name.removesuffix("-RQ"), named_class(command), action)
+    return Reply(response.command, found, service)
