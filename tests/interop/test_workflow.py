@@ -412,6 +412,12 @@ def test_the_commands_of_the_documentation_run(node: Node, tmp_path: Path) -> No
     asked = run("dicomwire", "commit", "--json", node.address, "--study", study)
     assert files()[0].sop_instance_uid in json.loads(asked.stdout)["committed"]
     assert run("dicomwire", "commit", node.address, "--study", "1.2.3.4.5").returncode == 1
+    url = f"http://127.0.0.1:{node.http_port}/dicom-web"
+    over_web = run("dicomwire", "send", "--commit", url, *(each.path for each in files()))
+    assert f"{len(files())} committed" in over_web.stdout
+    asked = run("dicomwire", "commit", "--json", url, "--study", study)
+    assert files()[0].sop_instance_uid in json.loads(asked.stdout)["committed"]
+    assert run("dicomwire", "commit", url, "--study", "1.2.3.4.5").returncode == 1
     listed = run("dicomwire", "jobs", "list", "--data", folder, "--json")
     found = {(job["kind"], job["state"]) for job in json.loads(listed.stdout)["jobs"]}
     assert found == {("commitment-report", "done")}

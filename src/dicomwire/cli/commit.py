@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dicomwire.cli.connection import Asked, Flags, accepted
+from dicomwire.cli.address import is_url
+from dicomwire.cli.connection import Flags, Peer, accepted
 from dicomwire.cli.listening import Reports, endpoint
 from dicomwire.cli.output import Json, Stop, Verbose, escaped, log_to_stderr, say, show_json
 
@@ -23,7 +24,10 @@ Wait = Annotated[
 
 @accepted
 def commit(
-    peer: Asked,
+    peer: Annotated[
+        str,
+        typer.Argument(metavar="AE@HOST:PORT|URL", help="Whom to ask: a peer, or a DICOMweb service."),
+    ],
     paths: Annotated[
         list[Path] | None,
         typer.Argument(metavar="[PATH...]", help="Files, and folders with all that is in them."),
@@ -39,28 +43,30 @@ def commit(
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Ask a peer to commit itself to keep instances: Storage Commitment. Nothing is sent.
+    """Ask a peer, or a DICOMweb service, to commit itself to keep instances. Nothing is sent.
 
     Exit status 0: it has committed itself to all; 1: to some not, or it has not said so in time.
     """
     log_to_stderr(verbose=verbose)
-    asked = flags.peer(peer)
+    asked = peer if is_url(peer) else flags.peer(peer)
+    if isinstance(asked, str):
+        flags.access.check_for_url()
     if bool(paths) == (study is not None):
         raise Stop("name files and folders, or a --study", 2)
-    where = endpoint(listen, asked) if listen is not None else None
+    where = endpoint(listen, asked) if listen is not None and isinstance(asked, Peer) else None
     from dicomwire.cli import committing
 
     if study is not None:
-        references, refused = asyncio.run(committing.study_of(asked, study)), False
+        references, refused = asyncio.run(committing.study_of(asked, flags, study)), False
     else:
         references, refused = _read(paths or [])
     if not references:
         raise Stop("no instances to ask for", 1)
-    promise = asyncio.run(committing.commit(asked, references, wait=wait, listen=where))
+    promise = asyncio.run(committing.ask(asked, flags, references, wait=wait, listen=where))
     if as_json:
         show_json(promise.facts())
     else:
-        promise.show(str(asked.address))
+        promise.show(str(asked.address) if isinstance(asked, Peer) else asked)
     if refused or not promise.complete:
         raise typer.Exit(1)
 

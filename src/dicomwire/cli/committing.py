@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,17 +11,21 @@ from dataclasses import dataclass, field
 from dicomwire.association.association import Association
 from dicomwire.association.performer import Services
 from dicomwire.association.requestor import Context, connect
-from dicomwire.cli.connection import Peer
+from dicomwire.cli import stow
+from dicomwire.cli.connection import Flags, Peer
 from dicomwire.cli.output import escaped, say
+from dicomwire.dicom.data_set import from_json
 from dicomwire.dicom.dictionary import TAGS
 from dicomwire.dicom.identifier import Key
-from dicomwire.services import models, querying
+from dicomwire.services import models, querying, storage_commitment
 from dicomwire.services.listening import taking_reports
 from dicomwire.services.models import Level, Root
 from dicomwire.services.normalized import Reply
 from dicomwire.services.procedure_step import new_uid
-from dicomwire.services.storage_commitment import STORAGE_COMMITMENT, ask, receiving
+from dicomwire.services.storage_commitment import STORAGE_COMMITMENT, receiving
 from dicomwire.services.telling import SYNTAXES
+from dicomwire.web import commitment_client
+from dicomwire.web.client import WebClient
 from dicomwire.work.commitment import FAILURE_WORDS, TRANSACTION_UID, FailureReason, Reference, Result
 from dicomwire.work.refusal import Reason, Refused
 
@@ -48,6 +53,14 @@ class Promise:
     def complete(self) -> bool:
         """Everything is committed, and there was something."""
         return bool(self.committed) and not (self.failed or self.refused or self.unanswered)
+
+    def take(self, result: Result, asked: set[Reference]) -> None:
+        """Count what a result says of the instances that were asked for, and what it does not."""
+        committed = [reference for reference in result.committed if reference in asked]
+        failed = [(reference, reason) for reference, reason in result.failed if reference in asked]
+        self.committed += committed
+        self.failed += failed
+        self.unanswered += sorted(asked - {*committed, *(reference for reference, _ in failed)})
 
     def facts(self) -> dict[str, object]:
         """For programs."""
@@ -89,7 +102,22 @@ def failure_words(reason: int) -> str:
         return f"{reason:04X}H"
 
 
-async def commit(
+async def ask(
+    target: str | Peer,
+    flags: Flags,
+    references: Sequence[Reference],
+    *,
+    wait: float,
+    listen: tuple[str, int] | None,
+) -> Promise:
+    """Ask a peer, or the DICOMweb service at a URL, to commit itself; arguments and errors as below."""
+    if isinstance(target, Peer):
+        return await _ask_peer(target, references, wait=wait, listen=listen)
+    async with stow.service(target, flags.access, flags.timeout) as client:
+        return await _ask_service(client, references, wait=wait)
+
+
+async def _ask_peer(
     peer: Peer, references: Sequence[Reference], *, wait: float, listen: tuple[str, int] | None
 ) -> Promise:
     """Ask a peer to commit itself to instances.
@@ -123,7 +151,7 @@ async def commit(
                 uid = new_uid()
                 outstanding[uid] = set(part)
                 transactions.add(uid)
-                reply: Reply = await ask(association, uid, part)
+                reply: Reply = await storage_commitment.ask(association, uid, part)
                 if not reply.performed:
                     del outstanding[uid]
                     promise.refused.append(reply.words)
@@ -132,6 +160,28 @@ async def commit(
         await _collect(reports, outstanding, promise, deadline)
     promise.unanswered += [reference for rest in outstanding.values() for reference in rest]
     return promise
+
+
+async def _ask_service(client: WebClient, references: Sequence[Reference], *, wait: float) -> Promise:
+    """Ask a DICOMweb service to commit itself to instances (PS3.18 13).
+
+    wait: seconds for the results, all together.
+    Raises: WebServiceError.
+    """
+    promise = Promise()
+    deadline = asyncio.get_running_loop().time() + wait
+    for start in range(0, len(references), AT_ONCE):
+        part = set(references[start : start + AT_ONCE])
+        rest = max(0.0, deadline - asyncio.get_running_loop().time())
+        promise.take(await commitment_client.ask(client, new_uid(), sorted(part), wait=rest), part)
+    return promise
+
+
+async def _study_of_service(client: WebClient, study_instance_uid: str) -> list[Reference]:
+    path = f"studies/{study_instance_uid}/instances"
+    async with aclosing(client.search(path, fields=("SOPClassUID", "SOPInstanceUID"))) as matches:
+        found = [from_json(json.dumps(match)) async for match in matches]
+    return [Reference(each.text(SOP_CLASS), each.text(SOP_INSTANCE)) for each in found]
 
 
 async def _collect(
@@ -148,12 +198,7 @@ async def _collect(
                 rest = outstanding.pop(result.transaction_uid, None)
                 if rest is None:
                     continue
-                committed = [reference for reference in result.committed if reference in rest]
-                failed = [(reference, reason) for reference, reason in result.failed if reference in rest]
-                promise.committed += committed
-                promise.failed += failed
-                told = {*committed, *(reference for reference, _ in failed)}
-                promise.unanswered += sorted(rest - told)
+                promise.take(result, rest)
     except TimeoutError:
         pass
 
@@ -172,12 +217,20 @@ async def _connected(peer: Peer, services: Services) -> AsyncIterator[Associatio
         yield association
 
 
-async def study_of(peer: Peer, study_instance_uid: str) -> list[Reference]:
-    """The instances of a study, as the peer itself names them: C-FIND by series, then by instance.
+async def study_of(target: str | Peer, flags: Flags, study_instance_uid: str) -> list[Reference]:
+    """The instances of a study, as a peer, or the service at a URL, names them itself.
 
-    Raises: AssociationError, when it cannot be asked; OperationFailed, when it refuses; DataSetError, when an
-        answer cannot be read.
+    Raises: AssociationError, when a peer cannot be asked; OperationFailed, when it refuses; DataSetError or
+        InvalidAttribute, when an answer cannot be read; WebServiceError, when a service refuses.
     """
+    if isinstance(target, Peer):
+        return await _study_of_peer(target, study_instance_uid)
+    async with stow.service(target, flags.access, flags.timeout) as client:
+        return await _study_of_service(client, study_instance_uid)
+
+
+async def _study_of_peer(peer: Peer, study_instance_uid: str) -> list[Reference]:
+    """By C-FIND: series, then instances of each."""
     references: list[Reference] = []
     async with connect(
         peer.address.host,

@@ -118,6 +118,12 @@ class Access:
         if len(given) > 1:
             raise Stop(f"{' and '.join(given)} are {len(given)} logins: give one", 2)
 
+    def check_for_url(self) -> None:
+        """Refuse flags that contradict each other, or that HTTP has no place for."""
+        self.check()
+        if self.ticket_file is not None or self.assertion_file is not None:
+            raise Stop("--kerberos-file and --saml-file are for DIMSE peers, not for a URL", 2)
+
 
 @dataclass(frozen=True, slots=True)
 class Flags:

@@ -66,12 +66,10 @@ def send(
     Exit status 0: all are stored; 1: some are not. What is no DICOM file is passed over in folders.
     """
     target = destination if is_url(destination) else flags.peer(destination)
-    if commit and is_url(destination):
-        raise Stop("--commit is for DIMSE peers, not for a URL", 2)
     where = endpoint(listen, target) if listen is not None and isinstance(target, Peer) else None
     log_to_stderr(verbose=verbose)
     result = delivered(destination, target, paths, associations, flags, quiet=as_json)
-    promise = _promise(target, result, wait, where) if commit and isinstance(target, Peer) else None
+    promise = _promise(target, flags, result, wait, where) if commit else None
     if as_json:
         result.show_json({"commitment": promise.facts()} if promise is not None else {})
     else:
@@ -109,15 +107,17 @@ def delivered(
     return result
 
 
-def _promise(peer: Peer, result: Summary, wait: float, listen: tuple[str, int] | None) -> Promise:
-    """What the peer commits itself to of what it has taken."""
+def _promise(
+    target: str | Peer, flags: Flags, result: Summary, wait: float, listen: tuple[str, int] | None
+) -> Promise:
+    """What the destination commits itself to of what it has taken."""
     from dicomwire.cli import committing, summary
 
     taken = [each.instance for each in result.deliveries if each.outcome in summary.GOOD]
     references = committing.references_of((each.sop_class_uid, each.sop_instance_uid) for each in taken)
     if not references:
         return committing.Promise()
-    return asyncio.run(committing.commit(peer, references, wait=wait, listen=listen))
+    return asyncio.run(committing.ask(target, flags, references, wait=wait, listen=listen))
 
 
 def _deliverer(target: str | Peer, access: Access, timeout: float | None) -> Deliver:
@@ -126,9 +126,7 @@ def _deliverer(target: str | Peer, access: Access, timeout: float | None) -> Del
         return partial(_store, target)
     from dicomwire.cli import stow
 
-    access.check()
-    if access.ticket_file is not None or access.assertion_file is not None:
-        raise Stop("--kerberos-file and --saml-file are for DIMSE peers, not for a URL", 2)
+    access.check_for_url()
     return partial(stow.deliver, target, access, timeout)
 
 

@@ -200,7 +200,7 @@ async def _over_web(
     from dicomwire.cli import stow
     from dicomwire.web.workitem_client import Workitems
 
-    flags.access.check()
+    flags.access.check_for_url()
     base = url.rstrip("/").removesuffix("/workitems")
     async with stow.service(base, flags.access, flags.timeout) as client:
         worklist = Workitems(client)

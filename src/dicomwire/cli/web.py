@@ -196,11 +196,8 @@ def _split(url: str) -> tuple[str, str]:
 def _service(base: str, flags: Flags) -> WebClient:
     from dicomwire.cli import stow
 
-    access = flags.access
-    access.check()
-    if access.ticket_file is not None or access.assertion_file is not None:
-        raise Stop("--kerberos-file and --saml-file are for DIMSE peers, not for a URL", 2)
-    return stow.service(base, access, flags.timeout)
+    flags.access.check_for_url()
+    return stow.service(base, flags.access, flags.timeout)
 
 
 async def _search(
