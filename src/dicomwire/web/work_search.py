@@ -19,8 +19,8 @@ from dicomwire.dicom.data_set import DataSet, to_json
 from dicomwire.dicom.indexed import SPECIFIC_CHARACTER_SET
 from dicomwire.errors import QueryError
 from dicomwire.web.media_types import (
-    DICOM_JSON,
     DICOM_XML,
+    METADATA_TYPES,
     Wanted,
     accept_of,
     metadata_type,
@@ -137,7 +137,7 @@ def one(request: Request, attributes: DataSet) -> Response:
 
     chosen = accept.choose(offer)
     if chosen is None:
-        raise not_acceptable(accept, [DICOM_JSON, DICOM_XML])
+        raise not_acceptable(accept, METADATA_TYPES)
     form, alone = chosen
     text = to_json(attributes)
     return Response(xml_model.encode(text), media_type=form) if alone else written([json.loads(text)], form)
