@@ -132,6 +132,38 @@ async def test_a_destination_that_cannot_be_reached_rests_and_others_do_not_wait
     assert tried.count("DOWN") == 1
 
 
+async def test_what_is_retried_does_not_wait_for_its_destination_to_have_rested(store: Store) -> None:
+    there = False
+    ran: list[int] = []
+
+    async def run(batch: Sequence[Job]) -> Mapping[int, Result]:
+        ran.extend(job.id for job in batch)
+        failed = Failed("refused", unreachable=True)
+        return {job.id: Done() if there else failed for job in batch}
+
+    rests = RunnerOptions(Retry(first=600, longest=600), concurrency=1)
+    async with running(store, run, rests):
+        await add(store, 1)
+        await waits_again(store, 1)
+        await add(store, 2)
+        there = True
+        await store.change(lambda change: jobs.order(change, jobs.Command.RETRY, 2, now=1000.0))
+        await reached(store, State.DONE, 2)
+    assert ran == [1, 2, 3]  # the first one waits for its time, the third one has only waited for the peer
+
+
+async def waits_again(store: Store, job_id: int) -> None:
+    """Wait until a job has failed once."""
+    changed = asyncio.Event()
+    store.listen(jobs.TOPIC, changed.set)
+    async with asyncio.timeout(SOON):
+        while True:
+            changed.clear()
+            if (await store.change(lambda change: jobs.find(change, job_id))).reason:
+                return
+            await changed.wait()
+
+
 async def test_what_was_not_finished_when_the_node_stops_waits_for_the_next_start(store: Store) -> None:
     never = asyncio.Event()
 

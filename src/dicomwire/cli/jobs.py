@@ -210,7 +210,7 @@ def _facts(job: Job) -> dict[str, object]:
         "kind": job.kind,
         "destination": job.destination,
         "attempts": job.attempts,
-        "due": _time(job.due),
+        "due": _time(job.planned),
         "created": _time(job.created),
         "changed": _time(job.changed),
         "order": job.lane,

@@ -95,7 +95,7 @@ def _job(job: Job) -> dict[str, object]:
         "kind": job.kind,
         "destination": job.destination,
         "attempts": job.attempts,
-        "due": _time(job.due),
+        "due": _time(job.planned),
         "changed": _time(job.changed),
         "reason": job.reason,
     }

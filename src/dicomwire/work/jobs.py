@@ -19,6 +19,9 @@ from dicomwire.work.store import Parameter, Reader, Row, Transaction
 TOPIC: Final = "jobs"
 """Notified when a job may have become due."""
 
+AT_ONCE: Final = -1.0
+"""When a job is due that somebody retries: it does not wait for its destination to have rested."""
+
 _CANDIDATES: Final = 256  # jobs looked at in one claim
 
 
@@ -64,6 +67,11 @@ class Job:
     created: float
     changed: float
     reason: str
+
+    @property
+    def planned(self) -> float:
+        """When it is due, for people: what is due at once is so since it was retried."""
+        return max(self.due, self.created)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +145,7 @@ class Slots:
     Attributes:
         concurrency: batches of one destination at once.
         running: batches under way by destination.
-        resting: destinations that get nothing now.
+        resting: destinations that get nothing now, but what somebody retries.
         most: jobs of a batch by kind; kinds without are left alone.
         total: batches to take at most.
     """
@@ -194,12 +202,11 @@ def claim(transaction: Transaction, slots: Slots, *, now: float, lease: float) -
 
     lease: until when they are ours.
     """
-    full = {name for name, count in slots.running.items() if count >= slots.concurrency} | slots.resting
+    open_to, parameters = _open_to(slots)
     rows = transaction.rows(
-        f"SELECT {_COLUMNS} FROM job WHERE state = 'waiting' AND due <= ?"
-        f" AND destination NOT IN ({_marks(full)}) AND kind IN ({_marks(slots.most)}) AND {_ORDERED}"
+        f"SELECT {_COLUMNS} FROM job WHERE state = 'waiting' AND due <= ? AND {open_to}"
         f" ORDER BY due, id LIMIT {_CANDIDATES}",
-        (now, *full, *slots.most),
+        (now, *parameters),
     )
     free = {name: slots.concurrency - count for name, count in slots.running.items()}
     batches: list[list[Job]] = []
@@ -225,13 +232,20 @@ def claim(transaction: Transaction, slots: Slots, *, now: float, lease: float) -
 
 def next_due(transaction: Transaction, slots: Slots) -> float | None:
     """When the next job that a claim could take is due; None where none waits."""
-    full = {name for name, count in slots.running.items() if count >= slots.concurrency} | slots.resting
-    row = transaction.row(
-        f"SELECT min(due) FROM job WHERE state = 'waiting' AND destination NOT IN ({_marks(full)})"
-        f" AND kind IN ({_marks(slots.most)}) AND {_ORDERED}",
-        (*full, *slots.most),
-    )
+    open_to, parameters = _open_to(slots)
+    row = transaction.row(f"SELECT min(due) FROM job WHERE state = 'waiting' AND {open_to}", parameters)
     return float(str(row[0])) if row is not None and row[0] is not None else None
+
+
+def _open_to(slots: Slots) -> tuple[str, tuple[str, ...]]:
+    """The condition of what a claim could take, whenever it is due, in SQL, and its parameters."""
+    full = [name for name, count in slots.running.items() if count >= slots.concurrency]
+    sql = (
+        f"destination NOT IN ({_marks(full)})"
+        f" AND (due = {AT_ONCE} OR destination NOT IN ({_marks(slots.resting)}))"
+        f" AND kind IN ({_marks(slots.most)}) AND {_ORDERED}"
+    )
+    return sql, (*full, *slots.resting, *slots.most)
 
 
 def conclude(
@@ -330,9 +344,10 @@ def order(transaction: Transaction, command: Command, job_id: int, *, now: float
         raise WorkError(f"job {job_id} is {job.state.value}; {command.value} is for jobs that are {allowed}")
     afresh = command is Command.RETRY
     transaction.notify(TOPIC)
+    due, created, attempts = (AT_ONCE, now, 0) if afresh else (job.due, job.created, job.attempts)
     transaction.count(
-        "UPDATE job SET state = ?, changed = ?, due = ?, created = ? WHERE id = ?",
-        (after.value, now, now if afresh else job.due, now if afresh else job.created, job_id),
+        "UPDATE job SET state = ?, changed = ?, due = ?, created = ?, attempts = ? WHERE id = ?",
+        (after.value, now, due, created, attempts, job_id),
     )
     return find(transaction, job_id)
 

@@ -1,8 +1,8 @@
 """Modality Performed Procedure Steps: attributes, states, links (PS3.4 F.7, PS3.3 C.4.13 to C.4.16).
 
 A step is created IN PROGRESS, updated while it is, and ends COMPLETED or DISCONTINUED for good. Changes run
-in a
-transaction of the store and write the jobs that follow from them: messages to forward, notifications to send.
+in a transaction of the store and write the jobs that follow from them: messages to forward, notifications to
+send.
 """
 
 from __future__ import annotations
