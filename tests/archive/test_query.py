@@ -132,6 +132,8 @@ def find(catalogue: Catalogue, level: Level = Level.STUDY, **keys: str) -> list[
         ("StudyDate", "-20240101", "1.1 1.3"),
         ("StudyTime", "1015", "1.1"),
         ("StudyTime", "101600", "1.2"),
+        ("StudyTime", "101600.000", "1.2"),
+        ("StudyTime", "101600.0-101600.9", "1.2"),
         ("StudyTime", "10", "1.1 1.2"),
         ("StudyTime", "10:16-2359", "1.2 1.3"),
         ("StudyTime", "-101530", "1.1"),

@@ -330,7 +330,8 @@ def _time(text: str) -> Bounds | None:
         return None
     whole, _, fraction = text.replace(":", "").partition(".")
     first, last = whole + "000000"[len(whole) :], whole + "995959"[len(whole) :]
-    return (f"{first}.{fraction}" if fraction else first), f"{last}.{fraction.ljust(6, '9')}"
+    begins = fraction.rstrip("0")  # as text "1016" is before "1016.0"
+    return (f"{first}.{begins}" if begins else first), f"{last}.{fraction.ljust(6, '9')}"
 
 
 def _number(vr: str, value: str, path: Path) -> int | float:
