@@ -32,6 +32,7 @@ STATUS_OF: Final[Mapping[Reason, int]] = {
 
 def problem(refused: Refused, statuses: Mapping[Reason, int] = STATUS_OF) -> Problem:
     """The answer to a request that was refused."""
-    named = ", ".join(keyword_of(tag) or tag_text(tag) for tag in refused.attributes)
+    names = [keyword_of(tag) or tag_text(tag) for tag in refused.attributes]
+    named = ", ".join(name for name in names if name not in refused.words)
     detail = f"{refused.words} ({named})" if named else refused.words
     return Problem(statuses.get(refused.reason, 400), detail)
