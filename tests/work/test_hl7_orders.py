@@ -9,7 +9,7 @@ import pytest
 
 from dicomwire.work import worklist
 from dicomwire.work.hl7_acknowledgement import acknowledgements
-from dicomwire.work.hl7_message import ErrorCode, Rejected, header_of
+from dicomwire.work.hl7_message import ErrorCode, Rejected, header_of, with_segment_ends
 from dicomwire.work.hl7_orders import orders_of
 from dicomwire.work.hl7_worklist import carry_out
 from dicomwire.work.store import Store, open_store
@@ -169,6 +169,16 @@ def test_what_is_rejected_changes_nothing(store: Store, case: str) -> None:
     assert accessions(store) == ["ACC2"]
 
 
+@pytest.mark.parametrize(
+    ("end", "last"), [("\r", ""), ("\n", "\n"), ("\n", ""), ("\r\n", "\r\n"), ("\r\n", "")]
+)
+def test_segments_end_as_senders_end_them(store: Store, end: str, last: bool) -> None:
+    message = end.join(orm().decode().split("\r")[:-1]) + end * last
+    assert take(store, with_segment_ends(message.encode())) == 1
+    assert accessions(store) == ["ACC1"]
+    assert worklist.find(store, 1).attributes.text("StudyInstanceUID") == "1.2.3.4"
+
+
 def outcome(message: bytes) -> str:
     try:
         orders_of(message, {})
@@ -177,11 +187,12 @@ def outcome(message: bytes) -> str:
     return "AA"
 
 
-def test_a_message_cut_anywhere_is_rejected_or_ends_with_a_segment() -> None:
+def test_a_message_cut_anywhere_is_rejected_or_names_its_study_whole_or_not_at_all() -> None:
     whole = orm()
     for at in range(len(whole)):
-        assert outcome(whole[:at]) in ("AR", "AE") or whole[:at].endswith(b"\r")
-    assert outcome(whole) == "AA"
+        said, last = outcome(whole[:at]), whole[:at].rpartition(b"\r")[2]
+        assert said in ("AR", "AE") or not last.startswith(b"ZDS") or last.endswith(b"^DICOM")
+    assert outcome(whole[: whole.index(b"OBR")]) in ("AR", "AE")
 
 
 def acknowledged(message: bytes, rejected: Rejected | None = None, *, order_reply: bool = False) -> list[str]:

@@ -13,7 +13,7 @@ from dicomwire.association.words import printable
 from dicomwire.errors import ConfigurationError, WorkError
 from dicomwire.node.work_settings import HL7Settings
 from dicomwire.work.hl7_acknowledgement import acknowledgements
-from dicomwire.work.hl7_message import Header, Rejected, header_of
+from dicomwire.work.hl7_message import Header, Rejected, header_of, with_segment_ends
 from dicomwire.work.hl7_orders import orders_of
 from dicomwire.work.hl7_worklist import carry_out
 from dicomwire.work.store import Store
@@ -103,7 +103,7 @@ class Listener:
             cut, begun, whole = found.rpartition(START)
             if begun:  # its sender gave one up and began anew
                 log.warning("hl7.cut", bytes=len(cut))
-            return whole
+            return with_segment_ends(whole)
         except asyncio.IncompleteReadError as error:
             log.warning("hl7.cut", bytes=len(error.partial))
             return None

@@ -91,6 +91,25 @@ def header_of(message: bytes) -> Header:
     )
 
 
+def with_segment_ends(message: bytes) -> bytes:
+    """A message whose segments end with CR (HL7 v2.5.1 2.5.1).
+
+    Those edited as text end them with LF or with both; many a sender leaves out the last one.
+    """
+    message = message.replace(b"\r\n", b"\r")
+    return message if b"\r" in message else message.replace(b"\n", b"\r")
+
+
+def _is_cut(message: bytes) -> bool:
+    """Whether a message ends within a segment, as far as that can be told.
+
+    A missing end alone says nothing, but half a Study Instance UID must not be taken for one: ZDS-1 is
+    UID^number^Application^DICOM (IHE RAD TF-2 4.4).
+    """
+    last = message.rpartition(b"\r")[2]
+    return last.startswith(b"ZDS") and not last.rstrip().endswith(b"^DICOM")
+
+
 def read(message: bytes, character_set: str = "") -> tuple[hl7.Message, str]:
     """A message, and the Specific Character Set for its text, "" for none in particular.
 
@@ -99,7 +118,7 @@ def read(message: bytes, character_set: str = "") -> tuple[hl7.Message, str]:
     """
     if not message.startswith(b"MSH") or len(message) < 9:
         raise Rejected("AR", "message does not begin with MSH", "MSH", ErrorCode.SEGMENT_SEQUENCE)
-    if not message.endswith(b"\r"):
+    if _is_cut(message):
         words = "message is cut: its last segment has no end"
         raise Rejected("AR", words, "", ErrorCode.SEGMENT_SEQUENCE)
     fields = message.split(b"\r", 1)[0].split(message[3:4])
