@@ -1,4 +1,6 @@
-"""Attributes of Unified Procedure Steps, in the order of PS3.4 2022b Table CC.2.5-3 and its macros.
+"""Attributes of Unified Procedure Steps, in the order of PS3.4 Table CC.2.5-3 and its macros.
+
+The types were held against two other implementations of the table, not against the standard's text.
 
 N-GET has no column: it gives every attribute but the Transaction UID. Conditions (1C, 2C, RC) depend on what
 only the SCU knows, so what is conditional may be left out here.
