@@ -1,4 +1,4 @@
-"""The HTTP door: uvicorn inside a loop that is not its own.
+"""The HTTP door: uvicorn's server inside a loop that is not its own, with connections of ours.
 
 The caller owns signals, sockets and the loop. Where httptools has no wheel uvicorn's h11 protocol serves,
 which has a limit on the size of a request's head but none on time.
@@ -30,7 +30,7 @@ _log = structlog.get_logger()
 
 
 class _Protocol(Protocol):
-    """What both of uvicorn's HTTP/1.1 protocols have."""
+    """What our connections and uvicorn's protocols have in common."""
 
     transport: asyncio.Transport
 
