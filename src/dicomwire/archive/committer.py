@@ -28,6 +28,7 @@ from dicomwire.archive.comparison import equal
 from dicomwire.archive.records import Unwritten, encode_batch, tombstone
 from dicomwire.archive.segments import EXTENT, SegmentReader, SegmentWriter, last_written, write_all
 from dicomwire.archive.values import ArchiveOptions, Outcome, Stored, Verdict
+from dicomwire.dicom.outline import Outlines
 from dicomwire.errors import ArchiveError
 
 log = structlog.get_logger()
@@ -74,6 +75,7 @@ class Committer:
         self.catalogue = catalogue
         self.reader = reader
         self.options = options
+        self.outlines = Outlines()
         self.loop: asyncio.AbstractEventLoop | None = None
         self.on_released: Callable[[int], None] = lambda _: None
         self.on_stored: Callable[[], None] = lambda: None

@@ -12,6 +12,7 @@ from dicomwire.dicom.dictionary import TAGS
 from dicomwire.dicom.encoding import Buffer
 from dicomwire.dicom.indexed import EVERY_LEVEL, IMAGE, INSTANCE, PATIENT, SERIES, STUDY
 from dicomwire.dicom.json_model import element
+from dicomwire.dicom.outline import Outlines
 from dicomwire.dicom.scan import Scan, scan
 from dicomwire.errors import DataSetError, DicomwireError
 from dicomwire.uids import is_valid_uid
@@ -116,9 +117,12 @@ _SERIES_COLUMNS: Final = {
 }
 
 
-def entry_of(data_set: Buffer, transfer_syntax_uid: str, options: ArchiveOptions) -> Entry:
+def entry_of(
+    data_set: Buffer, transfer_syntax_uid: str, options: ArchiveOptions, outlines: Outlines | None = None
+) -> Entry:
     """Read a data set to its end.
 
+    outlines: of those that came before.
     Raises: DataSetError, when it cannot be read; Unindexable, when a UID is missing or none.
     """
     found = scan(
@@ -126,6 +130,7 @@ def entry_of(data_set: Buffer, transfer_syntax_uid: str, options: ArchiveOptions
         transfer_syntax_uid,
         depth_limit=options.depth_limit,
         inflate_limit=options.inflate_limit,
+        outlines=outlines,
     )
     uids = [found.text(TAGS[keyword]) for keyword in _REQUIRED]
     for keyword, uid in zip(_REQUIRED, uids, strict=True):

@@ -227,7 +227,7 @@ def read_entry(data: Buffer, offered: Offered, committer: Committer) -> Entry | 
     """Scan a whole data set and hold it against what was announced."""
     sop_class, sop_instance, syntax, study = offered
     try:
-        entry = entry_of(data, syntax, committer.options)
+        entry = entry_of(data, syntax, committer.options, committer.outlines)
     except (DataSetError, Unindexable) as error:
         return Outcome(Verdict.NOT_UNDERSTOOD, str(error), sop_class, sop_instance)
     except (ValueError, KeyError, DicomwireError) as error:

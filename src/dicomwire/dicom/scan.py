@@ -2,7 +2,8 @@
 
 One loop for all encodings and depths: ordinary explicit elements take its first lines, implicit and long
 ones its second half. It makes no object per element and copies nothing but the values of INDEXED elements;
-of a mapped file it touches the headers only. What can be stored and read back is no error but a finding.
+of a mapped file it touches the headers only. What an outline covers is passed before the loop begins. What
+can be stored and read back is no error but a finding.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from dicomwire.dicom.encoding import (
     odd_header,
 )
 from dicomwire.dicom.indexed import INDEXED, INDEXED_BY_GROUP, SEQUENCES_BY_GROUP, SPECIFIC_CHARACTER_SET
+from dicomwire.dicom.outline import NOTHING, Outlines, Reached
 from dicomwire.dicom.values import Decoder
 from dicomwire.errors import DataSetError
 
@@ -137,12 +139,14 @@ def scan(
     *,
     depth_limit: int = DEPTH_LIMIT,
     inflate_limit: int = INFLATE_LIMIT,
+    outlines: Outlines | None = None,
 ) -> Scan:
     """Walk over a data set to its end.
 
     data: the data set alone, without preamble and file meta.
     depth_limit: most sequences within each other.
     inflate_limit: most bytes of an inflated data set.
+    outlines: of data sets before this one, with the same depth limit; it learns from this one.
     Raises: DataSetError, when the data set is cut, nested too deep, or cannot be read to its end.
     Source: PS3.5 7.
     """
@@ -153,20 +157,28 @@ def scan(
     elif isinstance(data, memoryview) and data.format != "B":
         data = data.cast("B")
     result = Scan(encoding, length=len(data))
-    _walk(data, result, depth_limit)
+    if outlines is None or not isinstance(data, bytes | bytearray):
+        _walk(data, result, depth_limit, NOTHING)
+        return result
+    reached = outlines.advance(data, encoding, result.values)
+    _walk(data, result, depth_limit, reached)
+    if not reached.whole and not result.findings:
+        outlines.learn(data, encoding, result.values)
     return result
 
 
-def _walk(data: Buffer, result: Scan, depth_limit: int) -> None:
+def _walk(data: Buffer, result: Scan, depth_limit: int, reached: Reached) -> None:
     """The loop. One function, and long: a call per element would double its time."""
     encoding = result.encoding
     unpack, short, implicit = encoding.header.unpack_from, encoding.short, not encoding.explicit
     values: dict[int, Buffer] = {}
     notes: dict[str, str] = {}
-    position, end, sequence_end = 0, len(data), 0
-    group = element = code = length = odd = 0
-    last_group = last_element = -1
-    wanted, sequences = _NONE, _NO_SEQUENCES
+    position, last_group, last_element, _ = reached
+    end = len(data)
+    group, element = max(0, last_group), max(0, last_element)
+    sequence_end = code = length = odd = 0
+    wanted = INDEXED_BY_GROUP.get(last_group, _NONE)
+    sequences = SEQUENCES_BY_GROUP.get(last_group, _NO_SEQUENCES)
     open_item = False  # the innermost item has undefined length
     # Open sequences: tag, first byte of the value, and what to go back to: end, group, element, open_item,
     # sequence_end (-1 while undefined) and encoding around it.
@@ -320,7 +332,8 @@ def _walk(data: Buffer, result: Scan, depth_limit: int) -> None:
         notes["zeros"] = f"{len(data) - position} zero bytes follow the data set at byte {position}"
     if odd & 1:
         notes["odd"] = _odd_length(data, result.encoding, depth_limit)
-    result.values = {tag: bytes(value) for tag, value in values.items()}
+    for tag, value in values.items():
+        result.values[tag] = bytes(value)
     unknown = result.decoder.character_set.unknown
     if unknown:
         notes["character set"] = f"Specific Character Set {', '.join(map(repr, unknown))} is no defined term"
