@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Protocol
 
 from dicomwire.archive.archive import Archive, Origin
@@ -90,10 +89,15 @@ class Instances:
         def judged(verdict: Result) -> None:
             self._verdicts[number] = verdict
             self._open -= 1
-            if not self._open and self._settled is not None and not self._settled.done():
-                self._settled.set_result(None)
+            if not self._open:
+                self._settle()
 
         return judged
+
+    def _settle(self) -> None:
+        """Nothing more is waited for."""
+        if self._settled is not None and not self._settled.done():
+            self._settled.set_result(None)
 
     @property
     def congested(self) -> bool:
@@ -118,10 +122,13 @@ class Instances:
     async def results(self) -> list[Result]:
         """Every verdict, in the order of the parts."""
         if self._open:
-            self._settled = asyncio.get_running_loop().create_future()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._options.commit_timeout):
-                    await self._settled
+            loop = asyncio.get_running_loop()
+            self._settled = loop.create_future()
+            waited = loop.call_later(self._options.commit_timeout, self._settle)
+            try:
+                await self._settled
+            finally:
+                waited.cancel()
         words = "no verdict in time: it may be stored or not"
         return [
             verdict or upload.failure(Reason.PROCESSING_FAILURE, words)

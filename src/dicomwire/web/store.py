@@ -7,7 +7,6 @@ time. Every instance gets its own verdict: those complete before a request break
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import ExitStack
 from http import HTTPStatus
 from typing import Final, TypeAlias
 
@@ -61,10 +60,7 @@ class Store:
         instances = Instances(self._archive, self._options, _origin(request), study)
         intake = instances if form == DICOM else Described(instances, form, self._archive.data)
         try:
-            with ExitStack() as unless_complete:
-                unless_complete.callback(intake.abort)
-                await _receive(body, reader, intake)
-                unless_complete.pop_all()
+            await _receive(body, reader, intake)
         except ClientDisconnect:
             _log.info("web.store.disconnected", bytes=body.received, parts=len(intake))
             if self._confirm is not None:
@@ -92,16 +88,21 @@ class Store:
 
 
 async def _receive(body: Body, reader: PartReader | WholeBody, intake: Intake) -> None:
-    async with body:
-        while chunk := await body.read():
-            for event in reader.feed(chunk):
-                intake.take(event)
-            if intake.congested:
-                body.pause()
-                await intake.drain()
-                body.renew()
-    for event in reader.end():
-        intake.take(event)
+    """Whatever ends it before the end, nothing of an instance stays that is not whole."""
+    try:
+        async with body:
+            while chunk := await body.read():
+                for event in reader.feed(chunk):
+                    intake.take(event)
+                if intake.congested:
+                    body.pause()
+                    await intake.drain()
+                    body.renew()
+        for event in reader.end():
+            intake.take(event)
+    except BaseException:
+        intake.abort()
+        raise
 
 
 def _told_what_is_stored(problem: Problem, results: Sequence[Result]) -> Problem:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from json.encoder import encode_basestring_ascii
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
@@ -14,7 +14,8 @@ from dicomwire.web.resources import instance_url, study_url
 
 _COMMENT_LENGTH: Final = 64  # characters of an LO (PS3.5 6.2)
 
-Json: TypeAlias = Mapping[str, object]
+Members: TypeAlias = dict[str, str]
+"""Of a DICOM JSON object: what stands behind each tag."""
 
 
 class Reason(IntEnum):
@@ -105,19 +106,17 @@ def encode(results: Sequence[Result], base: str) -> bytes:
     named = [failure for failure in failures if failure.sop_instance_uid]
     others = [failure for failure in failures if not failure.sop_instance_uid]
     studies = {result.outcome.study_instance_uid for result in stored}
-    response: dict[str, object] = {
-        "00081190": _element("UR", study_url(base, studies.pop()) if len(studies) == 1 else None)
-    }
+    response = {"00081190": _element("UR", study_url(base, studies.pop()) if len(studies) == 1 else None)}
     if named:
         response["00081198"] = _sequence([_reference(failure) | _reason(failure) for failure in named])
     if stored:
         response["00081199"] = _sequence([_referenced(result, base) for result in stored])
     if others:
         response["0008119A"] = _sequence([_reason(failure) for failure in others])
-    return json.dumps(response, separators=(",", ":")).encode("ascii")
+    return _object(response).encode("ascii")
 
 
-def _referenced(result: Stored, base: str) -> dict[str, object]:
+def _referenced(result: Stored, base: str) -> Members:
     outcome = result.outcome
     url = instance_url(
         base,
@@ -130,10 +129,10 @@ def _referenced(result: Stored, base: str) -> dict[str, object]:
     if result.warning is not None:
         item["00000902"] = _element("LO", outcome.comment[:_COMMENT_LENGTH])
         item["00081196"] = _element("US", int(result.warning))
-    return dict(sorted(item.items()))
+    return item
 
 
-def _reference(instance: Outcome | Failure) -> dict[str, object]:
+def _reference(instance: Outcome | Failure) -> Members:
     """SOP Instance Reference Macro (PS3.3 Table 10-11)."""
     return {
         "00081150": _element("UI", instance.sop_class_uid or None),
@@ -141,16 +140,23 @@ def _reference(instance: Outcome | Failure) -> dict[str, object]:
     }
 
 
-def _reason(failure: Failure) -> dict[str, object]:
+def _reason(failure: Failure) -> Members:
     return {
         "00000902": _element("LO", failure.comment[:_COMMENT_LENGTH] or None),
         "00081197": _element("US", int(failure.reason)),
     }
 
 
-def _element(vr: str, value: str | int | None) -> Json:
-    return {"vr": vr} if value is None else {"vr": vr, "Value": [value]}
+def _element(vr: str, value: str | int | None) -> str:
+    if value is None:
+        return f'{{"vr":"{vr}"}}'
+    text = encode_basestring_ascii(value) if isinstance(value, str) else value
+    return f'{{"vr":"{vr}","Value":[{text}]}}'
 
 
-def _sequence(items: Sequence[Json]) -> Json:
-    return {"vr": "SQ", "Value": items}
+def _sequence(items: Sequence[Members]) -> str:
+    return f'{{"vr":"SQ","Value":[{",".join(map(_object, items))}]}}'
+
+
+def _object(members: Members) -> str:
+    return "{" + ",".join([f'"{tag}":{members[tag]}' for tag in sorted(members)]) + "}"

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from dicomwire.archive.archive import Archive, Origin, Outcome, Reception, Verdict
+from dicomwire.dicom.encoding import Buffer
 from dicomwire.errors import Part10Error
 from dicomwire.uids import SOP_CLASSES, is_valid_uid, name_of
 from dicomwire.web.identity import Identity, read_identity
@@ -58,10 +59,15 @@ class Upload:
         if self._reception is not None:
             self._reception.write(data)
         elif self._head is not None:
-            self._head += data
-            if len(self._head) >= self._next_read:
-                self._next_read = len(self._head) * 2
-                self._begin(self._head, complete=False)
+            head: Buffer = data
+            if self._head:
+                self._head += data
+                head = self._head
+            if len(head) >= self._next_read:
+                self._next_read = len(head) * 2
+                self._begin(head, complete=False)
+            if head is data and self._head is not None:  # more is needed to know whose it is
+                self._head += data
 
     @property
     def congested(self) -> bool:
@@ -90,7 +96,7 @@ class Upload:
         if reception is not None:
             reception.abort()
 
-    def _begin(self, head: bytearray, *, complete: bool) -> None:
+    def _begin(self, head: Buffer, *, complete: bool) -> None:
         """Reads who the instance is; once that is known its data set goes on into the archive."""
         try:
             identity = read_identity(head, complete=complete)
