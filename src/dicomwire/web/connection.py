@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from http import HTTPStatus
-from typing import Final
 from urllib.parse import unquote
 
 import httptools
@@ -19,22 +18,12 @@ from starlette.types import Scope
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from dicomwire.protocols import ASSOCIATE_RQ, CLIENT_SIGNS, Protocol, protocol_of
 from dicomwire.web import problems
 from dicomwire.web.exchange import Exchange
+from dicomwire.web.foreign import foreign_protocol
 from dicomwire.web.options import ServerOptions
 
 _log = structlog.get_logger()
-
-# What other clients at an HTTP port are called in the log
-_FOREIGN: Final = {
-    Protocol.DICOM: "a DICOM association (A-ASSOCIATE-RQ); this port speaks HTTP",
-    Protocol.TLS: "a TLS handshake; this port speaks HTTP without TLS",
-    Protocol.SSH: "SSH",
-    Protocol.HL7: "HL7 over MLLP",
-    Protocol.PROXY: "a PROXY protocol header",
-}
-_SIGNS: Final = (ASSOCIATE_RQ, *(sign for sign, protocol in CLIENT_SIGNS if protocol in _FOREIGN))
 
 
 class Connection(asyncio.Protocol):
@@ -74,6 +63,8 @@ class Connection(asyncio.Protocol):
         self._headers: list[tuple[bytes, bytes]] = []
         self._hosts = 0
         self._expects_continue = False
+        self._length = 0  # of the body, as announced
+        self._body_left = 0  # bytes of it to come; 0 where no length was announced
         self._upgrades = False
         self._refusal: tuple[HTTPStatus, str] | None = None
         self._head_bytes = 0
@@ -137,8 +128,11 @@ class Connection(asyncio.Protocol):
             self._exchange.keep_alive = False
 
     def data_received(self, data: bytes) -> None:
+        if self._body_left:
+            self._take_body(data)
+            return
         if not self._in_body:
-            if self._head_bytes == 0 and (foreign := _foreign(data)):
+            if self._head_bytes == 0 and (foreign := foreign_protocol(data)):
                 _log.warning("web.foreign", peer=self._peer, first_bytes=data[:8].hex(), looks_like=foreign)
                 self.transport.abort()
                 return
@@ -159,6 +153,16 @@ class Connection(asyncio.Protocol):
             return
         if self._head_since is not None and self._head_bytes > self._limits.head_limit:
             self._refuse(*self._too_large())
+
+    def _take_body(self, data: bytes) -> None:
+        """What comes of a body of known length goes on as it came; the parser would copy it."""
+        body = data if len(data) <= self._body_left else data[: self._body_left]
+        self.on_body(body)
+        if not self._body_left:
+            self._parser = _parser(self)  # the one before still waits for the body
+            self.on_message_complete()
+            if len(body) < len(data):
+                self.data_received(data[len(body) :])
 
     def eof_received(self) -> bool:
         """The client sends no more: what it has asked for is answered, a body that is not whole is refused.
@@ -184,6 +188,7 @@ class Connection(asyncio.Protocol):
         self._headers = []
         self._hosts = 0
         self._expects_continue = False
+        self._length = 0
         self._head_since = self.loop.time()
         self._idle_since = None
 
@@ -196,6 +201,8 @@ class Connection(asyncio.Protocol):
             self._hosts += 1
         elif name == b"expect":
             self._expects_continue = value.lower() == b"100-continue"
+        elif name == b"content-length":
+            self._length = int(value)
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -214,6 +221,7 @@ class Connection(asyncio.Protocol):
         self._upgrades = self._parser.should_upgrade() and not ahead and self._asks_for_websocket()
         if self._upgrades:
             return
+        self._body_left = self._length
         exchange = Exchange(
             self,
             self._scope(),
@@ -227,6 +235,8 @@ class Connection(asyncio.Protocol):
             self._begin(exchange)
 
     def on_body(self, body: bytes) -> None:
+        if self._body_left:
+            self._body_left -= len(body)
         exchange = self._waiting[-1] if self._waiting else self._exchange
         if not self._upgrades and exchange is not None and not exchange.complete and not exchange.feed(body):
             self._pause_reading()
@@ -394,9 +404,3 @@ def _parser(connection: Connection) -> httptools.HttpRequestParser:
 def _address(name: object) -> tuple[str, int] | None:
     """Host and port of a socket's name; None for what has none."""
     return (str(name[0]), int(name[1])) if isinstance(name, tuple) else None
-
-
-def _foreign(data: bytes) -> str | None:
-    if not data.startswith(_SIGNS):
-        return None  # at the cost of one comparison, since every request passes here
-    return _FOREIGN[Protocol.DICOM if data.startswith(ASSOCIATE_RQ) else protocol_of(data)]

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Scope
 
 from dicomwire.web import problems
 
-READ_AHEAD: Final = 1 << 19  # bytes of a body that wait for the application before reading pauses
+READ_AHEAD: Final = 640 << 10  # bytes of a body that wait for the application before reading pauses: a CT's
 TOGETHER: Final = 1 << 20  # bytes of an answer that are handed to the transport at once
 
 _STATUS_LINES: Final = {
