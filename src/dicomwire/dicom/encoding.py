@@ -33,6 +33,7 @@ SHORT_VRS: Final = (
 )
 LONG_VRS: Final = ("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV")
 VRS: Final = frozenset(SHORT_VRS + LONG_VRS)
+_WHOLE_NUMBERS: Final = {"US": "H", "SS": "h", "UL": "I", "SL": "i"}
 _ZEROS: Final = bytes(1 << 16)
 
 
@@ -46,6 +47,7 @@ class Encoding:
         item: group, element and length of an item or a delimitation item.
         short: VRs with a 16-bit length by their code in the header; empty for implicit VR.
         long: VRs with a 32-bit length by their code; empty for implicit VR.
+        numbers: one value of each VR of whole numbers of 16 and 32 bits.
         order: "<" or ">", for struct.
     """
 
@@ -58,6 +60,7 @@ class Encoding:
     item: Struct = field(init=False)
     short: Mapping[int, str] = field(init=False)
     long: Mapping[int, str] = field(init=False)
+    numbers: Mapping[str, Struct] = field(init=False)
 
     def __post_init__(self) -> None:
         order = "<" if self.little_endian else ">"
@@ -67,6 +70,7 @@ class Encoding:
         put(self, "header", Struct(order + "HHHH"))
         put(self, "length", Struct(order + "I"))
         put(self, "item", Struct(order + "HHI"))
+        put(self, "numbers", {vr: Struct(order + code) for vr, code in _WHOLE_NUMBERS.items()})
         put(self, "short", {})
         put(self, "long", {})
         if self.explicit:

@@ -87,6 +87,7 @@ class Scan:
     extended_offset_table_lengths: tuple[int, int] | None = None
     length: int = 0
     findings: tuple[str, ...] = ()
+    _decoder: Decoder | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def little_endian(self) -> bool:
@@ -94,8 +95,11 @@ class Scan:
 
     @property
     def decoder(self) -> Decoder:
-        """Decodes values of the data set itself."""
-        return Decoder(character_set(self.values.get(SPECIFIC_CHARACTER_SET, b"")), self.encoding)
+        """Decodes values of the data set itself, once they are there."""
+        if self._decoder is None:
+            declared = self.values.get(SPECIFIC_CHARACTER_SET, b"")
+            self._decoder = Decoder(character_set(declared), self.encoding)
+        return self._decoder
 
     def decoder_of(self, tag: int) -> Decoder:
         """Decodes an element's value; differs from `decoder` for sequences that were written as UN."""
@@ -122,10 +126,8 @@ class Scan:
         value = self.values.get(tag)
         if not value:
             return None
-        vr = vr_of(tag)
-        if vr in ("US", "UL", "SS", "SL"):
-            numbers = self.decoder.numbers(vr, value)
-            return int(numbers[0]) if numbers else None
+        if (number := self.encoding.numbers.get(vr_of(tag))) is not None:
+            return number.unpack_from(value)[0] if len(value) >= number.size else None
         match = _INTEGER.match(value)
         return int(match[1]) if match is not None else None
 
