@@ -136,3 +136,41 @@ def test_sequence_that_is_replaced_goes_with_all_its_items() -> None:
             map(bytes, edited(replaced + after, EXPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, edits))
         )
         assert left == (b"" if value is None else bytes.fromhex("0800 4011 5351 0000 00000000")) + after
+
+
+ITEMS = pack("<HHI", 0xFFFE, 0xE000, 8) + pack("<HHI", 0x0010, 0x0020, 0)  # one item, in implicit VR
+
+
+@pytest.mark.parametrize("source", [EXPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN])
+@pytest.mark.parametrize(
+    "one",
+    [
+        Element(0x0072000C, "UV", b"\1\0\0\0\0\0\0\0"),
+        Element(TAGS["ReferencedImageSequence"], "UN", b"no items"),
+        Element(TAGS["ReferencedImageSequence"], "LO", b"none"),
+    ],
+)
+def test_a_vr_that_contradicts_a_sequence_of_the_dictionary_is_refused_by_name(
+    source: str, one: Element
+) -> None:
+    data = write([one, element("PatientID", "LO", "1 ")], source)
+    with pytest.raises(DataSetError, match=rf" as {one.vr}: \d bytes that are no items"):
+        b"".join(to_transfer_syntax(data, source, IMPLICIT_VR_LITTLE_ENDIAN))
+    other = ({EXPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN} - {source}).pop()
+    assert b"".join(to_transfer_syntax(data, source, other)) == write(
+        [one, element("PatientID", "LO", "1 ")], other
+    )
+
+
+def test_items_where_implicit_vr_has_a_value_are_refused_by_name() -> None:
+    pixels = sequence("PixelData", [element("PatientID", "LO", "1 ")], undefined=True)
+    with pytest.raises(DataSetError, match=r"\(7FE0,0010\) as SQ: items"):
+        b"".join(to_transfer_syntax(write([pixels]), EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN))
+
+
+@pytest.mark.parametrize("value", [b"", ITEMS], ids=["empty", "items"])
+def test_an_unknown_vr_of_a_sequence_that_holds_items_is_that_sequence(value: bytes) -> None:
+    data = write([Element(TAGS["ReferencedImageSequence"], "UN", value)])
+    implicit = b"".join(to_transfer_syntax(data, EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN))
+    assert implicit == pack("<HHI", 0x0008, 0x1140, len(value)) + value
+    assert scan(implicit, IMPLICIT_VR_LITTLE_ENDIAN)

@@ -4,6 +4,9 @@ Values are slices of the source and never held as a whole; sequences and items c
 length, so that nothing has to be measured ahead. Equal are the values, not the bytes: group lengths are left
 out, elements that implicit VR leaves open get the dictionary's VR or UN, values too long for their VR's
 length field become UN.
+
+Implicit VR has no place for a VR that contradicts the dictionary about what is a sequence: a reader would
+take numbers for items and lose its way. Such a data set is refused, with the element, not made unreadable.
 """
 
 from __future__ import annotations
@@ -16,9 +19,12 @@ from typing import Final
 from dicomwire.dicom.byte_order import UNIT_SIZES, swapped
 from dicomwire.dicom.context import DECIDING, PIXEL_REPRESENTATION, Context
 from dicomwire.dicom.deflate import INFLATE_LIMIT, deflated, inflate, inflated
-from dicomwire.dicom.elements import Element, Kind, elements
+from dicomwire.dicom.dictionary import tag_text
+from dicomwire.dicom.elements import Element, Kind, elements, is_sequence, items
 from dicomwire.dicom.encoding import (
+    DEPTH_LIMIT,
     EXPLICIT_LITTLE,
+    IMPLICIT_LITTLE,
     LONG_VRS,
     SHORT_VRS,
     UNDEFINED,
@@ -27,7 +33,7 @@ from dicomwire.dicom.encoding import (
     encoding_of,
 )
 from dicomwire.dicom.scan import scan
-from dicomwire.errors import LocalProtocolError
+from dicomwire.errors import DataSetError, LocalProtocolError
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN, TRANSFER_SYNTAXES, name_of
 
 BLOCK: Final = 1 << 20  # most bytes of a large value in one piece; a multiple of every number's size
@@ -72,7 +78,7 @@ def to_transfer_syntax(
     inflate_limit: most bytes of an inflated data set that is wanted in another syntax than Explicit VR Little
         Endian, and so has to be held in memory.
     Raises: LocalProtocolError, when a codec would be needed; DataSetError, while iterating, when the data set
-        cannot be read to its end.
+        cannot be read to its end, or has a VR that Implicit VR cannot express.
     """
     if source == target:
         return _blocks(data)
@@ -154,7 +160,9 @@ def _convert(
                 contexts[-1].observe(tag, bytes(view[start:end]), encoding)
             vr = _vr(step, contexts[-1])
             size = contexts[-1].unit_size(tag, vr) if encoding.little_endian != write.little_endian else 0
-            gathered += header(tag, vr, UNDEFINED if kind is Kind.ENCAPSULATED else end - start, write)
+            if not write.explicit and step.vr and start != end and is_sequence(tag, "", _length(step)):
+                _check_items(step, swapped(view[start:end], size) if size else view[start:end], len(contexts))
+            gathered += header(tag, vr, _length(step), write)
             if end - start <= _GATHER:
                 gathered += swapped(view[start:end], size) if size else view[start:end]
             else:
@@ -164,6 +172,8 @@ def _convert(
                     piece = view[block : min(block + BLOCK, end)]
                     yield swapped(piece, size) if size else piece
         elif kind is Kind.SEQUENCE:
+            if not write.explicit and not is_sequence(tag, "", UNDEFINED):
+                raise _inexpressible(step, "items, where Implicit VR has a value")
             gathered += header(tag, "SQ", UNDEFINED, write)
         elif kind is Kind.ITEM:
             contexts.append(contexts[-1].item())
@@ -180,6 +190,26 @@ def _convert(
         gathered += _edit(pending.pop(), edits, write)
     if gathered:
         yield bytes(gathered)
+
+
+def _length(step: Element) -> int:
+    """What the header of a value says of its length."""
+    return UNDEFINED if step.kind is Kind.ENCAPSULATED else step.end - step.start
+
+
+def _check_items(step: Element, value: Buffer, depth: int) -> None:
+    """Raises: DataSetError, for a value that is no sequence where a reader of Implicit VR expects one."""
+    try:
+        for _ in items(value, step.tag, IMPLICIT_LITTLE, depth_limit=DEPTH_LIMIT - depth + 1):
+            pass
+    except DataSetError:
+        what = f"{len(value)} bytes that are no items, where Implicit VR has a sequence"
+        raise _inexpressible(step, what) from None
+
+
+def _inexpressible(step: Element, what: str) -> DataSetError:
+    words = f"{tag_text(step.tag)} as {step.vr}: {what}; it cannot be converted, only sent in Explicit VR"
+    return DataSetError(words, step.start, section="PS3.5 A.1")
 
 
 def _edit(tag: int, edits: Edits, write: Encoding) -> bytes:
