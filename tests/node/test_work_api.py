@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from dicomwire.access.permission import Permission
 from dicomwire.node import work_api
 from dicomwire.node.login import operation
+from dicomwire.web.problems import PAGES
 from dicomwire.work import availability, jobs, procedure_steps
 from dicomwire.work.procedure_steps import Followers
 from dicomwire.work.store import Store, open_store
@@ -38,7 +39,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 async def client(store: Store) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(Starlette(routes=work_api.routes(store)))
+    transport = httpx.ASGITransport(Starlette(routes=work_api.routes(store), exception_handlers=PAGES))
     async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
         yield client
 
@@ -86,16 +87,17 @@ async def test_jobs_are_told_without_their_payload(
     assert all("payload" not in job for job in told)
 
 
+ROWS = ("jobs", "procedure-steps", "availability")
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [
         ("/api/procedure-steps?uid=1.9", 404),
         ("/api/procedure-steps?patient=x", 400),
-        ("/api/procedure-steps?limit=0", 400),
-        ("/api/availability?limit=0", 400),
         ("/api/availability?patient=x", 400),
-        ("/api/jobs?limit=many", 400),
         ("/api/jobs?state=lost", 400),
+        *((f"/api/{rows}?limit={text}", 400) for rows in ROWS for text in ("0", "1001", "many", "1&limit=2")),
     ],
 )
 async def test_what_cannot_be_is_a_problem(client: httpx.AsyncClient, path: str, status: int) -> None:

@@ -229,6 +229,7 @@ async def test_pages_are_linked(door, make_instance) -> None:
         ("/ImagingStudy?_id=a|", 400, "invalid"),
         ("/ImagingStudy?_id=" + "9" * 70, 400, "invalid"),
         ("/ImagingStudy?_count=-1", 400, "invalid"),
+        ("/ImagingStudy?_count=1&_count=2", 400, "invalid"),
         ("/ImagingStudy?_id=1.2&_id=1.3", 400, "invalid"),
         ("/ImagingStudy?patient=a&subject=b", 400, "invalid"),
         ("/Patient", 404, "not-found"),

@@ -131,6 +131,25 @@ async def test_the_viewport_keeps_proportions(door, viewport: str, size: tuple[i
     assert image.mode == "RGB"
 
 
+@pytest.mark.parametrize(
+    ("viewport", "part"),
+    [
+        ("4,4,1,1,2,2", (1, 1)),  # beyond the right and the lower edge: what there is
+        ("4,4,1,,,1", (1, 0)),
+        ("4,4,-1,-1,1,1", (1, 1)),  # of a position the absolute value counts
+        ("4,4,0.5,0,0.5,1", (0, 0)),
+        ("4,4,1,1,-9,-9", (1, 1)),
+        ("4,4,0,0,-1,-1", (0, 0)),  # the region first, then it is mirrored
+    ],
+)
+async def test_a_region_is_what_of_it_lies_in_the_image(stored, viewport: str, part: tuple[int, int]) -> None:
+    whole = numpy.asarray(picture(await stored.get(INSTANCE + "/frames/1/rendered", "image/png")))
+    response = await stored.get(f"{INSTANCE}/frames/1/rendered?viewport={viewport}", "image/png")
+    shown = numpy.asarray(picture(response))
+    assert shown.shape[0] == 4 or shown.shape[1] == 4
+    assert numpy.unique(shown).tolist() == [whole[part[::-1]]]
+
+
 async def test_negative_sizes_of_the_viewport_mirror_and_flip(stored) -> None:
     levels = {}
     for viewport in ("2,2", "2,2,0,0,-2,2", "2,2,0,0,2,-2"):
@@ -162,6 +181,8 @@ async def test_negative_sizes_of_the_viewport_mirror_and_flip(stored) -> None:
             "window=inf,2,linear",
         ),
         *("quality=0", "quality=101", "quality=high", "quality=", "quality=-1"),
+        *("viewport=8,8&viewport=8,8", "quality=9&quality=90", "iccprofile=no&iccprofile=yes"),
+        *("viewport=0,0", "viewport=1.5,2", "viewport=8,8,0,0,0,1", "viewport=8,8,,,1,-0.0"),
         *("annotation=", "annotation=patient,,technique", "annotation=a%20b", "iccprofile=pretty"),
     ],
 )
@@ -263,6 +284,16 @@ async def test_what_is_known_is_not_sent_again(stored) -> None:
     assert (await stored.get(url + "?window=1,2,linear", "image/png", **known)).status_code == 200
 
 
+async def test_what_decided_is_told_where_nothing_suits(stored) -> None:
+    for url, headers, words in (
+        ("?accept=text/html", {"Accept": "image/png"}, "accept parameter is 'text/html'"),
+        ("", {"Accept": "text/html"}, "Accept is 'text/html'"),
+    ):
+        response = await stored.client.get(f"{stored.base}{INSTANCE}/rendered{url}", headers=headers)
+        assert response.status_code == 406
+        assert response.json()["detail"].startswith(words)
+
+
 async def test_missing_frames_are_404_and_foreign_media_types_406(stored) -> None:
     assert (await stored.get(INSTANCE + "/frames/4/rendered")).status_code == 404
     assert (await stored.get(INSTANCE + "/frames/0/rendered")).status_code == 400
@@ -299,10 +330,19 @@ async def test_an_image_that_cannot_be_decoded_is_406_and_the_others_are_sent(do
 async def test_every_resource_has_a_thumbnail(stored, path: str) -> None:
     image = picture(await stored.get(path + "/thumbnail"))
     assert image.format == "JPEG"
-    assert max(image.size) == 256
+    assert image.size == (2, 2), "no larger than the image, where no size is asked for"
     assert picture(await stored.get(path + "/thumbnail?viewport=32,16", "image/png")).size == (16, 16)
     assert (await stored.get(path + "/thumbnail?viewport=wide")).status_code == 400
+    assert (await stored.get(path + "/thumbnail?viewport=8,8&viewport=9,9")).status_code == 400
     assert (await stored.get(path + "/thumbnail?viewport=32,16,0,0,8,8")).status_code == 400
+
+
+async def test_a_thumbnail_is_small(door) -> None:
+    file, path = bundled("examples_palette.dcm")
+    await door.store(file)
+    rows, columns = (pydicom.dcmread(BytesIO(file))[name].value for name in ("Rows", "Columns"))
+    assert min(rows, columns) > 256
+    assert max(picture(await door.get(path + "/thumbnail")).size) == 256
 
 
 @pytest.mark.parametrize("name", ["examples_palette.dcm", "examples_jpeg2k.dcm", "examples_ybr_color.dcm"])

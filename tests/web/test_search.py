@@ -137,6 +137,30 @@ async def test_bad_parameters_are_400_with_the_reason(filled, query: str) -> Non
 
 
 @pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        *((f"{name}=1&{name}=1", name) for name in ("limit", "offset", "PatientID")),
+        *((f"{name}=true&{name}=false", name) for name in ("fuzzymatching", "emptyvaluematching")),
+        ("ModalitiesInStudy=CT&ModalitiesInStudy=MR", "ModalitiesInStudy"),
+        ("PatientID=1&00100020=2", "00100020"),
+        (
+            "RequestAttributesSequence.ScheduledProcedureStepID=1&00400275.00400009=2",
+            "00400275.00400009",
+        ),
+    ],
+)
+async def test_what_is_there_twice_is_400_whatever_it_is_called(filled, query: str, name: str) -> None:
+    response = await filled.get(f"/series?{query}", JSON)
+    assert response.status_code == 400
+    assert f"'{name}' is there twice" in response.json()["detail"]
+
+
+async def test_fields_may_be_asked_for_one_by_one(filled) -> None:
+    query = "includefield=StudyDescription&includefield=00081048&PatientID=*"
+    assert (await filled.get(f"/studies?{query}", JSON)).status_code == 200
+
+
+@pytest.mark.parametrize(
     ("query", "word"),
     [
         ("Modality=CT", "Modality"),

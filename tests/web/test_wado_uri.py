@@ -89,7 +89,7 @@ async def test_a_presentation_state_is_applied(door, make_instance) -> None:
     await door.store(write_file_meta(GSPS, "1.2.9.1", EXPLICIT_VR_LITTLE_ENDIAN) + inverse)
     named = {"contentType": "image/png", "presentationSeriesUID": "1.2.9", "presentationUID": "1.2.9.1"}
     assert levels(await ask(door, **named))[0] == 255
-    assert (await ask(door, **(named | {"presentationUID": "1.2.9.2"}))).status_code == 404
+    assert (await ask(door, **(named | {"presentationUID": "1.2.9.2"}))).status_code == 400
 
 
 def _item(content: bytes) -> bytes:
@@ -116,10 +116,11 @@ def _item(content: bytes) -> bytes:
         ({"presentationSeriesUID": "1.2"}, 400, "presentationUID"),
         ({"presentationUID": "1.2", "presentationSeriesUID": "1.3", "frameNumber": "1"}, 400, "exclude"),
         ({"presentationUID": "1.2", "presentationSeriesUID": "1.3", "windowWidth": "1"}, 400, "exclude"),
-        ({"presentationUID": "1.2", "presentationSeriesUID": "1.3"}, 404, "1.2"),
-        ({"contentType": "text/html"}, 406, "text/html"),
+        ({"presentationUID": "1.2", "presentationSeriesUID": "1.3"}, 400, "1.2"),
+        ({"contentType": "text/html"}, 406, "contentType is 'text/html'"),
+        ({"contentType": "pictures"}, 400, "contentType: media type 'pictures'"),
         ({"contentType": "application/dicom", "transferSyntax": "x"}, 400, "transferSyntax"),
-        ({"contentType": "application/dicom", "transferSyntax": "1.2.3"}, 406, "1.2.3"),
+        ({"contentType": "application/dicom", "transferSyntax": "1.2.3"}, 406, "transferSyntax is "),
         ({"frameNumber": "0"}, 400, "frameNumber"),
         ({"frameNumber": "2"}, 400, "1 frames"),
         ({"rows": "100000"}, 400, "rows is '100000'; 1 to 16384 pixels wanted"),
@@ -146,6 +147,14 @@ async def test_a_side_that_is_left_open_is_no_reason_to_refuse(door, make_instan
     await door.store(make_instance(frames=(RAMP,)))
     assert (await ask(door, rows=rows, region="0,0,0.5,0.5")).status_code == 200
     assert (await ask(door, columns=rows)).status_code == 200
+
+
+async def test_a_type_that_only_accept_names_is_told_as_such(door, make_instance) -> None:
+    await door.store(make_instance(frames=(RAMP,)))
+    url = f"{door.base}/wado?{urlencode(IMAGE)}"
+    response = await door.client.get(url, headers={"Accept": "text/plain"})
+    assert response.status_code == 406
+    assert response.json()["detail"].startswith("Accept is 'text/plain'")
 
 
 async def test_a_parameter_that_is_there_twice_is_400(door, make_instance) -> None:

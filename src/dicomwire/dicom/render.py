@@ -7,6 +7,7 @@ frame at a time.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from math import ceil, floor
 from typing import IO, Final
 
 import imagecodecs
@@ -126,16 +127,27 @@ def _viewed(levels: Gray, viewport: Viewport) -> Gray:
     if right - left <= 0 or bottom - top <= 0:
         raise TranscodingError(f"the viewport shows nothing of an image of {columns} by {rows} pixels")
     scale = min(viewport.width / (right - left), viewport.height / (bottom - top))
+    if not viewport.enlarges:
+        scale = min(scale, 1.0)
     size = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
     if size[0] * size[1] > _LARGEST:
         raise TranscodingError(f"{size[0]} by {size[1]} pixels; at most {_LARGEST} are made")
     method = Image.Resampling.BILINEAR if scale >= 1 else Image.Resampling.BOX
     box = (left, top, right, bottom)
     as_it_is = (*box, *size) == (0, 0, columns, rows, columns, rows)
-    scaled = levels if as_it_is else _scaled(levels, box, size, method)
+    scaled = levels if as_it_is else _scaled(*_cropped(levels, box), size, method)
     if viewport.mirrored:
         scaled = scaled[:, ::-1]
     return scaled[::-1] if viewport.flipped else scaled
+
+
+def _cropped(
+    levels: Gray, box: tuple[float, float, float, float]
+) -> tuple[Gray, tuple[float, float, float, float]]:
+    """The pixels in which a part of an image lies, and where in them: what is beside it is not mixed in."""
+    left, top, right, bottom = box
+    x, y = floor(left), floor(top)
+    return levels[y : ceil(bottom), x : ceil(right)], (left - x, top - y, right - x, bottom - y)
 
 
 def _scaled(

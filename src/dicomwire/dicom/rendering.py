@@ -33,6 +33,7 @@ class Viewport:
         x, y: left upper corner of the part that is shown.
         source_width, source_height: of that part, 0 for the rest of the image.
         mirrored, flipped: left and right, top and bottom are exchanged.
+        enlarges: as large as it fits; otherwise what is smaller stays as it is.
     """
 
     width: int
@@ -43,6 +44,7 @@ class Viewport:
     source_height: float = 0
     mirrored: bool = False
     flipped: bool = False
+    enlarges: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -28,7 +27,7 @@ from dicomwire.web import wado_uri, worklist
 from dicomwire.web.app import build as build_dicomweb
 from dicomwire.web.fhir import build as build_fhir
 from dicomwire.web.options import ServerOptions, WebOptions
-from dicomwire.web.problems import answer_http_exception
+from dicomwire.web.problems import PAGES
 from dicomwire.web.routing import Front
 from dicomwire.work.store import Store
 
@@ -131,7 +130,7 @@ def build(
     ]
     mounts = {DICOMWEB + path: gateway for path, gateway in gateways.items()}
     mounts |= {DICOMWEB: dicomweb, "/fhir": build_fhir(archive, web_options(settings), dicomweb=DICOMWEB)}
-    pages = Starlette(routes=routes, exception_handlers={HTTPException: answer_http_exception})
+    pages = Starlette(routes=routes, exception_handlers=PAGES)
     app: ASGIApp = Front(mounts, pages)
     if verifier.policy.required or verifier.policy.users or verifier.policy.tokens:
         app = Login(app, verifier=verifier, prefix=DICOMWEB)

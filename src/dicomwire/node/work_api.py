@@ -9,12 +9,14 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from dicomwire.dicom.data_set import to_json
-from dicomwire.web.problems import problem_response
+from dicomwire.web.parameters import check_once, uint
+from dicomwire.web.problems import Problem, shown
 from dicomwire.work import availability, jobs, procedure_steps
 from dicomwire.work.availability import Notification
 from dicomwire.work.jobs import Job, Selection, State
@@ -25,7 +27,8 @@ from dicomwire.work.store import Store
 PROCEDURE_STEPS = "/api/procedure-steps"
 AVAILABILITY = "/api/availability"
 LINKS = ("study", "accession", "step", "series")
-MOST = 1000  # jobs, steps or notifications of one answer
+USUAL = 100  # jobs, steps or notifications of one answer that asks for no number
+MOST = 1000  # of one answer
 
 
 def routes(store: Store) -> list[Route]:
@@ -33,29 +36,19 @@ def routes(store: Store) -> list[Route]:
 
     async def list_jobs(request: Request) -> Response:
         asked = request.query_params
-        try:
-            states = tuple(State(name) for name in asked.getlist("state"))
-            limit = _limit(asked.get("limit"))
-        except ValueError as error:
-            return problem_response(400, str(error))
-        selection = Selection(states, asked.get("kind"), asked.get("destination"))
-        found = jobs.listed(store, selection, limit)
-        return _json([_job(job) for job in found])
+        selection = Selection(_states(asked), asked.get("kind"), asked.get("destination"))
+        return _json([_job(job) for job in jobs.listed(store, selection, _limit(asked))])
 
     async def list_steps(request: Request) -> Response:
         asked = request.query_params
-        try:
-            limit = _limit(asked.get("limit"))
-        except ValueError as error:
-            return problem_response(400, str(error))
+        _check_known(asked, "uid", *LINKS, "limit")
+        limit = _limit(asked)
         named = [(kind, asked[kind]) for kind in LINKS if kind in asked]
-        if unknown := set(asked) - {*LINKS, "uid", "limit"}:
-            return problem_response(400, f"{min(unknown)!r} is none of uid, {', '.join(LINKS)} and limit")
         if "uid" in asked:
             try:
                 found = [procedure_steps.find(store, asked["uid"])]
             except Refused as refused:
-                return problem_response(404, refused.words)
+                raise Problem(404, refused.words) from None
         elif named:
             found = procedure_steps.linked(store, *named[0])[:limit]
         else:
@@ -64,13 +57,8 @@ def routes(store: Store) -> list[Route]:
 
     async def list_notifications(request: Request) -> Response:
         asked = request.query_params
-        try:
-            limit = _limit(asked.get("limit"))
-        except ValueError as error:
-            return problem_response(400, str(error))
-        if unknown := set(asked) - {"study", "limit"}:
-            return problem_response(400, f"{min(unknown)!r} is none of study and limit")
-        found = availability.listed(store, asked.get("study"), limit)
+        _check_known(asked, "study", "limit")
+        found = availability.listed(store, asked.get("study"), _limit(asked))
         return _json([_notification(each) for each in found])
 
     return [
@@ -80,11 +68,27 @@ def routes(store: Store) -> list[Route]:
     ]
 
 
-def _limit(text: str | None) -> int:
-    limit = int(text or 100)
+def _limit(asked: QueryParams) -> int:
+    """Rows of an answer. Raises: Problem 400."""
+    check_once(asked, ("limit",))
+    limit = uint("limit", asked.get("limit", str(USUAL)))
     if not 1 <= limit <= MOST:
-        raise ValueError(f"limit is from 1 to {MOST}")
+        raise Problem(400, f"limit is {shown(asked['limit'])}; 1 to {MOST} wanted")
     return limit
+
+
+def _states(asked: QueryParams) -> tuple[State, ...]:
+    """Raises: Problem 400."""
+    try:
+        return tuple(State(name) for name in asked.getlist("state"))
+    except ValueError as error:
+        raise Problem(400, f"{error}; one of {', '.join(state.value for state in State)} wanted") from None
+
+
+def _check_known(asked: QueryParams, *known: str) -> None:
+    """Raises: Problem 400, for a parameter that is none of these."""
+    if unknown := set(asked) - set(known):
+        raise Problem(400, f"{min(unknown)!r} is none of {', '.join(known[:-1])} and {known[-1]}")
 
 
 def _job(job: Job) -> dict[str, object]:

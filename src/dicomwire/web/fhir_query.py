@@ -71,7 +71,10 @@ def asked_of(asked: Sequence[tuple[str, str]], *, strict: bool) -> Asked:
 
 
 def _whole(values: Mapping[str, list[str]], name: str, default: int) -> int:
-    text = values.get(name, [str(default)])[-1]
+    texts = values.get(name, [str(default)])
+    if len(texts) > 1:
+        raise Problem(400, f"{name} is there {len(texts)} times; once wanted")
+    (text,) = texts
     if not (text.isascii() and text.isdecimal() and len(text) < 10):
         raise Problem(400, f"{name} is {shown(text)}; a whole number wanted")
     return int(text)

@@ -37,6 +37,9 @@ _FORMER = {
     "image/x-dicom-rle": "dicom-rle",
 }
 
+PARAMETER = "dicomwire.accept"
+"""Key of a scope: name and value of the query parameter that stands for Accept, as WADO-URI's contentType."""
+
 _REMEMBERED_LENGTH = 1024  # characters of an Accept or a Content-Type that is parsed once
 _ACCEPT_LIMIT = 256  # media ranges of one request; browsers send about ten
 
@@ -108,11 +111,13 @@ class Accept:
         wanted: ranges of positive quality: by quality, then the specific before the wild, then as given.
         refused: ranges of quality 0.
         text: as the client wrote it, for messages.
+        name: of the header or parameter that it is, for messages.
     """
 
     wanted: tuple[Wanted, ...] = field(compare=False)
     refused: tuple[Wanted, ...] = field(compare=False)
     text: str
+    name: str = field(default="Accept", compare=False)
 
     def choose(self, offer: Callable[[Wanted], Choice | None]) -> Choice | None:
         """The first answer that `offer` makes to a range, in order of preference."""
@@ -147,35 +152,42 @@ def _parse_type(text: str) -> MediaType:
 _parsed_type = lru_cache(maxsize=512)(_parse_type)
 
 
-def parse_accept(header_values: Iterable[str], query_values: Iterable[str] = ()) -> Accept:
+def parse_accept(
+    header_values: Iterable[str], query_values: Iterable[str] = (), name: str = "accept parameter"
+) -> Accept:
     """What a client takes: its `accept` query parameters, otherwise its Accept headers (PS3.18 8.3.3.1).
+
+    name: what the query parameter is called in messages.
 
     A `+` that a query string turned into a space is put back. Without any range everything is taken. Of a
     header what cannot be read is ignored (PS3.18 8.7.7).
     Raises: Problem 400, when a range of a query parameter cannot be read, or there are too many.
     """
     text = ", ".join(_PLUS.sub("dicom+", value) for value in query_values if value.strip())
-    strict = bool(text)
+    parameter = name if text else None
     if not text:
         text = ", ".join(value for value in header_values if value.strip())
-    return _parsed(text, strict) if len(text) <= _REMEMBERED_LENGTH else _parse(text, strict)
+    return _parsed(text, parameter) if len(text) <= _REMEMBERED_LENGTH else _parse(text, parameter)
 
 
-def _parse(text: str, strict: bool) -> Accept:
+def _parse(text: str, parameter: str | None) -> Accept:
+    """parameter: the query parameter that it comes from, None for the header."""
     ranges: list[Wanted] = []
+    name = parameter or "Accept"
     for number, piece in enumerate(_PIECE.findall(text or "*/*")):
         if number >= _ACCEPT_LIMIT:
-            raise Problem(400, f"Accept has more than {_ACCEPT_LIMIT} media ranges")
+            raise Problem(400, f"{name} has more than {_ACCEPT_LIMIT} media ranges")
         try:
             ranges.append(_wanted(parse_media_type(piece.strip())))
-        except Problem:
-            if strict:
-                raise
+        except Problem as problem:
+            if parameter is not None:
+                raise Problem(400, f"{name}: {problem.detail}") from None
     ordered = sorted(ranges, key=lambda wanted: (-wanted.quality, -wanted.specificity))
     return Accept(
         tuple(wanted for wanted in ordered if wanted.quality > 0),
         tuple(wanted for wanted in ordered if wanted.quality == 0),
         text or "*/*",
+        name,
     )
 
 
@@ -184,6 +196,8 @@ _parsed = lru_cache(maxsize=512)(_parse)  # a client says the same with each req
 
 def accept_of(request: Request) -> Accept:
     """What the client of a request takes."""
+    if (parameter := request.scope.get(PARAMETER)) is not None:
+        return parse_accept((), (parameter[1],), parameter[0])
     query = request.query_params.getlist("accept") if request.scope["query_string"] else ()
     return parse_accept(request.headers.getlist("accept"), query)
 
@@ -234,7 +248,7 @@ def data_set_type(request: Request) -> str:
 def not_acceptable(accept: Accept, offered: Sequence[str]) -> Problem:
     """406 with what was asked for and what there is."""
     return Problem(
-        406, f"Accept is {shown(accept.text, 300)}; this resource is available as {', '.join(offered)}"
+        406, f"{accept.name} is {shown(accept.text, 300)}; this resource is available as {', '.join(offered)}"
     )
 
 
@@ -256,7 +270,7 @@ def _media_type(text: str, start: int) -> tuple[MediaType, int]:
 def _wanted(media_type: MediaType) -> Wanted:
     quality = media_type.parameter("q")
     if quality is not None and not _QUALITY.fullmatch(quality):
-        raise Problem(400, f"Accept has q={shown(quality)}, a number from 0 to 1 with a point wanted")
+        raise Problem(400, f"q is {shown(quality)}, a number from 0 to 1 with a point wanted")
     any_form = media_type.essence == "*/*"
     multipart = media_type.type == "multipart" and media_type.subtype in ("related", "*")
     part = media_type

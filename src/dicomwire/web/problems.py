@@ -7,8 +7,9 @@ wanted. What a client sends never ends in a 5xx; 500 is kept for our own faults.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
+from typing import Final
 
 import structlog
 from starlette.exceptions import HTTPException
@@ -82,6 +83,13 @@ async def answer_http_exception(request: Request, error: Exception) -> Response:
 async def answer_removed(request: Request, error: Exception) -> Response:
     """Exception handler for an instance that was deleted while it was asked for (PS3.18 Table 10.4.3-1)."""
     return problem_response(410, f"{error} while it was asked for")
+
+
+PAGES: Final[Mapping[type[HTTPException | Problem], Callable[[Request, Exception], Awaitable[Response]]]] = {
+    HTTPException: answer_http_exception,
+    Problem: answer_problem,
+}
+"""Handlers for what stands beside DICOMweb, on Starlette's own routes."""
 
 
 async def answer_fault(request: Request, error: Exception) -> Response:

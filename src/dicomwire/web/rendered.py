@@ -27,6 +27,7 @@ from dicomwire.web.frames import frame_numbers
 from dicomwire.web.media_types import accept_of, not_acceptable
 from dicomwire.web.multipart import PartWriter
 from dicomwire.web.options import WebOptions
+from dicomwire.web.parameters import check_once
 from dicomwire.web.pictures import (
     PRESENTATION_STATES,
     Form,
@@ -46,7 +47,7 @@ from dicomwire.web.warning import warning_header
 log = structlog.get_logger()
 
 _AHEAD: Final = 4  # pictures under way at once for one client
-_THUMBNAIL: Final = Viewport(256, 256)
+_THUMBNAIL: Final = Viewport(256, 256, enlarges=False)  # where the client asks for no size (PS3.18 8.3.5.2)
 
 
 class Rendered:
@@ -181,6 +182,7 @@ class Thumbnail(Rendered):
     """Endpoint of GET on .../thumbnail: the image in the middle, small."""
 
     async def __call__(self, request: Request) -> Response:
+        check_once(request.query_params, ("viewport",))
         viewport = viewport_of(request.query_params.get("viewport")) or _THUMBNAIL
         _check_whole(viewport, "a thumbnail")
         accept = accept_of(request)
@@ -216,7 +218,7 @@ def _check_state(query: QueryParams, rendering: Rendering) -> None:
 
 
 def _check_whole(viewport: Viewport, what: str) -> None:
-    if viewport != Viewport(viewport.width, viewport.height):
+    if viewport != Viewport(viewport.width, viewport.height, enlarges=viewport.enlarges):
         raise Problem(400, f"viewport of {what} has a region; its width and height are all that it can have")
 
 

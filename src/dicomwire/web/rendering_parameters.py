@@ -9,6 +9,7 @@ from typing import Final
 from starlette.datastructures import QueryParams
 
 from dicomwire.dicom.rendering import Rendering, Viewport, Window
+from dicomwire.web.parameters import check_once
 from dicomwire.web.problems import Problem, shown
 
 LARGEST_SIDE: Final = 16_384  # pixels of a viewport's side
@@ -18,14 +19,16 @@ _KEYWORD: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _FUNCTIONS: Final = ("linear", "linear-exact", "sigmoid")
 _ANNOTATIONS: Final = ("patient", "technique")
 _DEFAULTS: Final = Rendering()
+_SINGLE: Final = ("quality", "window", "viewport", "iccprofile")
 _ICC_PROFILES: Final = ("no", "yes", "srgb", "adobergb", "rommrgb", "displayp3")
 
 
 def rendering_of(query: QueryParams) -> Rendering:
     """How an image is to be rendered, but for its media type.
 
-    Raises: Problem 400, when a parameter cannot be.
+    Raises: Problem 400, when a parameter cannot be, or is there twice.
     """
+    check_once(query, _SINGLE)
     return Rendering(
         quality=_quality(query.get("quality")),
         window=_window(query.get("window")),
@@ -48,12 +51,12 @@ def viewport_of(text: str | None) -> Viewport | None:
         raise Problem(
             400, f"viewport is {shown(text)}; {LARGEST_AREA} pixels at most are taken, as 4096,4096"
         )
-    x, y, w, h = (_number(part, "viewport", text, wanted) if part.strip() else 0.0 for part in _four(parts))
-    return Viewport(width, height, abs(x), abs(y), abs(w), abs(h), w < 0, h < 0)
-
-
-def _four(parts: list[str]) -> list[str]:
-    return [*parts[2:], "", "", "", ""][:4]
+    region = [*parts[2:], "", "", "", ""][:4]
+    x, y, w, h = (_number(part, "viewport", text, wanted) if part.strip() else None for part in region)
+    if w == 0 or h == 0:
+        raise Problem(400, f"viewport is {shown(text)}; sw and sh of 0 show nothing, empty ones the rest")
+    w, h = w or 0.0, h or 0.0
+    return Viewport(width, height, abs(x or 0.0), abs(y or 0.0), abs(w), abs(h), w < 0, h < 0)
 
 
 def _side(part: str, text: str) -> int:

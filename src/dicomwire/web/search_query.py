@@ -14,11 +14,10 @@ from urllib.parse import parse_qsl
 from dicomwire.archive.query import Level, Match, Path, level_of
 from dicomwire.dicom.dictionary import TAGS, keyword_of
 from dicomwire.dicom.indexed import SPECIFIC_CHARACTER_SET
+from dicomwire.web.parameters import flag, put_once, uint
 from dicomwire.web.problems import Problem, shown
 
 _PARAMETER_LIMIT: Final = 1_000  # of one query string; a request's head has at most 64 KiB
-_LARGEST: Final = (1 << 63) - 1  # SQLite's integers
-_UINT = re.compile(r"\d{1,100}", re.ASCII)
 _TAG = re.compile(r"[0-9A-Fa-f]{8}", re.ASCII)
 _FLAGS: Final = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")
 
@@ -50,7 +49,8 @@ class Asked:
 def parse(query_string: bytes, level: Level) -> Asked:
     """The query parameters of a search.
 
-    Raises: Problem 400, for names that are no attributes and values that are none of their kind.
+    Raises: Problem 400, for names that are no attributes and values that are none of their kind,
+        and for what is there twice.
     """
     matches: dict[Path, str] = {}
     fields: set[int] = set()
@@ -60,7 +60,7 @@ def parse(query_string: bytes, level: Level) -> Asked:
     for name, value in parameters(query_string):
         plain = name.lower()
         if plain in ("limit", "offset", *_FLAGS):
-            reserved[plain] = value.strip()
+            put_once(reserved, plain, value.strip(), name)
         elif plain == "includefield":
             names = [each.strip() for each in value.split(",") if each.strip()]
             everything = everything or "all" in [each.lower() for each in names]
@@ -74,9 +74,7 @@ def parse(query_string: bytes, level: Level) -> Asked:
                 warnings.append(f"Matching of {name[:80]} {why}; it was ignored.")
                 continue
             fields.add(path[0])
-            if path in matches and matches[path].strip() and value.strip():
-                value = f"{matches[path]}\\{value}"
-            matches[path] = value
+            put_once(matches, path, value, name)
     flags = {name: flag(name, reserved.get(name, "false")) for name in _FLAGS}
     absent = {tag: why for tag in sorted(fields) if (why := _not_included(tag, level))}
     return Asked(
@@ -151,17 +149,3 @@ def parameters(query_string: bytes) -> Iterable[tuple[str, str]]:
         if any(c < " " or c == "\x7f" for c in name + value):
             raise Problem(400, f"parameter {shown(name)} has control characters")
     return found
-
-
-def uint(name: str, text: str) -> int:
-    """A parameter that is a number. Raises: Problem 400."""
-    if not _UINT.fullmatch(text):
-        raise Problem(400, f"{name} is {shown(text)}; a number from 0 wanted")
-    return min(int(text), _LARGEST)
-
-
-def flag(name: str, text: str) -> bool:
-    """A parameter that is true or false. Raises: Problem 400."""
-    if text.lower() not in ("true", "false"):
-        raise Problem(400, f"{name} is {shown(text)}; true or false wanted")
-    return text.lower() == "true"

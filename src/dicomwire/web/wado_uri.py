@@ -19,7 +19,8 @@ from starlette.responses import Response
 from dicomwire.archive.archive import Archive, Stored
 from dicomwire.uids import is_valid_uid
 from dicomwire.web.anonymous import Anonymous
-from dicomwire.web.media_types import DICOM, parse_accept
+from dicomwire.web.media_types import DICOM, PARAMETER, parse_accept
+from dicomwire.web.parameters import check_once
 from dicomwire.web.pictures import PRESENTATION_STATES, Picture, is_image, referenced
 from dicomwire.web.problems import Problem, shown
 from dicomwire.web.rendered import Rendered
@@ -36,6 +37,7 @@ _UIDS: Final = ("studyUID", "seriesUID", "objectUID", "presentationUID", "presen
 _ONCE: Final = (
     *(
         "requestType",
+        "contentType",
         "anonymize",
         "transferSyntax",
         "frameNumber",
@@ -77,10 +79,10 @@ class WadoUri:
         if _is_file(query, content_type):
             if "anonymize" in query:
                 return await self._anonymous.answer(request, stored, _transfer_syntax(query))
-            return await self._retrieve(_as_wado_rs(request, path, _file_type(query)))
+            return await self._retrieve(_as_wado_rs(request, path, _file_type(query), "transferSyntax"))
         if "anonymize" in query:
             raise Problem(400, f"anonymize is for {DICOM}; contentType is {shown(content_type)}")
-        asked = _as_wado_rs(request, path, content_type)
+        asked = _as_wado_rs(request, path, content_type, "contentType")
         images, sources = self._images(query, stored)
         parameters = _rendering(query, stored)
         return await self._rendered.answer(
@@ -105,7 +107,7 @@ class WadoUri:
             study=stored.study_instance_uid, series=_uid(query, "presentationSeriesUID"), instance=uid
         )
         if not states or states[0].sop_class_uid not in PRESENTATION_STATES:
-            raise Problem(404, f"there is no presentation state {uid} in the study")
+            raise Problem(400, f"there is no presentation state {uid} in the study (PS3.18 8.3.5.1.6)")
         images = [
             picture
             for picture in referenced(self._archive, states[0])
@@ -125,9 +127,7 @@ def _uid(query: QueryParams, name: str) -> str:
 
 def _check_once(query: QueryParams) -> None:
     """Raises: Problem 400, for a parameter that is there twice or is none of its kind (PS3.18 9.4.2)."""
-    for name in (*_ONCE, *_UIDS):
-        if len(values := query.getlist(name)) > 1:
-            raise Problem(400, f"{name} is there {len(values)} times; once wanted")
+    check_once(query, (*_ONCE, *_UIDS))
     if query.get("anonymize", "yes") != "yes":
         raise Problem(400, f"anonymize is {shown(query['anonymize'])}; yes wanted")
 
@@ -171,15 +171,17 @@ def _file_type(query: QueryParams) -> str:
     return DICOM if syntax is None else f"{DICOM}; transfer-syntax={syntax}"
 
 
-def _as_wado_rs(request: Request, path: dict[str, str], accept: str) -> Request:
-    """The same request, its instance in the path and its media types in Accept."""
+def _as_wado_rs(request: Request, path: dict[str, str], accept: str, parameter: str) -> Request:
+    """The same request, its instance in the path.
+
+    accept: what it is to be answered in.
+    parameter: what says so where the request has it; otherwise its Accept does.
+    """
     headers = [(name, value) for name, value in request.scope["headers"] if name != b"accept"]
-    scope = dict(
-        request.scope,
-        path_params=path,
-        query_string=b"",
-        headers=[*headers, (b"accept", accept.encode("latin_1", "replace"))],
-    )
+    headers.append((b"accept", accept.encode("latin_1", "replace")))
+    scope = dict(request.scope, path_params=path, query_string=b"", headers=headers)
+    if request.query_params.get(parameter):
+        scope[PARAMETER] = (parameter, accept)
     return Request(scope, request.receive)
 
 

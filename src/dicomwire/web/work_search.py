@@ -29,8 +29,9 @@ from dicomwire.web.media_types import (
 )
 from dicomwire.web.multipart import PartWriter
 from dicomwire.web.options import WebOptions
+from dicomwire.web.parameters import flag, put_once, uint
 from dicomwire.web.problems import Problem
-from dicomwire.web.search_query import attribute, flag, parameters, uint
+from dicomwire.web.search_query import attribute, parameters
 from dicomwire.work.matching import Selection, query_of, search, texts
 from dicomwire.work.store import Store
 
@@ -60,7 +61,7 @@ def parse(query_string: bytes, most: int, ignored: Sequence[str] = ()) -> Asked:
     for name, value in parameters(query_string):
         plain = name.lower()
         if plain in ("limit", "offset", *_FLAGS):
-            reserved[plain] = value.strip()
+            put_once(reserved, plain, value.strip(), name)
         elif plain == "includefield":
             names = [each.strip() for each in value.split(",") if each.strip()]
             everything = everything or "all" in [each.lower() for each in names]
@@ -68,9 +69,7 @@ def parse(query_string: bytes, most: int, ignored: Sequence[str] = ()) -> Asked:
         elif plain not in ("accept", "charset", *ignored):
             path = attribute(name)
             fields.add(path[0])
-            if path in matches and matches[path].strip() and value.strip():
-                value = f"{matches[path]}\\{value}"
-            matches[path] = value
+            put_once(matches, path, value, name)
     flags = {name: flag(name, reserved.get(name, "false")) for name in _FLAGS}
     limit = uint("limit", reserved["limit"]) if "limit" in reserved else most
     query = query_of(
