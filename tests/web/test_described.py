@@ -6,6 +6,7 @@ import json
 from io import BytesIO
 from struct import pack
 
+import av
 import imagecodecs
 import numpy
 import pydicom
@@ -251,3 +252,113 @@ async def test_a_broken_request_stores_nothing_of_what_it_describes(door) -> Non
     )
     assert response.status_code == 400
     assert door.archive.plan(study="1.2.3") == []
+
+
+@pytest.mark.parametrize(
+    ("media_type", "sop_class"),
+    [
+        ("application/pdf", "1.2.840.10008.5.1.4.1.1.104.1"),
+        ("text/XML", "1.2.840.10008.5.1.4.1.1.104.2"),
+        ("model/stl", "1.2.840.10008.5.1.4.1.1.104.3"),
+        ("model/obj", "1.2.840.10008.5.1.4.1.1.104.4"),
+        ("model/mtl", "1.2.840.10008.5.1.4.1.1.104.5"),
+    ],
+)
+@pytest.mark.parametrize("named", [True, False])
+async def test_an_encapsulated_document_comes_in_its_own_media_type(
+    door, media_type: str, sop_class: str, named: bool
+) -> None:
+    body = b"%PDF-1.7 or a model of odd length."[:-1]
+    one = metadata(**{"00420011": {"vr": "OB", "BulkDataURI": "doc"}})
+    one["00080016"] = {"vr": "UI", "Value": [sop_class]}
+    if named:
+        one["00420012"] = {"vr": "LO", "Value": [media_type]}
+    for tag in ("7FE00010", "00280010", "00280011", "00280100", "00281050"):
+        del one[tag]
+    response = await post(door, described_as_json(one), part(media_type, body, "doc"))
+    assert response.status_code == 200, response.text
+    stored = await read(door)
+    assert stored.MIMETypeOfEncapsulatedDocument.lower() == media_type.lower()
+    assert stored.EncapsulatedDocument.rstrip(b"\0") == body
+    shown = await door.get(f"{INSTANCE}/rendered", media_type)
+    assert (shown.status_code, shown.content) == (200, body)
+
+
+async def test_a_document_in_another_media_type_than_said_is_refused(door) -> None:
+    said = {"vr": "LO", "Value": ["application/pdf"]}
+    one = metadata(**{"00420011": {"vr": "OB", "BulkDataURI": "doc"}, "00420012": said})
+    response = await post(door, described_as_json(one), octets(), part("model/stl", b"solid ", "doc"))
+    assert response.status_code == 409
+    assert "MIMEType" in response.text
+    assert door.archive.plan(study="1.2.3") == []
+
+
+async def test_a_document_is_the_value_of_encapsulated_document_alone(door) -> None:
+    response = await post(door, described_as_json(metadata()), part("application/pdf", b"%PDF", "bulk/1"))
+    assert response.status_code == 409
+    profile = {"00282000": {"vr": "OB", "BulkDataURI": "icc"}}
+    response = await post(
+        door, described_as_json(metadata(**profile)), octets(), part("application/pdf", b"%PDF", "icc")
+    )
+    assert response.status_code == 409
+    assert door.archive.plan(study="1.2.3") == []
+
+
+def film(codec: str, form: str, pixels: str = "yuv420p") -> bytes:
+    out = BytesIO()
+    with av.open(out, "w", format=form) as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, pixels
+        noise = numpy.random.default_rng(1)
+        for _ in range(5):
+            levels = noise.integers(0, 256, (48, 64), "u1")  # a stream of some length, as readers look for
+            frame = av.VideoFrame.from_ndarray(levels, format="gray")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("media_type", "stream", "told"),
+    [
+        ("video/mpeg", ("mpeg2video", "mpegts"), ("101", 48, 64, 3, "YBR_PARTIAL_420", 8, 5)),
+        ("video/mp4", ("libx264", "mp4"), ("102", 48, 64, 3, "YBR_PARTIAL_420", 8, 5)),
+        ("video/mp4", ("libx264", "mpegts"), ("102", 48, 64, 3, "YBR_PARTIAL_420", 8, 5)),
+        ("video/H265", ("libx265", "mp4"), ("107", 48, 64, 3, "YBR_PARTIAL_420", 8, 5)),
+        (
+            "video/H265; transfer-syntax=1.2.840.10008.1.2.4.108",
+            ("libx265", "mp4", "yuv420p10le"),
+            ("108", 48, 64, 3, "YBR_PARTIAL_420", 10, 5),
+        ),
+        ("image/jxl", imagecodecs.jpegxl_encode(COLOUR, lossless=True), ("110", 16, 16, 3, "RGB", 8, None)),
+        (
+            "image/jxl",
+            imagecodecs.jpegxl_encode(DEEP, lossless=True),
+            ("110", 16, 16, 1, "MONOCHROME2", 16, None),
+        ),
+    ],
+)
+async def test_a_video_or_a_jpeg_xl_image_says_what_the_metadata_leave_out(
+    door, media_type: str, stream: tuple[str, ...] | bytes, told: tuple[object, ...]
+) -> None:
+    body = stream if isinstance(stream, bytes) else film(*stream)
+    one = metadata()
+    for tag in ("00280010", "00280011", "00280100"):
+        del one[tag]
+    response = await post(door, described_as_json(one), part(media_type, body, "bulk/1"))
+    assert response.status_code == 200, response.text
+    stored = await read(door)
+    assert stored.file_meta.TransferSyntaxUID == f"1.2.840.10008.1.2.4.{told[0]}"
+    assert (
+        *(stored.Rows, stored.Columns, stored.SamplesPerPixel, stored.PhotometricInterpretation),
+        *(stored.BitsStored, stored.get("NumberOfFrames")),
+    ) == told[1:]
+    assert (stored.BitsAllocated, stored.HighBit) == (8 if told[5] == 8 else 16, told[5] - 1)
+    _, stored_stream = pydicom.encaps.generate_fragments(stored.PixelData)  # behind an empty offset table
+    assert stored_stream[: len(body)] == body
+
+
+async def test_a_video_that_cannot_be_read_stays_as_it_came(door) -> None:
+    response = await post(door, described_as_json(metadata()), part("video/mp4", b"no video", "bulk/1"))
+    assert response.status_code == 200, response.text
+    assert "SamplesPerPixel" not in await read(door)

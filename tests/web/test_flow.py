@@ -10,6 +10,7 @@ import pytest
 from starlette.requests import Request
 
 from dicomwire.archive.archive import Outcome, Verdict
+from dicomwire.archive.transcoder import Transcoder
 from dicomwire.web.options import WebOptions
 from dicomwire.web.problems import Problem
 from dicomwire.web.store import Store
@@ -98,7 +99,8 @@ async def post(archive: Archive, body: Body, **options: float):
         "query_string": b"",
         "headers": [(b"host", b"x"), (b"content-type", RELATED)],
     }
-    return await Store(archive, WebOptions(**options))(Request(scope, body.receive))
+    store = Store(archive, WebOptions(**options), Transcoder(archive))
+    return await store(Request(scope, body.receive))
 
 
 async def test_nothing_is_read_while_the_archive_has_no_room(make_instance) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 
 from dicomwire.archive.archive import Stored
 from dicomwire.dicom.codecs import CODECS, Codec
+from dicomwire.dicom.raster import Header
 from dicomwire.dicom.rendering import MP4, Rendering
 
 # Bytes for a sample of a frame, decoded and encoded; cells of 16 bits count twice
@@ -51,6 +52,12 @@ def of_rendering(stored: Stored, rendering: Rendering) -> int:
     film = rendering.animated and rendering.media_type == MP4
     each = _FILM if film else _PICTURE.get(rendering.media_type, _OTHER_PICTURES)
     return int(_frame(stored) * _decoded(stored)) + pixels * each
+
+
+def of_raster(header: Header, length: int) -> int:
+    """Of a PNG or GIF image of some bytes: them, a frame with alpha, and it as it is written."""
+    frame = header.rows * header.columns * (header.samples + 1) * header.bits // 8
+    return length + 3 * frame
 
 
 def _frame(stored: Stored) -> int:

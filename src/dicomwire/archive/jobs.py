@@ -14,6 +14,7 @@ from dicomwire.dicom.rendering import Rendering
 
 REQUEST: Final = Struct("<I")  # bytes of the pickled job
 ANSWER: Final = Struct("<BQ")  # what came of it, bytes that follow
+RASTER: Final = Struct("<6I")  # the fields of a `Raster`
 OK, PROGRESS, FAILED, GONE, MISSING = range(5)
 """What came of a job: done, still at it, words why not, the file is gone, the codecs are not installed."""
 LAST: Final = 0x80
@@ -76,4 +77,37 @@ class RenderJob:
     state: Source | None = None
 
 
-Job = TranscodeJob | FrameJob | RenderJob
+@dataclass(frozen=True, slots=True)
+class RasterJob:
+    """PNG or GIF images within the first file that comes with the job, as native frames in the second.
+
+    The answer is their `RASTER`.
+
+    Attributes:
+        spans: offset and length of each image.
+        samples: wanted a pixel; None for what the images have.
+    """
+
+    media_type: str
+    spans: tuple[tuple[int, int], ...]
+    samples: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeJob:
+    """What a video or a JPEG XL image within the file that comes with the job says of itself, as a `RASTER`.
+
+    Attributes:
+        span: its offset and length.
+    """
+
+    media_type: str
+    span: tuple[int, int]
+
+
+Job = TranscodeJob | FrameJob | RenderJob | RasterJob | ProbeJob
+
+
+def format_of(job: Job) -> str:
+    """What a job reads: a transfer syntax or a media type, for the log."""
+    return job.media_type if isinstance(job, RasterJob | ProbeJob) else job.source.transfer_syntax_uid

@@ -16,6 +16,7 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from dataclasses import astuple
 from functools import cached_property
 from io import BytesIO
 from mmap import ACCESS_READ, ALLOCATIONGRANULARITY, MADV_DONTNEED, mmap
@@ -30,9 +31,12 @@ from dicomwire.archive.jobs import (
     MISSING,
     OK,
     PROGRESS,
+    RASTER,
     REQUEST,
     FrameJob,
     Job,
+    ProbeJob,
+    RasterJob,
     RenderJob,
     Source,
     TranscodeJob,
@@ -46,6 +50,7 @@ from dicomwire.errors import DicomwireError
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN
 
 try:
+    from dicomwire.dicom import probe, raster_decode
     from dicomwire.dicom.pixels import Pixels
     from dicomwire.dicom.render import render, render_animation
     from dicomwire.dicom.transcode import transcode
@@ -58,7 +63,7 @@ _RESIDENT: Final = 16 << 20  # bytes of a map that stay in memory
 _GATHERED: Final = 1 << 20  # bytes written at once
 _PROGRESS_INTERVAL: Final = 1.0  # seconds
 _REMEMBERED: Final = 8  # instances
-_DESCRIPTORS: Final = 1  # that come with one job at most
+_DESCRIPTORS: Final = 2  # that come with one job at most
 _HELD: Final = 112 << 20  # bytes of memory; a worker that held more makes place for a new one
 
 
@@ -162,6 +167,12 @@ def _do(job: Job, descriptors: list[int], channel: _Channel) -> None:
     if _MISSING is not None and not _without_codecs(job):
         channel.answer(MISSING, _MISSING.encode())
         return
+    if isinstance(job, RasterJob):
+        _raster(job, descriptors, channel)
+        return
+    if isinstance(job, ProbeJob):
+        channel.answer(OK, _probed(job, descriptors[0], channel))
+        return
     if isinstance(job, TranscodeJob):
         _transcode(job, _mapped(job.source), descriptors[0], channel)
         return
@@ -209,6 +220,24 @@ def _transcode(job: TranscodeJob, data: memoryview, descriptor: int, channel: _C
         channel.renew()
     _write(descriptor, gathered)
     channel.answer(OK, pack("<Q", length))
+
+
+def _raster(job: RasterJob, descriptors: list[int], channel: _Channel) -> None:
+    images, frames = descriptors
+
+    def write(frame: bytes) -> None:
+        _write(frames, frame)
+        channel.renew()
+
+    mapped = memoryview(mmap(images, 0, access=ACCESS_READ))
+    parts = [mapped[start : start + length] for start, length in job.spans]
+    raster = raster_decode.decode(parts, job.media_type, job.samples, write)
+    channel.answer(OK, RASTER.pack(*astuple(raster)))
+
+
+def _probed(job: ProbeJob, descriptor: int, channel: _Channel) -> bytes:
+    with open(descriptor, "rb", closefd=False) as file:
+        return RASTER.pack(*astuple(probe.probe(file, job.span, job.media_type, channel.renew)))
 
 
 def _frame(job: FrameJob) -> Buffer:

@@ -13,15 +13,17 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator, Seque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from mmap import ACCESS_READ, mmap
 from struct import unpack
 from typing import IO, Final
 
 from dicomwire.archive import footprint
 from dicomwire.archive.archive import Archive, Stored
-from dicomwire.archive.jobs import FrameJob, Job, RenderJob, Source, TranscodeJob
+from dicomwire.archive.jobs import RASTER, FrameJob, Job, ProbeJob, RasterJob, RenderJob, Source, TranscodeJob
 from dicomwire.archive.workers import WorkerOptions, WorkerPool
 from dicomwire.dicom.codecs import LOSSY, NATIVE, lossless_targets
 from dicomwire.dicom.part10 import write_file_meta
+from dicomwire.dicom.raster import LONGEST, Header, Raster, read_header
 from dicomwire.dicom.rendering import Rendering
 from dicomwire.errors import ArchiveError, InstanceRemoved, TranscodingError
 from dicomwire.uids import name_of
@@ -116,7 +118,7 @@ class Transcoder:
         Raises: TranscodingError, in words; ArchiveError, when the instance was removed; WorkersBusy.
         """
         self._check(stored, target, quality)
-        with self._spool(stored) as file:
+        with self._spool(_length(stored)) as file:
             descriptor = file.fileno()
             answer = await self._run(
                 stored,
@@ -166,6 +168,33 @@ class Transcoder:
             footprint.of_rendering(stored, rendering),
         )
 
+    async def raster(
+        self, file: int, media_type: str, spans: Sequence[tuple[int, int]], samples: int | None
+    ) -> tuple[Raster, Spooled]:
+        """PNG or GIF images as native frames.
+
+        file: a descriptor of what the images are in; spans: offset and length of each.
+        samples: wanted a pixel, 1 or 3; None for what the images have.
+        Raises: TranscodingError, in words, also where colours would be lost; WorkersBusy.
+        """
+        headers = [_header(file, media_type, span) for span in spans]
+        if (length := sum(header.length for header in headers)) > LONGEST:
+            raise TranscodingError(f"{length} bytes of pixels; at most {LONGEST} are made of {media_type}")
+        expected = max(map(footprint.of_raster, headers, (length for _, length in spans)))
+        job = RasterJob(media_type, tuple(spans), samples)
+        with self._spool(length) as spool:
+            answer = await self._pool.run(job, (file, spool.fileno()), footprint=expected)
+            written = spool.seek(0, os.SEEK_END)
+            return Raster(*RASTER.unpack(answer)), Spooled(os.dup(spool.fileno()), written)
+
+    async def probe(self, file: int, media_type: str, span: tuple[int, int]) -> Raster:
+        """The size and depth of a video or a JPEG XL image, and of how many frames it is.
+
+        file: a descriptor of what it is in; span: its offset and length.
+        Raises: TranscodingError, when it cannot be read; WorkersBusy.
+        """
+        return Raster(*RASTER.unpack(await self._pool.run(ProbeJob(media_type, span), (file,))))
+
     async def _result(
         self, stored: Stored, frames: int, job: Callable[[Source], Job], expected: int
     ) -> bytearray | Spooled:
@@ -175,7 +204,7 @@ class Transcoder:
         """
         if _native_length(stored, frames) <= _IN_MEMORY:
             return await self._run(stored, job, expected)
-        with self._spool(stored) as file:
+        with self._spool(_length(stored)) as file:
             (length,) = unpack("<Q", await self._run(stored, job, expected, file.fileno()))
             return Spooled(os.dup(file.fileno()), length)
 
@@ -216,12 +245,9 @@ class Transcoder:
             record_id=stored.record_id,
         )
 
-    def _spool(self, stored: Stored) -> IO[bytes]:
-        """A file without a name, in memory where it is small."""
-        if (
-            hasattr(os, "memfd_create")
-            and max(stored.length, _native_length(stored, stored.number_of_frames)) <= _IN_MEMORY
-        ):
+    def _spool(self, length: int) -> IO[bytes]:
+        """A file without a name, in memory where it is small. length: bytes of it, at most."""
+        if hasattr(os, "memfd_create") and length <= _IN_MEMORY:
             return os.fdopen(os.memfd_create("transcoded", os.MFD_CLOEXEC), "w+b")
         folder = self._archive.data / "spool"
         try:
@@ -229,6 +255,20 @@ class Transcoder:
             return tempfile.TemporaryFile(dir=folder)
         except OSError as error:
             raise TranscodingError(f"{folder}: {error.strerror}") from None
+
+
+def _length(stored: Stored) -> int:
+    """Bytes of an instance, stored or decoded, whichever is more."""
+    return max(stored.length, _native_length(stored, stored.number_of_frames))
+
+
+def _header(file: int, media_type: str, span: tuple[int, int]) -> Header:
+    """What an image says of itself. Raises: TranscodingError, where it is none."""
+    start, length = span
+    if not length:
+        raise TranscodingError(f"{media_type}: 0 bytes; an image wanted")
+    mapped = memoryview(mmap(file, 0, access=ACCESS_READ))  # ends with the last view of it
+    return read_header(mapped[start : start + length], media_type)
 
 
 def _native_length(stored: Stored, frames: int) -> int:

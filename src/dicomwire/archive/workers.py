@@ -21,7 +21,7 @@ from typing import Final
 
 import structlog
 
-from dicomwire.archive.jobs import ANSWER, GONE, LAST, MISSING, OK, PROGRESS, REQUEST, Job
+from dicomwire.archive.jobs import ANSWER, GONE, LAST, MISSING, OK, PROGRESS, REQUEST, Job, format_of
 from dicomwire.archive.room import Room
 from dicomwire.errors import CodecsMissing, TranscodingError, WorkersBusy
 
@@ -150,7 +150,7 @@ class WorkerPool:
             raise TranscodingError(f"not done within {self.options.timeout:g} s; given up") from None
         except (OSError, EOFError):
             status = await asyncio.to_thread(worker.end)
-            log.warning("worker.died", status=status, transfer_syntax=job.source.transfer_syntax_uid)
+            log.warning("worker.died", status=status, format=format_of(job))
             raise TranscodingError(f"the worker that decoded it {_died(status)}") from None
         finally:
             if healthy and not self._closed:

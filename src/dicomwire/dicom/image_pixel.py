@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from dicomwire.dicom.codecs import CODECS, Codec
+from dicomwire.dicom.codecs import CODECS, VIDEO, Codec
 from dicomwire.dicom.codestream import Codestream, read_jpeg, read_jpeg_2000
 from dicomwire.dicom.data_set import DataSet
 from dicomwire.dicom.encoding import Buffer
+from dicomwire.dicom.raster import Raster
 
 _READERS: Final[Mapping[Codec, Callable[[Buffer], Codestream]]] = {
     Codec.JPEG: read_jpeg,
@@ -47,6 +48,28 @@ def attributes_of(codestream: Codestream, transfer_syntax_uid: str) -> DataSet:
     if codestream.lossless is False:
         found.put("LossyImageCompression", "01")
     return found
+
+
+def attributes_of_probed(found: Raster, transfer_syntax_uid: str) -> DataSet:
+    """The same of what a codec had to look at: a video, or a JPEG XL image (PS3.5 8.2)."""
+    video = transfer_syntax_uid in VIDEO
+    colour = "YBR_PARTIAL_420" if video else "RGB"
+    told = (
+        DataSet()
+        .put("SamplesPerPixel", found.samples)
+        .put("PhotometricInterpretation", colour if found.samples == 3 else "MONOCHROME2")
+        .put("Rows", found.rows)
+        .put("Columns", found.columns)
+        .put("BitsAllocated", 8 if found.bits <= 8 else 16)
+        .put("BitsStored", found.bits)
+        .put("HighBit", found.bits - 1)
+        .put("PixelRepresentation", 0)
+    )
+    if found.samples == 3:
+        told.put("PlanarConfiguration", 0)
+    if video:
+        told.put("NumberOfFrames", found.frames).put("LossyImageCompression", "01")
+    return told
 
 
 def _photometric(codestream: Codestream, codec: Codec) -> str:

@@ -41,7 +41,7 @@ def build(peer: Peer, cache: Cache, options: WebOptions, transcoder: Transcoder)
     transcoder: of the cache's archive.
     """
     options = replace(options, delete=False)
-    store = Store(cache.archive, options, Forward(peer, cache))
+    store = Store(cache.archive, options, transcoder, Forward(peer, cache))
     studies, series, instances = (
         Search(peer, options, level) for level in (Level.STUDY, Level.SERIES, Level.INSTANCE)
     )

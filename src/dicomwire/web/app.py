@@ -52,7 +52,7 @@ def routes(
     archive: Archive, options: WebOptions, transcoder: Transcoder, work: Store | None = None
 ) -> dict[str, Resource]:
     """The table of resources; those that need a store of work only where there is one."""
-    store = StoreInstances(archive, options)
+    store = StoreInstances(archive, options, transcoder)
     metadata = Metadata(archive, options)
     frames = Frames(archive, options, transcoder)
     rendered = Rendered(archive, options, transcoder)

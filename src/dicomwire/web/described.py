@@ -12,108 +12,79 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from itertools import chain
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from struct import pack
 from tempfile import TemporaryFile
-from typing import Final, TypeAlias
+from typing import Final
 
-from dicomwire.dicom import codecs, xml_model
-from dicomwire.dicom.codestream import read_jpeg, read_jpeg_2000
+from dicomwire.archive.transcoder import Transcoder
+from dicomwire.dicom import raster, xml_model
 from dicomwire.dicom.data_set import UTF_8, DataSet, encode, from_object
-from dicomwire.dicom.dictionary import TAGS, tag_text
-from dicomwire.dicom.image_pixel import attributes_of, read_codestream
+from dicomwire.dicom.dictionary import tag_text
+from dicomwire.dicom.encoding import Buffer
+from dicomwire.dicom.image_pixel import attributes_of_probed
 from dicomwire.dicom.json_decode import load
 from dicomwire.dicom.part10 import write_file_meta
-from dicomwire.errors import InvalidAttribute, TranscodingError
+from dicomwire.dicom.pixel_description import PIXEL_DATA
+from dicomwire.errors import InvalidAttribute, TranscodingError, WorkersBusy
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN, is_valid_uid
-from dicomwire.web.frames import FRAME_MEDIA_TYPES
+from dicomwire.web import described_pixels
+from dicomwire.web.bulk_parts import PROBED, Bulk, Span, bulk_of
+from dicomwire.web.described_pixels import (
+    bare,
+    complete,
+    encapsulated_element,
+    is_described,
+    native_element,
+    slices,
+    supply,
+    syntax_of,
+)
 from dicomwire.web.intake import Instances
-from dicomwire.web.media_types import DICOM_JSON, DICOM_XML, JSON, OCTET_STREAM, MediaType, parse_media_type
+from dicomwire.web.media_types import DICOM_JSON, DICOM_XML, JSON, OCTET_STREAM, parse_media_type
 from dicomwire.web.multipart import PartBegin, PartData, PartEnd, PartEvent
 from dicomwire.web.problems import Problem, shown
 from dicomwire.web.store_response import Failure, Reason, Result
 
 METADATA_LIMIT: Final = 64 << 20  # bytes of all metadata of one request, held in memory
 VALUE_LIMIT: Final = 64 << 20  # bytes of one instance's bulk data other than its pixel data
-LONGEST_VALUE: Final = 0xFFFFFFFE  # bytes of an element or a fragment (PS3.5 7.1.1)
 
-_PIXEL_VRS: Final = {
-    TAGS["PixelData"]: b"OW\0\0",
-    TAGS["FloatPixelData"]: b"OF\0\0",
-    TAGS["DoubleFloatPixelData"]: b"OD\0\0",
-}
-_PIXEL_DATA: Final = {tag: f"{tag:08X}" for tag in _PIXEL_VRS}  # names in DICOM JSON
+_PIXEL_DATA: Final = {tag: f"{tag:08X}" for tag in described_pixels.VRS}  # names in DICOM JSON
+_DOCUMENT: Final = "00420011"
 _METADATA_TYPES: Final = {DICOM_JSON: (DICOM_JSON, JSON), DICOM_XML: (DICOM_XML,)}
-_MEASURES: Final = tuple(TAGS[keyword] for keyword in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated"))
-_SLICE: Final = 1 << 20  # bytes handed on at a time
-
-# What a media type without a transfer-syntax stands for: the defaults of PS3.18 Table 8.7.3-5
-_DEFAULT_SYNTAXES: Final = {
-    "image/jpeg": "1.2.840.10008.1.2.4.70",
-    "image/dicom-rle": "1.2.840.10008.1.2.5",
-    "image/jls": "1.2.840.10008.1.2.4.80",
-    "image/jp2": "1.2.840.10008.1.2.4.90",
-    "image/jpx": "1.2.840.10008.1.2.4.92",
-    "image/jphc": "1.2.840.10008.1.2.4.201",
-    "image/jph": "1.2.840.10008.1.2.4.201",
-    "image/jxl": "1.2.840.10008.1.2.4.110",
-    "video/mpeg": "1.2.840.10008.1.2.4.101",
-    "video/mp4": "1.2.840.10008.1.2.4.102",
-    "video/h265": "1.2.840.10008.1.2.4.107",
-}
-
-# What a codestream is where no transfer syntax is named and the default is not what it says of itself
-_PROCESSES: Final = {
-    0xC0: codecs.JPEG_BASELINE,
-    0xC1: codecs.JPEG_EXTENDED,
-    0xC2: "1.2.840.10008.1.2.4.55",  # retired: full progression
-}
-_LOSSY: Final = {
-    codecs.JPEG_LS_LOSSLESS: codecs.JPEG_LS_NEAR_LOSSLESS,
-    codecs.JPEG_2000_LOSSLESS: codecs.JPEG_2000,
-    codecs.HTJ2K_LOSSLESS: codecs.HTJ2K,
-}
 
 
-_Content: TypeAlias = mmap | memoryview
-
-
-@dataclass(slots=True)
-class _Bulk:
-    """What came under one URI.
+@dataclass(frozen=True, slots=True)
+class _Instance:
+    """What metadata describe, their bulk data but for pixel data included.
 
     Attributes:
-        syntax: transfer syntax of its media type.
-        named: the client said so; otherwise it is the media type's default.
-        spans: where its parts lie in the file: offset and length, in the order of the parts.
+        tag: of the pixel data; behind every tag where none come apart.
     """
 
-    syntax: str
-    named: bool
-    spans: list[tuple[int, int]] = field(default_factory=list)
-
-    @property
-    def encapsulated(self) -> bool:
-        return self.syntax != EXPLICIT_VR_LITTLE_ENDIAN
+    data_set: DataSet
+    tag: int
+    pixels: Bulk | None
 
 
 class Described:
     """An intake of metadata and bulk data."""
 
-    def __init__(self, instances: Instances, form: str, folder: Path) -> None:
+    def __init__(self, instances: Instances, form: str, folder: Path, transcoder: Transcoder) -> None:
         """form: media type of the metadata. folder: where bulk data wait, on the archive's disk."""
         self._instances = instances
+        self._transcoder = transcoder
         self._form = form
         self._documents: list[bytearray] = []
         self._metadata = 0
-        self._bulk: dict[str, _Bulk] = {}
+        self._bulk: dict[str, Bulk] = {}
         self._file = TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 (results and abort close it)
         self._size = 0
         self._taken = 0
-        self._take: bytearray | list[tuple[int, int]] | None = None
+        self._take: bytearray | list[Span] | None = None
 
     def __len__(self) -> int:
         return self._taken
@@ -147,12 +118,13 @@ class Described:
         if not self._documents:
             self._file.close()
             return []
-        with self._file, self._mapped() as content:
+        with self._file:
+            content = self._mapped()
             for found in await asyncio.to_thread(_objects, self._form, self._documents):
                 await self._store(found, content)
             return await self._instances.results()
 
-    def _begin(self, part: PartBegin) -> bytearray | list[tuple[int, int]]:
+    def _begin(self, part: PartBegin) -> bytearray | list[Span]:
         """Where the data of a part go."""
         media_type = parse_media_type(part.header("content-type") or OCTET_STREAM)
         if media_type.essence in _METADATA_TYPES[self._form]:
@@ -163,14 +135,16 @@ class Described:
             location = f"cid:{identifier.strip('<> ')}"
         if location is None:
             raise Problem(400, f"part {self._taken} is {media_type.essence} without a Content-Location")
-        syntax, named = _transfer_syntax(media_type), media_type.parameter("transfer-syntax") is not None
-        bulk = self._bulk.setdefault(location.partition("/frames/")[0], _Bulk(syntax, named))
-        if bulk.syntax != syntax:
-            raise Problem(400, f"parts of {shown(location)} have different transfer syntaxes")
+        part_of = bulk_of(media_type)
+        if part_of.raster and not self._transcoder.available:
+            raise Problem(415, f"a part is {part_of.media_type}, which takes codecs that are not installed")
+        bulk = self._bulk.setdefault(location.partition("/frames/")[0], part_of)
+        if (bulk.media_type, bulk.syntax) != (part_of.media_type, part_of.syntax):
+            raise Problem(400, f"parts of {shown(location)} have different media types or transfer syntaxes")
         bulk.spans.append((self._size, 0))
         return bulk.spans
 
-    def _spool(self, event: PartData, spans: list[tuple[int, int]]) -> None:
+    def _spool(self, event: PartData, spans: list[Span]) -> None:
         try:
             rest = event.data
             while rest:
@@ -181,17 +155,21 @@ class Described:
         start, length = spans[-1]
         spans[-1] = start, length + len(event.data)
 
-    def _mapped(self) -> _Content:
+    def _mapped(self) -> memoryview:
+        """What came apart; the map ends with the last view of it."""
         if not self._size:
             return memoryview(b"")
-        return mmap(self._file.fileno(), self._size, access=ACCESS_READ)
+        return memoryview(mmap(self._file.fileno(), self._size, access=ACCESS_READ))
 
-    async def _store(self, found: Mapping[str, object], content: _Content) -> None:
+    async def _store(self, found: Mapping[str, object], content: memoryview) -> None:
         """One instance, written as a file, goes the way of files; what cannot be written gets its verdict."""
         try:
-            pieces = _file(found, self._bulk, content)
-        except InvalidAttribute as error:
-            self._instances.refuse(_failure(found, str(error)))
+            pieces = await self._file_of(found, content)
+        except (InvalidAttribute, TranscodingError) as error:
+            self._instances.refuse(_failure(found, Reason.CANNOT_UNDERSTAND, str(error)))
+            return
+        except WorkersBusy as error:
+            self._instances.refuse(_failure(found, Reason.OUT_OF_RESOURCES, str(error)))
             return
         self._instances.take(PartBegin(()))
         for piece in pieces:
@@ -200,20 +178,40 @@ class Described:
                 await self._instances.drain()
         self._instances.take(PartEnd())
 
+    async def _file_of(self, found: Mapping[str, object], content: memoryview) -> Iterator[Buffer]:
+        """A Part 10 file of one instance, checked before its first piece is given.
 
-def _transfer_syntax(media_type: MediaType) -> str:
-    """The transfer syntax of bulk data. Raises: Problem 415."""
-    essence = media_type.essence
-    syntax = media_type.parameter("transfer-syntax") or _DEFAULT_SYNTAXES.get(essence)
-    if essence == OCTET_STREAM and syntax in (None, EXPLICIT_VR_LITTLE_ENDIAN):
-        return EXPLICIT_VR_LITTLE_ENDIAN
-    stored = "image/jphc" if essence == "image/jph" else essence  # the same in the boxes of a file
-    if syntax is None or FRAME_MEDIA_TYPES.get(syntax, OCTET_STREAM) != stored:
-        named = f" with transfer-syntax {shown(syntax)}" if syntax else ""
-        raise Problem(
-            415, f"a part is {shown(essence)}{named}; metadata, octets or a stored image's type wanted"
-        )
-    return syntax
+        Raises: InvalidAttribute, when the metadata say what cannot be written; TranscodingError, when what
+            has to be transformed cannot be; WorkersBusy.
+        """
+        instance = _read(found, self._bulk, content)
+        data_set, tag, pixels = instance.data_set, instance.tag, instance.pixels
+        if pixels is None:
+            return _written(instance, EXPLICIT_VR_LITTLE_ENDIAN, iter(()))
+        if pixels.document or (pixels.raster and tag != PIXEL_DATA):
+            raise InvalidAttribute(
+                f"{tag_text(tag)} is {pixels.media_type}; octets, an image or a video wanted"
+            )
+        if pixels.raster:
+            samples = {"1": 1, "3": 3}.get(data_set.text("SamplesPerPixel"))
+            made, frames = await self._transcoder.raster(
+                self._file.fileno(), pixels.media_type, pixels.spans, samples
+            )
+            raster.complete(data_set, made)
+            element = native_element(tag, len(frames), frames.slices())
+            return _written(instance, EXPLICIT_VR_LITTLE_ENDIAN, element)
+        if not pixels.encapsulated:
+            element = native_element(tag, pixels.length, slices(pixels.spans, content))
+            return _written(instance, EXPLICIT_VR_LITTLE_ENDIAN, element)
+        syntax = syntax_of(pixels, content)
+        pixels = bare(pixels, syntax, content)
+        complete(data_set, pixels, syntax, content)
+        if pixels.media_type in PROBED and self._transcoder.available and not is_described(data_set):
+            file = self._file.fileno()
+            with suppress(TranscodingError):  # as with a codestream that is not understood, it stays as it is
+                probed = await self._transcoder.probe(file, pixels.media_type, pixels.spans[0])
+                supply(data_set, attributes_of_probed(probed, syntax))
+        return _written(instance, syntax, encapsulated_element(tag, pixels, content))
 
 
 def _objects(form: str, documents: Iterable[bytearray]) -> list[Mapping[str, object]]:
@@ -231,148 +229,92 @@ def _objects(form: str, documents: Iterable[bytearray]) -> list[Mapping[str, obj
     return found
 
 
-def _file(
-    found: Mapping[str, object], bulk: Mapping[str, _Bulk], content: _Content
-) -> Iterator[bytes | memoryview]:
-    """A Part 10 file of one instance, checked before its first piece is given.
-
-    Raises: InvalidAttribute, when the metadata say what cannot be written.
-    """
+def _read(found: Mapping[str, object], bulk: Mapping[str, Bulk], content: memoryview) -> _Instance:
+    """Raises: InvalidAttribute."""
     tag, pixels = _pixel_data(found, bulk)
     values = {name: attribute for name, attribute in found.items() if name != _PIXEL_DATA.get(tag)}
-    data_set = from_object(values, bulk_data=_Values(bulk, content))
-    sop_class_uid, sop_instance_uid = data_set.text("SOPClassUID"), data_set.text("SOPInstanceUID")
-    if not is_valid_uid(sop_class_uid) or not is_valid_uid(sop_instance_uid):
+    document = _uri(found, _DOCUMENT)
+    data_set = from_object(values, bulk_data=_Values(bulk, content, document))
+    if not is_valid_uid(data_set.text("SOPClassUID")) or not is_valid_uid(data_set.text("SOPInstanceUID")):
         raise InvalidAttribute("SOPClassUID or SOPInstanceUID is missing or no UID")
-    syntax = _syntax_of(pixels, content) if pixels else EXPLICIT_VR_LITTLE_ENDIAN
-    if pixels is not None and pixels.encapsulated:
-        pixels = _bare(pixels, syntax, content)
-        _complete(data_set, pixels, syntax, content)
+    if document is not None:
+        _check_document(data_set, _named(bulk, document))
+    return _Instance(data_set, tag, pixels)
+
+
+def _written(instance: _Instance, syntax: str, pixel_data: Iterator[Buffer]) -> Iterator[Buffer]:
+    """Raises: InvalidAttribute, before the first piece."""
+    data_set, tag = instance.data_set, instance.tag
+    before = DataSet({each: data_set[each] for each in data_set if each < tag})
+    behind = DataSet({each: data_set[each] for each in data_set if each > tag})
     head = [
-        write_file_meta(sop_class_uid, sop_instance_uid, syntax),
-        encode(
-            DataSet({each: data_set[each] for each in data_set if each < tag}), syntax, character_set=UTF_8
-        ),
+        write_file_meta(data_set.text("SOPClassUID"), data_set.text("SOPInstanceUID"), syntax),
+        encode(before, syntax, character_set=UTF_8),
     ]
-    tail = encode(DataSet({each: data_set[each] for each in data_set if each > tag}), syntax)
-    if pixels is None:
-        return iter([*head, tail])
-    if not pixels.encapsulated and sum(length for _, length in pixels.spans) > LONGEST_VALUE:
-        raise InvalidAttribute(f"{tag_text(tag)}: more bytes than a value may have")
-    return chain(head, _pixel_element(tag, pixels, content), [tail])
+    return chain(head, pixel_data, [encode(behind, syntax)])
 
 
-def _pixel_data(found: Mapping[str, object], bulk: Mapping[str, _Bulk]) -> tuple[int, _Bulk | None]:
+def _check_document(data_set: DataSet, part: Bulk) -> None:
+    """An encapsulated document comes in the media type that the metadata name (PS3.18 10.5.1.4).
+
+    What they leave out of it is said by the part. Raises: InvalidAttribute.
+    """
+    if not part.document:
+        return  # as octets, which say nothing
+    said = data_set.text("MIMETypeOfEncapsulatedDocument")
+    if said and said.lower() != part.media_type:
+        raise InvalidAttribute(
+            f"MIMETypeOfEncapsulatedDocument is {shown(said)}; the document that came is {part.media_type}"
+        )
+    if not said:
+        data_set.put("MIMETypeOfEncapsulatedDocument", part.media_type)
+    if not data_set.has_value("EncapsulatedDocumentLength"):
+        data_set.put("EncapsulatedDocumentLength", part.length)
+
+
+def _pixel_data(found: Mapping[str, object], bulk: Mapping[str, Bulk]) -> tuple[int, Bulk | None]:
     """The tag and the parts of pixel data that come apart; of those within the metadata there are none."""
     for tag, name in _PIXEL_DATA.items():
-        attribute = found.get(name)
-        if isinstance(attribute, dict) and isinstance(uri := attribute.get("BulkDataURI"), str):
+        if (uri := _uri(found, name)) is not None:
             return tag, _named(bulk, uri)
     return 0xFFFFFFFF, None
 
 
-def _syntax_of(pixels: _Bulk, content: _Content) -> str:
-    """The transfer syntax of pixel data: as named, else what the first codestream says it is.
-
-    A media type's default is its lossless one; image/jpeg is Baseline more often than that.
-    """
-    default = pixels.syntax
-    if pixels.named or (default != codecs.JPEG_LOSSLESS_SV1 and default not in _LOSSY):
-        return default
-    start, length = pixels.spans[0]
-    read = read_jpeg_2000 if default in (codecs.JPEG_2000_LOSSLESS, codecs.HTJ2K_LOSSLESS) else read_jpeg
-    try:
-        found = read(memoryview(content)[start : start + length])
-    except TranscodingError:
-        return default
-    if default in _LOSSY:
-        return _LOSSY[default] if found.lossless is False else default
-    return _PROCESSES.get(found.process, default)
+def _uri(found: Mapping[str, object], name: str) -> str | None:
+    """The BulkDataURI of an attribute."""
+    attribute = found.get(name)
+    uri = attribute.get("BulkDataURI") if isinstance(attribute, dict) else None
+    return uri if isinstance(uri, str) else None
 
 
-def _bare(pixels: _Bulk, syntax: str, content: _Content) -> _Bulk:
-    """Frames without the boxes of a JP2 or JPH file around them, which DICOM does not have (PS3.5 A.4.4)."""
-    if codecs.CODECS.get(syntax) not in (codecs.Codec.JPEG_2000, codecs.Codec.HTJ2K):
-        return pixels
-    spans = []
-    for start, length in pixels.spans:
-        try:
-            boxes = read_jpeg_2000(memoryview(content)[start : start + length]).start
-        except TranscodingError:
-            boxes = 0
-        spans.append((start + boxes, length - boxes))
-    return _Bulk(pixels.syntax, pixels.named, spans)
-
-
-def _complete(data_set: DataSet, pixels: _Bulk, syntax: str, content: _Content) -> None:
-    """Add what metadata may leave to the codestream (PS3.18 10.5.1.4), unless they contradict it."""
-    start, length = pixels.spans[0]
-    try:
-        codestream = read_codestream(memoryview(content)[start : start + length], syntax)
-    except TranscodingError:
-        return
-    if codestream is None:
-        return
-    told = attributes_of(codestream, syntax)
-    if any(data_set.has_value(tag) and data_set[tag].values != told[tag].values for tag in _MEASURES):
-        return
-    for tag, attribute in told.items():
-        data_set.setdefault(tag, attribute)
-    if len(pixels.spans) > 1 and TAGS["NumberOfFrames"] not in data_set:
-        data_set.put("NumberOfFrames", len(pixels.spans))
-
-
-def _named(bulk: Mapping[str, _Bulk], uri: str) -> _Bulk:
+def _named(bulk: Mapping[str, Bulk], uri: str) -> Bulk:
     if (part := bulk.get(uri)) is None:
         raise InvalidAttribute(f"no part of the request has Content-Location {shown(uri)}")
     return part
 
 
-def _pixel_element(tag: int, pixels: _Bulk, content: _Content) -> Iterator[bytes | memoryview]:
-    """Pixel data in Explicit VR Little Endian; encapsulated, a fragment a part (PS3.5 A.4)."""
-    element = pack("<HH", tag >> 16, tag & 0xFFFF)
-    if not pixels.encapsulated:
-        length = sum(length for _, length in pixels.spans)
-        yield element + _PIXEL_VRS[tag] + pack("<I", length + length % 2)
-        for span in pixels.spans:
-            yield from _slices(span, content)
-        yield b"\0" * (length % 2)
-        return
-    yield element + b"OB\0\0" + pack("<I", 0xFFFFFFFF) + pack("<HHI", 0xFFFE, 0xE000, 0)
-    for span in pixels.spans:
-        length = span[1]
-        yield pack("<HHI", 0xFFFE, 0xE000, length + length % 2)
-        yield from _slices(span, content)
-        yield b"\0" * (length % 2)
-    yield pack("<HHI", 0xFFFE, 0xE0DD, 0)
-
-
-def _slices(span: tuple[int, int], content: _Content) -> Iterator[memoryview]:
-    start, length = span
-    view = memoryview(content)
-    for position in range(start, start + length, _SLICE):
-        yield view[position : min(position + _SLICE, start + length)]
-
-
 class _Values:
     """Gives the values of bulk data other than pixel data, up to a limit for an instance."""
 
-    def __init__(self, bulk: Mapping[str, _Bulk], content: _Content) -> None:
+    def __init__(self, bulk: Mapping[str, Bulk], content: memoryview, document: str | None) -> None:
+        """document: the URI of Encapsulated Document, the only value that may have another media type."""
         self._bulk = bulk
+        self._document = document
         self._content = content
         self._given = 0
 
     def __call__(self, uri: str) -> bytes:
         part = _named(self._bulk, uri)
-        if part.encapsulated:
-            raise InvalidAttribute(f"bulk data {shown(uri)} are compressed; octets wanted but for pixel data")
-        self._given += sum(length for _, length in part.spans)
+        if part.encapsulated or part.raster or (part.document and uri != self._document):
+            words = "octets wanted but for pixel data and Encapsulated Document"
+            raise InvalidAttribute(f"bulk data {shown(uri)} are {part.media_type}; {words}")
+        self._given += part.length
         if self._given > VALUE_LIMIT:
             raise InvalidAttribute(f"bulk data beside pixel data have more than {VALUE_LIMIT} bytes")
         return b"".join(self._content[start : start + length] for start, length in part.spans)
 
 
-def _failure(found: Mapping[str, object], comment: str) -> Failure:
+def _failure(found: Mapping[str, object], reason: Reason, comment: str) -> Failure:
     """A failure, named as far as the metadata say whose it is."""
     uids = []
     for name in ("00080016", "00080018"):
@@ -380,4 +322,4 @@ def _failure(found: Mapping[str, object], comment: str) -> Failure:
         values = attribute.get("Value") if isinstance(attribute, dict) else None
         uid = values[0] if isinstance(values, list) and values else ""
         uids.append(uid if isinstance(uid, str) and is_valid_uid(uid) else "")
-    return Failure(Reason.CANNOT_UNDERSTAND, comment, *uids)
+    return Failure(reason, comment, *uids)

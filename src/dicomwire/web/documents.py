@@ -29,7 +29,7 @@ PLAIN: Final = "text/plain"
 XML: Final = "text/xml"
 
 _REPORTS: Final = "1.2.840.10008.5.1.4.1.1.88."  # the root of every structured report's SOP class
-_ENCAPSULATED: Final = {
+ENCAPSULATED: Final = {
     "1.2.840.10008.5.1.4.1.1.104.1": "application/pdf",
     "1.2.840.10008.5.1.4.1.1.104.2": "text/xml",
     "1.2.840.10008.5.1.4.1.1.104.3": "model/stl",
@@ -46,7 +46,7 @@ def document_types(stored: Stored) -> tuple[str, ...]:
     """Media types in which an instance that is no image can be shown, the default first."""
     if _is_report(stored):
         return HTML, PLAIN, XML
-    if media_type := _ENCAPSULATED.get(stored.sop_class_uid):
+    if media_type := ENCAPSULATED.get(stored.sop_class_uid):
         return (media_type,)
     video = FRAME_MEDIA_TYPES.get(stored.transfer_syntax_uid, "")
     return (video,) if video.startswith("video/") else ()

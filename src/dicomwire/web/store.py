@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from dicomwire.archive.archive import Archive, Origin
+from dicomwire.archive.transcoder import Transcoder
 from dicomwire.dicom import xml_model
 from dicomwire.web.body import Body
 from dicomwire.web.described import Described
@@ -46,8 +47,11 @@ _log = structlog.get_logger()
 class Store:
     """Endpoint of POST /studies and /studies/{study}."""
 
-    def __init__(self, archive: Archive, options: WebOptions, confirm: Confirm | None = None) -> None:
+    def __init__(
+        self, archive: Archive, options: WebOptions, transcoder: Transcoder, confirm: Confirm | None = None
+    ) -> None:
         self._archive = archive
+        self._transcoder = transcoder
         self._options = options
         self._confirm = confirm
 
@@ -58,7 +62,9 @@ class Store:
         form, reader = _reader(request)
         body = Body(request, self._options)
         instances = Instances(self._archive, self._options, _origin(request), study)
-        intake = instances if form == DICOM else Described(instances, form, self._archive.data)
+        intake: Intake = instances
+        if form != DICOM:
+            intake = Described(instances, form, self._archive.data, self._transcoder)
         try:
             await _receive(body, reader, intake)
         except ClientDisconnect:

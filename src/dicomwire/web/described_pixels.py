@@ -1,0 +1,136 @@
+"""Pixel data that come as parts of their own: what they are, and the element that holds them (PS3.18 10.5.2).
+
+Compressed ones stay as they are, a fragment a part; what the Image Pixel module may leave out is read from
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import chain
+from struct import pack
+from typing import Final
+
+from dicomwire.dicom import codecs
+from dicomwire.dicom.codestream import read_jpeg, read_jpeg_2000
+from dicomwire.dicom.data_set import DataSet
+from dicomwire.dicom.dictionary import TAGS, tag_text
+from dicomwire.dicom.encoding import Buffer
+from dicomwire.dicom.image_pixel import attributes_of, read_codestream
+from dicomwire.errors import InvalidAttribute, TranscodingError
+from dicomwire.web.bulk_parts import Bulk, Span
+
+VRS: Final = {
+    TAGS["PixelData"]: b"OW\0\0",
+    TAGS["FloatPixelData"]: b"OF\0\0",
+    TAGS["DoubleFloatPixelData"]: b"OD\0\0",
+}
+"""Of native pixel data by tag, as they stand in a header."""
+
+_MEASURES: Final = tuple(TAGS[keyword] for keyword in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated"))
+_NEEDED: Final = (
+    *("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored"),
+    *("HighBit", "PixelRepresentation"),
+)
+_SLICE: Final = 1 << 20  # bytes handed on at a time
+LONGEST_VALUE: Final = 0xFFFFFFFE  # bytes of an element (PS3.5 7.1.1)
+
+# What a codestream is where no transfer syntax is named and the default is not what it says of itself
+_PROCESSES: Final = {
+    0xC0: codecs.JPEG_BASELINE,
+    0xC1: codecs.JPEG_EXTENDED,
+    0xC2: "1.2.840.10008.1.2.4.55",  # retired: full progression
+}
+_LOSSY: Final = {
+    codecs.JPEG_LS_LOSSLESS: codecs.JPEG_LS_NEAR_LOSSLESS,
+    codecs.JPEG_2000_LOSSLESS: codecs.JPEG_2000,
+    codecs.HTJ2K_LOSSLESS: codecs.HTJ2K,
+}
+
+
+def syntax_of(pixels: Bulk, content: memoryview) -> str:
+    """The transfer syntax of pixel data: as named, else what the first codestream says it is.
+
+    A media type's default is its lossless one; image/jpeg is Baseline more often than that.
+    """
+    default = pixels.syntax
+    if pixels.named or (default != codecs.JPEG_LOSSLESS_SV1 and default not in _LOSSY):
+        return default
+    start, length = pixels.spans[0]
+    read = read_jpeg_2000 if default in (codecs.JPEG_2000_LOSSLESS, codecs.HTJ2K_LOSSLESS) else read_jpeg
+    try:
+        found = read(content[start : start + length])
+    except TranscodingError:
+        return default
+    if default in _LOSSY:
+        return _LOSSY[default] if found.lossless is False else default
+    return _PROCESSES.get(found.process, default)
+
+
+def bare(pixels: Bulk, syntax: str, content: memoryview) -> Bulk:
+    """Frames without the boxes of a JP2 or JPH file around them, which DICOM does not have (PS3.5 A.4.4)."""
+    if codecs.CODECS.get(syntax) not in (codecs.Codec.JPEG_2000, codecs.Codec.HTJ2K):
+        return pixels
+    spans = []
+    for start, length in pixels.spans:
+        try:
+            boxes = read_jpeg_2000(content[start : start + length]).start
+        except TranscodingError:
+            boxes = 0
+        spans.append((start + boxes, length - boxes))
+    return replace(pixels, spans=spans)
+
+
+def complete(data_set: DataSet, pixels: Bulk, syntax: str, content: memoryview) -> None:
+    """Add what metadata may leave to the codestream (PS3.18 10.5.1.4), unless they contradict it."""
+    start, length = pixels.spans[0]
+    try:
+        codestream = read_codestream(content[start : start + length], syntax)
+    except TranscodingError:
+        return
+    if codestream is None:
+        return
+    supply(data_set, attributes_of(codestream, syntax))
+    if len(pixels.spans) > 1 and TAGS["NumberOfFrames"] not in data_set:
+        data_set.put("NumberOfFrames", len(pixels.spans))
+
+
+def is_described(data_set: DataSet) -> bool:
+    """The metadata say all of the Image Pixel module that pixels cannot be read without."""
+    return all(data_set.has_value(keyword) for keyword in _NEEDED)
+
+
+def supply(data_set: DataSet, told: DataSet) -> None:
+    """Add what is told of the pixels, unless the metadata contradict it."""
+    if any(data_set.has_value(tag) and data_set[tag].values != told[tag].values for tag in _MEASURES):
+        return
+    for tag, attribute in told.items():
+        data_set.setdefault(tag, attribute)
+
+
+def native_element(tag: int, length: int, value: Iterable[Buffer]) -> Iterator[Buffer]:
+    """Pixel data in Explicit VR Little Endian. Raises: InvalidAttribute, at once, for more than can be."""
+    if length > LONGEST_VALUE:
+        raise InvalidAttribute(f"{tag_text(tag)}: more bytes than a value may have")
+    head = pack("<HH", tag >> 16, tag & 0xFFFF) + VRS[tag] + pack("<I", length + length % 2)
+    return chain((head,), value, (b"\0" * (length % 2),))
+
+
+def encapsulated_element(tag: int, pixels: Bulk, content: memoryview) -> Iterator[Buffer]:
+    """Pixel data as fragments, one a part (PS3.5 A.4)."""
+    element = pack("<HH", tag >> 16, tag & 0xFFFF)
+    yield element + b"OB\0\0" + pack("<I", 0xFFFFFFFF) + pack("<HHI", 0xFFFE, 0xE000, 0)
+    for span in pixels.spans:
+        length = span[1]
+        yield pack("<HHI", 0xFFFE, 0xE000, length + length % 2)
+        yield from slices([span], content)
+        yield b"\0" * (length % 2)
+    yield pack("<HHI", 0xFFFE, 0xE0DD, 0)
+
+
+def slices(spans: Iterable[Span], content: memoryview) -> Iterator[memoryview]:
+    """Parts of the content, one after the other, at most 1 MiB at a time."""
+    for start, length in spans:
+        for position in range(start, start + length, _SLICE):
+            yield content[position : min(position + _SLICE, start + length)]
