@@ -6,6 +6,7 @@ from dataclasses import replace
 from io import BytesIO
 from struct import pack
 
+import av
 import numpy
 import pytest
 from PIL import Image
@@ -201,6 +202,22 @@ def test_pictures_open_again(media_type: str, shape: tuple[int, ...]) -> None:
     assert abs(numpy.asarray(found.convert("L")).astype(int) - 200).max() <= 2
 
 
+@pytest.mark.parametrize(("media_type", "codec"), [("video/mp4", "h264"), ("video/mpeg", "mpeg2video")])
+@pytest.mark.parametrize("rate", [1.0, 10.0, 25.0, 29.97])
+def test_films_keep_their_frames_and_their_pace(media_type: str, codec: str, rate: float) -> None:
+    levels = (0, 60, 120, 180)
+    out = BytesIO()
+    pictures = (numpy.full((33, 47, 3), level, "u1") for level in levels)
+    encode_pictures(pictures, Rendering(media_type, animated=True), rate, out)
+    with av.open(BytesIO(out.getvalue())) as container:
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.width, stream.height) == (codec, 46, 32)
+        seen = [round(frame.to_ndarray(format="gray").mean() / 60) * 60 for frame in container.decode(stream)]
+        times = len(seen) // len(levels)
+        assert seen == [level for level in levels for _ in range(times)]
+        assert abs(float(stream.average_rate) / times - rate) < 0.04 * rate
+
+
 def test_animations_keep_their_frames_and_their_pace() -> None:
     frames = [numpy.full((9, 7), level, "u1") for level in (0, 100, 200)]
     found = Image.open(BytesIO(animation(frames, "image/gif")))
@@ -208,5 +225,7 @@ def test_animations_keep_their_frames_and_their_pace() -> None:
     assert found.info["duration"] == 40
     film = animation(frames, "video/mp4")
     assert film[4:8] == b"ftyp"
+    with pytest.raises(TranscodingError, match="video/mpeg"):
+        animation([numpy.zeros((16, 4096), "u1")], "video/mpeg")
     with pytest.raises(TranscodingError, match="one row"):
         animation([numpy.zeros((1, 1), "u1")], "video/mp4")

@@ -123,3 +123,104 @@ async def test_a_video_is_one_stream_whatever_its_fragments(door) -> None:
         assert response.content == b"\0\0\0\x18ftypmp42more"
     instance = await door.get(URL, "application/dicom")
     assert instance.headers["content-type"].endswith(MPEG4)
+
+
+async def test_a_document_is_described_as_text_too(door) -> None:
+    title, kind = element(0x00420010, "ST", b"<i>Letter</i>"), element(0x00420012, "LO", b"application/pdf")
+    await door.store(file(PDF, title, element(0x00420011, "OB", b"%PDF-1.4"), kind))
+    page = await door.get(URL + "/rendered", "text/html")
+    assert "<h1>&lt;i&gt;Letter&lt;/i&gt;</h1>" in page.text
+    assert "application/pdf" in page.text
+    assert "sandbox" in page.headers["content-security-policy"]
+    assert "Document title: <i>Letter</i>" in (await door.get(URL + "/rendered", "text/plain")).text
+    assert b"NativeDicomModel" in (await door.get(URL + "/rendered", "text/xml")).content
+    assert (await door.get(URL + "/rendered")).headers["content-type"] == "application/pdf"
+
+
+CDA = "1.2.840.10008.5.1.4.1.1.104.2"
+
+
+def video(number: int) -> bytes:
+    fragments = pack("<HHI", 0xFFFE, 0xE000, 0) + pack("<HHI", 0xFFFE, 0xE000, 8) + b"\0\0\0\x18ftyp"
+    pixel_data = pack("<HH2sHI", 0x7FE0, 0x0010, b"OB", 0, 0xFFFFFFFF) + fragments
+    end = pack("<HHI", 0xFFFE, 0xE0DD, 0)
+    return numbered(file("1.2.840.10008.5.1.4.1.1.77.1.1.1", pixel_data + end, syntax=MPEG4), number)
+
+
+def numbered(document: bytes, number: int) -> bytes:
+    return document.replace(b"1.2.3.4.1", b"1.2.3.4.%d" % number)
+
+
+def kinds(response) -> list[str]:
+    lines = response.content.split(b"\r\n")
+    return [
+        line.decode().removeprefix("Content-Type: ") for line in lines if line.startswith(b"Content-Type")
+    ]
+
+
+STUDY, SERIES = "/studies/1.2.3/rendered", "/studies/1.2.3/series/1.2.3.4/rendered"
+PARTS = 'multipart/related; type="{}"'
+
+
+async def mixed(door, make_instance) -> None:
+    """Two images, a report, two documents and a video."""
+    pdf = file(PDF, element(0x00420011, "OB", b"%PDF-1.4"))
+    cda = file(CDA, element(0x00420011, "OB", b"<doc/> "))
+    await door.store(
+        make_instance(7), make_instance(8),
+        report(), numbered(pdf, 2), numbered(cda, 3), video(4),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("path", [STUDY, SERIES])
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        (
+            "*/*",
+            ["image/jpeg"] * 2 + ["text/html; charset=utf-8", "application/pdf", "text/xml", "video/mp4"],
+        ),
+        (PARTS.format("image/png"), ["image/png"] * 2),
+        (PARTS.format("video/mp4"), ["video/mp4"]),
+        (PARTS.format("application/pdf"), ["application/pdf"]),
+        (PARTS.format("text/plain"), ["text/plain; charset=utf-8"] * 3),
+        (
+            f"{PARTS.format('image/gif')}, {PARTS.format('text/html')}; q=0.5",
+            ["image/gif"] * 2 + ["text/html; charset=utf-8"] * 3,
+        ),
+    ],
+)
+async def test_each_part_of_a_mixed_study_is_in_a_media_type_for_what_it_is(
+    door, make_instance, path: str, accept: str, expected: list[str]
+) -> None:
+    await mixed(door, make_instance)
+    response = await door.get(path, accept)
+    assert response.status_code == 200, response.text
+    assert sorted(kinds(response)) == sorted(expected)
+    assert f'type="{expected[0].partition(";")[0]}"' in response.headers["content-type"]
+    locations = [line for line in response.content.split(b"\r\n") if line.startswith(b"Content-Location")]
+    assert len(set(locations)) == len(expected)
+    tag = response.headers["etag"]
+    assert (await door.get(path, accept, **{"If-None-Match": tag})).status_code == 304
+
+
+async def test_the_only_part_that_fits_comes_alone_and_of_several_none(door, make_instance) -> None:
+    await mixed(door, make_instance)
+    response = await door.get(STUDY, "application/pdf")
+    assert (response.status_code, response.content) == (200, b"%PDF-1.4")
+    assert (await door.get(STUDY, "video/mp4")).content == b"\0\0\0\x18ftyp"
+    refused = await door.get(STUDY, "text/html")
+    assert refused.status_code == 406
+    assert PARTS.format("text/html") in refused.json()["detail"]
+
+
+async def test_reports_without_images_come_in_parts(door) -> None:
+    await door.store(report(), numbered(report(), 2))
+    assert kinds(await door.get(STUDY)) == ["text/html; charset=utf-8"] * 2
+    assert kinds(await door.get(STUDY, PARTS.format("text/xml"))) == ["text/xml"] * 2
+    assert (await door.get(STUDY, "image/jpeg")).status_code == 406
+
+
+async def test_a_document_that_cannot_be_read_leaves_the_others(door) -> None:
+    await door.store(report(), numbered(file(PDF), 2))
+    assert kinds(await door.get(STUDY)) == ["text/html; charset=utf-8"]

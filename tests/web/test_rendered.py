@@ -99,6 +99,10 @@ async def test_a_multi_frame_image_is_animated_or_a_film_or_its_first_frame(stor
     assert animation.n_frames == 3
     film = await stored.get(INSTANCE + "/rendered", "video/mp4")
     assert film.content[4:8] == b"ftyp"
+    broadcast = await stored.get(INSTANCE + "/rendered", "video/mpeg")
+    assert broadcast.headers["content-type"] == "video/mpeg"
+    assert broadcast.content[:4] == b"\0\0\1\xba", "a program stream"
+    assert (await stored.get(INSTANCE + "/frames/1/rendered", "video/mpeg")).status_code == 406
     first = numpy.asarray(picture(await stored.get(INSTANCE + "/rendered", "image/png")))
     assert first.max() < 40
     parts = data_of(await stored.get(INSTANCE + "/rendered", 'multipart/related; type="image/jpeg"'))

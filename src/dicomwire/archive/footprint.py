@@ -10,7 +10,7 @@ from typing import Final
 from dicomwire.archive.archive import Stored
 from dicomwire.dicom.codecs import CODECS, Codec
 from dicomwire.dicom.raster import Header
-from dicomwire.dicom.rendering import MP4, Rendering
+from dicomwire.dicom.rendering import FILMS, Rendering
 
 # Bytes for a sample of a frame, decoded and encoded; cells of 16 bits count twice
 _ENCODED: Final = {
@@ -49,7 +49,7 @@ def of_rendering(stored: Stored, rendering: Rendering) -> int:
     pixels = (stored.rows or 0) * (stored.columns or 0)
     if (viewport := rendering.viewport) is not None:
         pixels = min(pixels, viewport.width * viewport.height)
-    film = rendering.animated and rendering.media_type == MP4
+    film = rendering.animated and rendering.media_type in FILMS
     each = _FILM if film else _PICTURE.get(rendering.media_type, _OTHER_PICTURES)
     return int(_frame(stored) * _decoded(stored)) + pixels * each
 

@@ -1,10 +1,8 @@
-"""Gray levels and colours as files: JPEG, PNG, GIF, JPEG 2000, JPEG XL, MP4 (PS3.18 8.7.4)."""
+"""Gray levels and colours as files: JPEG, PNG, GIF, JPEG 2000, JPEG XL, films (PS3.18 8.7.4)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from fractions import Fraction
-from importlib.util import find_spec
 from io import BytesIO
 from math import isqrt
 from struct import pack
@@ -17,8 +15,9 @@ from PIL import Image
 
 from dicomwire.dicom import icc
 from dicomwire.dicom.arrays import by_strips
+from dicomwire.dicom.film import film
 from dicomwire.dicom.grayscale import Gray
-from dicomwire.dicom.rendering import MP4, Rendering
+from dicomwire.dicom.rendering import FILMS, Rendering
 from dicomwire.errors import TranscodingError
 
 _SLOWEST, _FASTEST = 1.0, 60.0  # frames a second
@@ -76,8 +75,8 @@ def encode_pictures(pictures: Iterable[Gray], rendering: Rendering, rate: float,
     out: can be sought in.
     """
     rate = min(max(rate, _SLOWEST), _FASTEST)
-    if rendering.media_type == MP4:
-        film(pictures, rate, rendering.quality, out)
+    if rendering.media_type in FILMS:
+        film(pictures, rate, rendering, out)
     else:
         animate(pictures, rate, out)
 
@@ -122,39 +121,3 @@ def _indexed(picture: Gray) -> Image.Image:
     image = Image.fromarray(by_strips(picture, indexed))
     image.putpalette(sample.getpalette() or [])
     return image
-
-
-_FEW_FRAMES_HELD: Final = (
-    "threads=1:rc-lookahead=4:sync-lookahead=0:bframes=0"  # of large frames, 40 otherwise
-)
-
-
-def film(pictures: Iterable[Gray], rate: float, quality: int, out: IO[bytes]) -> None:
-    """An H.264 film; odd sizes lose their last row or column, which its colours cannot have.
-
-    Raises: TranscodingError, without PyAV.
-    """
-    if find_spec("av") is None:
-        raise TranscodingError("video/mp4 needs PyAV: pip install 'dicomwire[codecs]'")
-    import av  # of the codecs extra, and loaded for films alone
-
-    with av.open(out, "w", format="mp4") as container:
-        stream = None
-        for picture in pictures:
-            height, width = picture.shape[0] // 2 * 2, picture.shape[1] // 2 * 2
-            if stream is None:
-                if not height or not width:
-                    raise TranscodingError("an image of one row or column makes no video")
-                options: dict[str, object] = {
-                    "crf": str(round(40 - quality * 0.24)),
-                    "preset": "veryfast",
-                    "x264-params": _FEW_FRAMES_HELD,
-                }
-                stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1000))
-                stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-                stream.options = options
-            array = numpy.ascontiguousarray(picture[: stream.height, : stream.width])
-            frame = av.VideoFrame.from_ndarray(array, format="gray" if array.ndim == 2 else "rgb24")
-            container.mux(stream.encode(frame))
-        if stream is not None:
-            container.mux(stream.encode())

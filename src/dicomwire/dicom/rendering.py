@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 GIF = "image/gif"
 MP4 = "video/mp4"
+MPEG = "video/mpeg"
+
+FILMS = (MP4, MPEG)
+"""Media types of films, the better first."""
 
 PROFILED = ("image/jpeg", "image/png", "image/jp2")
 """Media types whose files carry an ICC profile."""
@@ -58,7 +62,7 @@ class Rendering:
         viewport: None for the image's own size.
         annotations: "patient", "technique": what is written into the image.
         icc_profile: "no", "yes" for the image's own, or one of `icc.SPACES`.
-        animated: all frames that are asked for in one file, GIF or MP4.
+        animated: all frames that are asked for in one file, GIF or a film.
     """
 
     media_type: str = "image/jpeg"

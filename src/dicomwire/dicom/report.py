@@ -1,4 +1,4 @@
-"""Structured reports as text and as HTML (PS3.3 C.17.3, PS3.18 8.7.4).
+"""Structured reports as text and as HTML, and what encapsulated documents are (PS3.3 C.17.3, PS3.18 8.7.4).
 
 The content tree in reading order, each item as its concept and its value. What a report refers to is named,
 not followed; every text is escaped.
@@ -14,7 +14,7 @@ from typing import Final
 from dicomwire.dicom.attributes import Attributes
 from dicomwire.uids import name_of
 
-_PATIENT: Final = (
+_FACTS: Final = (
     ("Patient", "PatientName"),
     ("Patient ID", "PatientID"),
     ("Birth date", "PatientBirthDate"),
@@ -23,6 +23,8 @@ _PATIENT: Final = (
     ("Accession number", "AccessionNumber"),
     ("Completion", "CompletionFlag"),
     ("Verification", "VerificationFlag"),
+    ("Document title", "DocumentTitle"),
+    ("Document", "MIMETypeOfEncapsulatedDocument"),
 )
 
 
@@ -59,7 +61,7 @@ def as_text(report: Attributes) -> str:
 def as_html(report: Attributes) -> str:
     """A report as one page without scripts, style sheets or links."""
     lines = list(content(report))
-    title = escape(lines[0].concept or "Report")
+    title = escape(lines[0].concept or report.text("DocumentTitle") or "Report")
     parts = [
         "<!DOCTYPE html>\n<html><head><meta charset=utf-8>",
         f"<title>{title}</title></head>\n<body>\n<table>\n",
@@ -69,7 +71,8 @@ def as_html(report: Attributes) -> str:
     for line in lines:
         if line.heading:
             level = min(line.depth + 1, 6)
-            parts.append(f"<h{level}>{escape(line.concept)}</h{level}>\n")
+            words = escape(line.concept) if line.depth else title
+            parts.append(f"<h{level}>{words}</h{level}>\n")
         else:
             value = escape(line.value).replace("\n", "<br>")
             indent = f' style="margin-left:{2 * line.depth}em"' if line.depth else ""
@@ -79,7 +82,7 @@ def as_html(report: Attributes) -> str:
 
 
 def _facts(report: Attributes) -> list[tuple[str, str]]:
-    return [(label, text) for label, keyword in _PATIENT if (text := report.text(keyword))]
+    return [(label, text) for label, keyword in _FACTS if (text := report.text(keyword))]
 
 
 def _worded(line: Line) -> str:

@@ -15,6 +15,7 @@ from xml.sax.saxutils import quoteattr
 from starlette.requests import Request
 from starlette.responses import Response
 
+from dicomwire.web.documents import SHOWN
 from dicomwire.web.media_types import (
     DICOM,
     DICOM_JSON,
@@ -28,6 +29,7 @@ from dicomwire.web.media_types import (
 )
 from dicomwire.web.options import WebOptions
 from dicomwire.web.packaging import ZIP
+from dicomwire.web.pictures import STILLS
 from dicomwire.web.resources import base_url
 
 WADL: Final = "application/vnd.sun.wadl+xml"
@@ -35,7 +37,6 @@ NAMESPACE: Final = "http://wadl.dev.java.net/2009/02"
 
 _FORMS: Final = {WADL: WADL, "application/xml": WADL, "text/xml": WADL, JSON: JSON}
 _PARTS: Final = f'{MULTIPART_RELATED}; type="{{}}"'
-_IMAGES: Final = ("image/jpeg", "image/png", "image/gif", "image/jp2")
 _RENDERING: Final = ("accept", "annotation", "quality", "viewport", "window", "iccprofile")
 
 
@@ -72,7 +73,7 @@ _METADATA: Final = Transaction(
     "Retrieve Metadata", gives=(DICOM_JSON, JSON, _PARTS.format(DICOM_XML)), parameters=("accept",)
 )
 _OCTETS: Final = (_PARTS.format(OCTET_STREAM), OCTET_STREAM)
-_RENDERED: Final = Transaction("Retrieve Rendered", gives=_IMAGES, parameters=_RENDERING)
+_RENDERED: Final = Transaction("Retrieve Rendered", gives=(*STILLS, *SHOWN), parameters=_RENDERING)
 _STORE: Final = Transaction(
     "Store",
     takes=(*(_PARTS.format(form) for form in (DICOM, DICOM_JSON, DICOM_XML)), DICOM),
@@ -99,10 +100,10 @@ TRANSACTIONS: Final[Mapping[tuple[str, str], Transaction]] = {
     ("GET", "{path:path}"): Transaction("Retrieve Bulkdata", gives=_OCTETS, parameters=("accept",)),
     ("GET", "pixeldata"): Transaction("Retrieve Pixel Data", gives=_OCTETS, parameters=("accept",)),
     ("GET", "rendered"): _RENDERED,
-    ("GET", "thumbnail"): Transaction("Retrieve Thumbnail", gives=_IMAGES, parameters=("accept", "viewport")),
+    ("GET", "thumbnail"): Transaction("Retrieve Thumbnail", gives=STILLS, parameters=("accept", "viewport")),
     ("GET", "wado"): Transaction(
         "URI Retrieve",
-        gives=(DICOM, *_IMAGES),
+        gives=(DICOM, *STILLS, *SHOWN),
         parameters=(
             *("requestType", "studyUID", "seriesUID", "objectUID", "contentType", "transferSyntax"),
             *("annotation", "imageAnnotation", "frameNumber", "imageQuality", "rows", "columns", "region"),

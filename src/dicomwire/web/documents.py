@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from starlette.requests import Request
@@ -18,7 +20,7 @@ from dicomwire.errors import DataSetError
 from dicomwire.web.conditional import entity_tag, not_modified
 from dicomwire.web.frames import FRAME_MEDIA_TYPES
 from dicomwire.web.layout import Layouts, inflated
-from dicomwire.web.media_types import MULTIPART_RELATED, Wanted, accept_of, not_acceptable
+from dicomwire.web.media_types import MULTIPART_RELATED, Accept, Wanted, accept_of, not_acceptable
 from dicomwire.web.multipart import PartWriter
 from dicomwire.web.plans import instance_url_of
 from dicomwire.web.problems import Problem
@@ -27,6 +29,7 @@ from dicomwire.web.responses import Chunks, StreamedResponse
 HTML: Final = "text/html"
 PLAIN: Final = "text/plain"
 XML: Final = "text/xml"
+_TEXTS: Final = (HTML, PLAIN, XML)
 
 _REPORTS: Final = "1.2.840.10008.5.1.4.1.1.88."  # the root of every structured report's SOP class
 ENCAPSULATED: Final = {
@@ -36,20 +39,61 @@ ENCAPSULATED: Final = {
     "1.2.840.10008.5.1.4.1.1.104.4": "model/obj",
     "1.2.840.10008.5.1.4.1.1.104.5": "model/mtl",
 }
+SHOWN: Final = (*dict.fromkeys((*_TEXTS, *ENCAPSULATED.values())), "video/mp4", "video/mpeg", "video/h265")
+"""Every media type of what is no image."""
+
 _DOCUMENT: Final = 0x00420011
 _DOCUMENT_LENGTH: Final = 0x00420015
 # What a document or report says must not do anything in the viewer's name
 _POLICY: Final = {"Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'"}
 
 
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document in the media type that it leaves in."""
+
+    stored: Stored
+    media_type: str
+
+
 def document_types(stored: Stored) -> tuple[str, ...]:
     """Media types in which an instance that is no image can be shown, the default first."""
     if _is_report(stored):
-        return HTML, PLAIN, XML
+        return _TEXTS
     if media_type := ENCAPSULATED.get(stored.sop_class_uid):
-        return (media_type,)
+        return tuple(dict.fromkeys((media_type, HTML, PLAIN, XML)))
     video = FRAME_MEDIA_TYPES.get(stored.transfer_syntax_uid, "")
     return (video,) if video.startswith("video/") else ()
+
+
+def in_parts(types: Iterable[str]) -> list[str]:
+    """Media types as parts, in words for a 406."""
+    return [f'{MULTIPART_RELATED}; type="{each}"' for each in types]
+
+
+def _chosen(accept: Accept, stored: Stored, forms: Sequence[bool]) -> tuple[str, bool] | None:
+    """The media type of one document, and whether it is a part. forms: those allowed, the better first."""
+
+    def offer(wanted: Wanted) -> tuple[str, bool] | None:
+        for media_type in document_types(stored):
+            for multipart in forms:
+                asked = wanted.multipart if multipart else wanted.single
+                if not asked or not wanted.part.matches(media_type):
+                    continue
+                if accept.allows(media_type, multipart=multipart):
+                    return media_type, multipart
+        return None
+
+    return accept.choose(offer)
+
+
+def is_taken(accept: Accept, stored: Stored) -> bool:
+    """The client takes a document as it is, without parts."""
+    return _chosen(accept, stored, (False,)) is not None
+
+
+def _content_type(media_type: str) -> str:
+    return f"{media_type}; charset=utf-8" if media_type in (HTML, PLAIN) else media_type
 
 
 def _is_report(stored: Stored) -> bool:
@@ -68,28 +112,17 @@ class Documents:
 
         Raises: Problem 406, when there is none; 404, when the document cannot be found in it.
         """
-        types, accept = document_types(stored), accept_of(request)
-
-        def offer(wanted: Wanted) -> tuple[str, bool] | None:
-            for media_type in types:
-                for multipart in (False, True):
-                    asked = wanted.multipart if multipart else wanted.single
-                    if not asked or not wanted.part.matches(media_type):
-                        continue
-                    if accept.allows(media_type, multipart=multipart):
-                        return media_type, multipart
-            return None
-
-        chosen = accept.choose(offer)
+        accept = accept_of(request)
+        chosen = _chosen(accept, stored, (False, True))
         if chosen is None:
-            offered = [*types, *(f'{MULTIPART_RELATED}; type="{each}"' for each in types)]
-            raise not_acceptable(accept, offered)
+            types = document_types(stored)
+            raise not_acceptable(accept, [*types, *in_parts(types)])
         media_type, multipart = chosen
         tag = entity_tag([stored], media_type, base if multipart else "")
         if (unchanged := not_modified(request, tag)) is not None:
             return unchanged
         body, length = await self._body(stored, media_type)
-        content_type = f"{media_type}; charset=utf-8" if media_type in (HTML, PLAIN) else media_type
+        content_type = _content_type(media_type)
         headers = {"ETag": tag, **(_POLICY if media_type.startswith("text/") else {})}
         if not multipart:
             return StreamedResponse(body, content_type=content_type, length=length, headers=headers)
@@ -102,8 +135,19 @@ class Documents:
             headers=headers,
         )
 
+    def accepted(self, accept: Accept, plan: Iterable[Stored]) -> list[Document]:
+        """Those of a plan that the client takes as parts, each in the media type that it likes best."""
+        chosen = ((stored, _chosen(accept, stored, (True,))) for stored in plan)
+        return [Document(stored, choice[0]) for stored, choice in chosen if choice is not None]
+
+    async def part(self, document: Document, writer: PartWriter, base: str) -> Chunks:
+        """One document as a part of a larger answer. Raises: Problem 404, when it cannot be found."""
+        body, _ = await self._body(document.stored, document.media_type)
+        location = f"{instance_url_of(base, document.stored)}/rendered"
+        return _in_part(writer.head(_content_type(document.media_type), location=location), body, b"")
+
     async def _body(self, stored: Stored, media_type: str) -> tuple[Chunks, int]:
-        if _is_report(stored):
+        if _is_report(stored) or (media_type in _TEXTS and media_type != document_types(stored)[0]):
             text = await asyncio.to_thread(self._report, stored, media_type)
             return _once(text), len(text)
         if media_type.startswith("video/"):

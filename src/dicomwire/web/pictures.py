@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from dicomwire.archive.archive import Archive, Stored
 from dicomwire.dicom.attributes import Attributes, read_attributes
 from dicomwire.dicom.codecs import CODECS
 from dicomwire.dicom.encoding import encoding_of
-from dicomwire.dicom.rendering import GIF, MP4
+from dicomwire.dicom.rendering import FILMS, GIF
 from dicomwire.errors import DataSetError
 from dicomwire.web.layout import inflated
 from dicomwire.web.media_types import MULTIPART_RELATED, Accept, Wanted
@@ -19,7 +19,7 @@ from dicomwire.web.problems import Problem
 STILLS: Final = ("image/jpeg", "image/png", "image/gif", "image/jp2", "image/jxl")
 """Media types of single pictures, the default first."""
 
-ANIMATIONS: Final = (GIF, MP4)
+ANIMATIONS: Final = (GIF, *FILMS)
 
 PRESENTATION_STATES: Final = frozenset(f"1.2.840.10008.5.1.4.1.1.11.{number}" for number in (1, 2, 3))
 """Grayscale, colour and pseudo-colour softcopy presentation states."""
@@ -64,19 +64,28 @@ def is_image(stored: Stored) -> bool:
 
 
 def choose_form(
-    accept: Accept, images: Sequence[Picture], *, frames: tuple[int, ...] | None = None
+    accept: Accept,
+    images: Sequence[Picture],
+    *,
+    frames: tuple[int, ...] | None = None,
+    apart: bool = False,
 ) -> Form | None:
     """What answers a request; None when nothing that is accepted can.
 
     images: one for each image, with all its frames.
     frames: those that were asked for by number; None for a whole instance, series or study.
+    apart: other parts go with them, so that even one picture is a part.
     """
-    return accept.choose(lambda wanted: _offer(wanted, accept, images, frames))
+
+    def offer(wanted: Wanted) -> Form | None:
+        return _offer(replace(wanted, single=False) if apart else wanted, accept, images, frames)
+
+    return accept.choose(offer)
 
 
 def offered(images: Sequence[Picture], frames: tuple[int, ...] | None) -> list[str]:
     """Words for a 406."""
-    kinds = [*STILLS, MP4] if any(len(one.numbers) > 1 for one in images) and not frames else list(STILLS)
+    kinds = [*STILLS, *FILMS] if any(len(one.numbers) > 1 for one in images) and not frames else list(STILLS)
     multipart = [f'{MULTIPART_RELATED}; type="{kind}"' for kind in kinds]
     if frames and len(frames) > 1:
         return [*ANIMATIONS, *multipart]
@@ -124,7 +133,7 @@ def _numbers(reference: Attributes) -> tuple[int, ...]:
 def _offer(
     wanted: Wanted, accept: Accept, images: Sequence[Picture], frames: tuple[int, ...] | None
 ) -> Form | None:
-    for media_type in (*STILLS, MP4):
+    for media_type in (*STILLS, *FILMS):
         if not wanted.part.matches(media_type):
             continue
         pictures = _pictures(media_type, images, frames, alone=wanted.single)
@@ -148,8 +157,8 @@ def _pictures(
         if alone and len(frames) > 1 and media_type in ANIMATIONS:
             return (Picture(image.stored, frames, image.state),)
         chosen = tuple(Picture(image.stored, (number,), image.state) for number in frames)
-        return () if media_type == MP4 else chosen
-    if media_type == MP4:
+        return () if media_type in FILMS else chosen
+    if media_type in FILMS:
         return tuple(image for image in images if len(image.numbers) > 1)
     if media_type == GIF:
         return tuple(images)

@@ -1,7 +1,8 @@
 """WADO-RS: rendered resources and thumbnails (PS3.18 10.4.1.1.3, 10.4.1.1.4, 8.3.5, 8.7.4).
 
-Pictures are made by worker processes, a few ahead of the client. A rendered presentation state is the image
-that it refers to, as the state has it.
+The media type of each part is chosen for what it is of: image, video, report, document (8.7.8.1). Pictures
+are made by worker processes, a few ahead of the client. A rendered presentation state is the image that it
+refers to, as the state has it.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from dicomwire.dicom.rendering import PROFILED, Rendering, Viewport
 from dicomwire.errors import TranscodingError, WorkersBusy
 from dicomwire.web.awaited import AsyncChunks, AwaitedResponse, ahead, pieces_of
 from dicomwire.web.conditional import entity_tag, not_modified
-from dicomwire.web.documents import Documents, document_types
+from dicomwire.web.documents import Document, Documents, document_types, in_parts, is_taken
 from dicomwire.web.frames import frame_numbers
-from dicomwire.web.media_types import accept_of, not_acceptable
+from dicomwire.web.media_types import Accept, accept_of, not_acceptable
 from dicomwire.web.multipart import PartWriter
 from dicomwire.web.options import WebOptions
 from dicomwire.web.parameters import check_once
@@ -84,29 +85,22 @@ class Rendered:
         plan: all that the pictures are made of. frames: numbers, None for all.
         unsupported: annotations that were asked for and cannot be written.
         """
-        if not images and len(plan) == 1 and frames is None and document_types(plan[0]):
-            return await self._documents.answer(request, plan[0], base_url(request, self._options))
         accept = accept_of(request)
-        form = choose_form(accept, images, frames=frames) if images else None
-        if form is None:
-            if not images:
-                raise Problem(
-                    406, "there is nothing in it that can be rendered: no image, report or document"
-                )
-            raise not_acceptable(accept, offered(images, frames))
-        _check_numbers(form)
-        _check_viewport(form, rendering.viewport)
-        if rendering.icc_profile != "no" and form.media_type not in PROFILED:
-            carriers = ", ".join(PROFILED)
-            raise Problem(
-                400,
-                f"iccprofile is {rendering.icc_profile}; {form.media_type} carries none, {carriers} do",
-            )
+        documents = [stored for stored in plan if document_types(stored)] if frames is None else []
         base = base_url(request, self._options)
-        rendering = replace(rendering, media_type=form.media_type, animated=form.animated)
+        if not images and len(documents) == 1:
+            return await self._documents.answer(request, documents[0], base)
+        parts = self._documents.accepted(accept, documents)
+        form = choose_form(accept, images, frames=frames, apart=bool(parts)) if images else None
+        if form is None and not parts:
+            return await self._alone(request, accept, images, documents, frames)
+        if form is not None:
+            _check(form, rendering)
+            rendering = replace(rendering, media_type=form.media_type, animated=form.animated)
+        pictures = form.pictures if form is not None else ()
         tag = entity_tag(
-            [*(picture.stored for picture in form.pictures), *plan],
-            repr(form.multipart),
+            [*(picture.stored for picture in pictures), *plan],
+            repr((form is None or form.multipart, parts)),
             repr(rendering),
             base,
         )
@@ -116,11 +110,31 @@ class Rendered:
         if unsupported:
             words = f"The following annotation values are not supported: {', '.join(unsupported)}"
             headers |= warning_header([words])
-        if form.multipart:
-            writer = PartWriter(form.media_type)
-            chunks = self._parts(form, rendering, writer, base)
-            return AwaitedResponse(chunks, content_type=writer.content_type, headers=headers)
-        return await self._single(form.pictures[0], rendering, headers)
+        if form is not None and not form.multipart:
+            return await self._single(form.pictures[0], rendering, headers)
+        writer = PartWriter(form.media_type if form is not None else parts[0].media_type)
+        chunks = self._parts(pictures, parts, rendering, writer, base)
+        return AwaitedResponse(chunks, content_type=writer.content_type, headers=headers)
+
+    async def _alone(
+        self,
+        request: Request,
+        accept: Accept,
+        images: Sequence[Picture],
+        documents: Sequence[Stored],
+        frames: tuple[int, ...] | None,
+    ) -> Response:
+        """The only document among others that is in a media type which the client takes as a single part.
+
+        Raises: Problem 406, where there is none, or more than one.
+        """
+        fitting = [stored for stored in documents if is_taken(accept, stored)]
+        if len(fitting) == 1:
+            return await self._documents.answer(request, fitting[0], base_url(request, self._options))
+        if not images and not documents:
+            raise Problem(406, "there is nothing in it that can be rendered: no image, report or document")
+        types = dict.fromkeys(each for stored in documents for each in document_types(stored))
+        raise not_acceptable(accept, [*(offered(images, frames) if images else ()), *in_parts(types)])
 
     def _images(self, plan: Sequence[Stored]) -> list[Picture]:
         """The images of a plan with all their frames; for one presentation state those that it is for."""
@@ -149,8 +163,15 @@ class Rendered:
         except WorkersBusy as error:
             raise Problem(503, str(error), {"Retry-After": "5"}) from None
 
-    async def _parts(self, form: Form, rendering: Rendering, writer: PartWriter, base: str) -> AsyncChunks:
-        """A part for each picture; those that cannot be made are left out, unless it is all of them."""
+    async def _parts(
+        self,
+        pictures: Sequence[Picture],
+        documents: Sequence[Document],
+        rendering: Rendering,
+        writer: PartWriter,
+        base: str,
+    ) -> AsyncChunks:
+        """A part for each; those that cannot be made are left out, unless it is all of them."""
 
         async def made(picture: Picture) -> bytearray | Spooled | Problem:
             one = replace(rendering, animated=len(picture.numbers) > 1)
@@ -161,8 +182,8 @@ class Rendered:
 
         sent = False
         failed: Problem | None = None
-        async with aclosing(ahead(made, form.pictures, _AHEAD)) as results:
-            remaining = iter(form.pictures)
+        async with aclosing(ahead(made, pictures, _AHEAD)) as results:
+            remaining = iter(pictures)
             async for result in results:
                 picture = next(remaining)
                 if isinstance(result, Problem):
@@ -170,9 +191,19 @@ class Rendered:
                     log.warning("web.not_rendered", record=picture.stored.record_id, error=result.detail)
                     continue
                 sent = True
-                yield writer.head(form.media_type, location=_location(base, picture))
+                yield writer.head(rendering.media_type, location=_location(base, picture))
                 for piece in pieces_of(result):
                     yield piece
+        for document in documents:
+            try:
+                chunks = await self._documents.part(document, writer, base)
+            except Problem as problem:
+                failed = problem
+                log.warning("web.not_rendered", record=document.stored.record_id, error=problem.detail)
+                continue
+            sent = True
+            for chunk in chunks:
+                yield chunk
         if failed is not None and not sent:
             raise failed
         yield writer.tail
@@ -220,6 +251,17 @@ def _check_state(query: QueryParams, rendering: Rendering) -> None:
 def _check_whole(viewport: Viewport, what: str) -> None:
     if viewport != Viewport(viewport.width, viewport.height, enlarges=viewport.enlarges):
         raise Problem(400, f"viewport of {what} has a region; its width and height are all that it can have")
+
+
+def _check(form: Form, rendering: Rendering) -> None:
+    """Raises: Problem 404, 400."""
+    _check_numbers(form)
+    _check_viewport(form, rendering.viewport)
+    if rendering.icc_profile != "no" and form.media_type not in PROFILED:
+        carriers = ", ".join(PROFILED)
+        raise Problem(
+            400, f"iccprofile is {rendering.icc_profile}; {form.media_type} carries none, {carriers} do"
+        )
 
 
 def _check_numbers(form: Form) -> None:
