@@ -270,6 +270,33 @@ async def test_removed_is_gone_also_after_a_rebuild(tmp_path: Path) -> None:
     assert rebuild(tmp_path) == (1, ())
 
 
+async def test_what_was_removed_is_told_from_what_never_was_as_long_as_anything_tells(tmp_path: Path) -> None:
+    archive = opened(tmp_path)
+    for uid in ("1.2.3", "1.2.4"):
+        await offer(archive, data_set(uid), uid)
+    (stored,) = archive.plan(instance="1.2.3")
+    path = (stored.study_instance_uid, stored.series_instance_uid, "1.2.3")
+    assert not archive.was_removed(*path)
+    archive.remove([stored])
+    assert archive.was_removed(*path)
+    assert not archive.was_removed(path[0], path[1], "1.2.4")
+    assert not archive.was_removed(path[0], path[2], path[1])
+    await archive.stop()
+    lose_catalogue(tmp_path)
+    archive = opened(tmp_path)
+    assert archive.was_removed(*path), "the record and its tombstone tell"
+    archive.compact(0)
+    await archive.stop()
+    archive = Archive.open(tmp_path, rebuild=True)
+    assert archive.was_removed(*path), "the catalogue told it before"
+    archive.close()
+    archive = opened(tmp_path, ArchiveOptions(remembers_removed=False))
+    (other,) = archive.plan(instance="1.2.4")
+    archive.remove([other])
+    assert not archive.was_removed(path[0], path[1], "1.2.4")
+    await archive.stop()
+
+
 async def test_compaction_keeps_what_lives_and_frees_the_rest(tmp_path: Path) -> None:
     archive = opened(tmp_path)
     for number in range(10):

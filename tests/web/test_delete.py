@@ -25,10 +25,24 @@ async def test_what_is_deleted_is_gone_and_nothing_else(door, make_instance, pat
         make_instance(study="2", series="2.1"),
     )
     assert (await door.client.delete(door.base + path)).status_code == 204
-    assert (await door.get(path, "application/dicom+json")).status_code in (404, 406)
-    assert (await door.client.delete(door.base + path)).status_code == 404
+    for below in ("", "/metadata", "/rendered", "/bulkdata"):
+        gone = await door.get(path + below)
+        assert gone.status_code == 410, below
+        assert gone.json()["detail"].endswith("was removed")
+    assert (await door.client.delete(door.base + path)).status_code == 410
+    assert (await door.get(INSTANCE)).status_code == 410
+    assert (await door.get(INSTANCE + "/frames/1")).status_code == 410
+    assert (await door.get(path[:-1] + "9")).status_code == 404
     assert len((await door.get("/instances")).json()) == left
     assert len((await door.get("/studies")).json()) == (1 if path == STUDY else 2)
+
+
+async def test_wado_uri_tells_what_was_deleted(door, make_instance) -> None:
+    await door.store(make_instance())
+    await door.client.delete(door.base + INSTANCE)
+    url = f"{door.base}/wado?requestType=WADO&studyUID=1.2.3&seriesUID=1.2.3.4&objectUID=1.2.3.4."
+    assert (await door.client.get(url + "1")).status_code == 410
+    assert (await door.client.get(url + "2")).status_code == 404
 
 
 async def test_conflicting_versions_go_with_the_instance(door, make_instance) -> None:

@@ -246,6 +246,15 @@ async def test_bad_requests_are_answered_with_an_outcome(
         assert response.json()["issue"][0]["code"] == code
 
 
+async def test_a_study_that_was_removed_is_gone(door, make_instance) -> None:
+    base = await fill(door, make_instance)
+    door.archive.remove(door.archive.plan(study="1.2.3"))
+    response = await door.client.get(f"{base}/ImagingStudy/1.2.3")
+    assert response.status_code == 410
+    assert response.json()["issue"][0]["code"] == "deleted"
+    assert (await door.client.get(f"{base}/ImagingStudy/1.2.3.9")).status_code == 404
+
+
 async def test_another_version_of_fhir_is_406(door) -> None:
     accept = {"Accept": "application/fhir+json; fhirVersion=3.0"}
     response = await door.client.get(door.base.replace("/dicom-web", "/fhir") + "/metadata", headers=accept)

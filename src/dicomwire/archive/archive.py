@@ -85,6 +85,7 @@ class Archive:
         lock = _locked(data)
         try:
             catalogue = _opened(data / "catalogue.sqlite")
+            catalogue.remembers_removed = options.remembers_removed
             indexed, damage = recover(folder, catalogue, options, rebuild=rebuild)
         except BaseException:
             os.close(lock)
@@ -151,6 +152,10 @@ class Archive:
         every_version: conflicting versions too, not only the current ones.
         """
         return self.catalogue.plan(study=study, series=series, instance=instance, every_version=every_version)
+
+    def was_removed(self, study: str, series: str | None = None, instance: str | None = None) -> bool:
+        """Whether a study, a series or an instance of which nothing is here was, and is removed."""
+        return self.catalogue.was_removed(*(uid for uid in (study, series, instance) if uid is not None))
 
     def select(
         self,

@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from hashlib import blake2b
 from pathlib import Path
 from time import monotonic
 from typing import Final, TypeAlias, TypeVar
@@ -64,6 +65,7 @@ class Catalogue:
 
     Attributes:
         attributes_of: reads what the index does not hold of an instance from its data set.
+        remembers_removed: what is removed is told from what was never there.
     """
 
     def __init__(self, path: Path) -> None:
@@ -72,6 +74,7 @@ class Catalogue:
         self._local = threading.local()
         self._readers: list[sqlite.Connection] = []  # of all threads
         self.attributes_of: AttributesOf = lambda record_id: ""
+        self.remembers_removed = True
         self._studies: dict[str, int] = {}
         self._series: dict[tuple[int, str], int] = {}
         self._migrate()
@@ -227,6 +230,13 @@ class Catalogue:
         found = self._writer.execute("SELECT max(id) FROM instance").fetchone()[0]
         return found or 0
 
+    def was_removed(self, *uids: str) -> bool:
+        """Whether something of a study, series or instance was removed; asked where nothing of it is here.
+
+        uids: of the study, and of the series and the instance in it.
+        """
+        return bool(self.rows("SELECT 1 FROM removed WHERE id = ?", (_path_id(uids),)))
+
     def stats(self) -> Stats:
         one = self.rows(
             "SELECT (SELECT count(*) FROM study WHERE number_of_instances > 0),"
@@ -312,13 +322,18 @@ class Catalogue:
     def remove(self, record_id: int) -> None:
         """Forget one version; the oldest one left becomes the current one."""
         found = self._writer.execute(
-            "SELECT sop_instance_uid, current, series, study FROM instance"
-            " JOIN series ON series.id = series WHERE instance.id = ?",
+            "SELECT sop_instance_uid, current, series, study, series_instance_uid, study_instance_uid"
+            " FROM instance JOIN series ON series.id = series JOIN study ON study.id = study"
+            " WHERE instance.id = ?",
             (record_id,),
         ).fetchone()
         if found is None:
             return
-        uid, current, series, study = found
+        uid, current, series, study, series_uid, study_uid = found
+        if self.remembers_removed:
+            paths = ((study_uid,), (study_uid, series_uid), (study_uid, series_uid, uid))
+            rows = [(_path_id(path),) for path in paths]
+            self._writer.executemany("INSERT OR IGNORE INTO removed VALUES (?)", rows)
         self._writer.execute("DELETE FROM instance WHERE id = ?", (record_id,))
         if current:
             self._count("series", Counter({series: -1}))
@@ -345,7 +360,7 @@ class Catalogue:
         self._writer.execute("DELETE FROM segment WHERE id = ?", (segment,))
 
     def clear(self) -> None:
-        """Forget everything that the segments can tell."""
+        """Forget everything that the segments can tell; what was removed they may not tell any more."""
         for table in ("instance", "series", "study", "segment"):
             self._writer.execute(f"DELETE FROM {table}")
         self._studies.clear()
@@ -437,6 +452,12 @@ def revision(path: Path) -> str:
     except DatabaseError as error:
         raise ArchiveError(f"{path}: {error}") from None
     return str(found[0]) if found else ""
+
+
+def _path_id(uids: Sequence[str]) -> int:
+    """What stands for a path among those removed."""
+    digest = blake2b("/".join(uids).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
 
 
 _REMEMBERED: Final = 4096

@@ -16,7 +16,7 @@ load. An older one is brought here by the revisions in `migrations/versions`. To
 
 from typing import Final
 
-HEAD: Final = "0002"  # the newest migration
+HEAD: Final = "0003"  # the newest migration
 
 STATEMENTS: Final = (
     # A segment is one file; `durable` counts the bytes whose records this catalogue holds.
@@ -113,6 +113,9 @@ STATEMENTS: Final = (
     "CREATE INDEX instance_uid ON instance (sop_instance_uid)",
     "CREATE INDEX instance_series ON instance (series)",
     "CREATE INDEX instance_segment ON instance (segment, offset)",
+    # Studies, series and instances that were removed, each as 64 bits of a digest of its path: a dozen bytes.
+    # Of what compaction has taken away the segments no longer tell: this is not made anew.
+    "CREATE TABLE removed (id INTEGER PRIMARY KEY)",
 )
 
 STAMP: Final = (

@@ -25,6 +25,7 @@ class ArchiveOptions:
         inflate_limit: bytes that a deflated data set may inflate to.
         preamble: `zero` makes our own; `keep` takes a file's first bytes as they are when its preamble says
             something, as that of a file which is a TIFF as well does (PS3.10 7.1).
+        remembers_removed: what was removed is told from what was never there; of no use to a cache.
     """
 
     duplicates: Literal["keep", "replace", "reject"] = "keep"
@@ -35,6 +36,7 @@ class ArchiveOptions:
     depth_limit: int = 64
     inflate_limit: int = 64 << 20
     preamble: Literal["zero", "keep"] = "zero"
+    remembers_removed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from dicomwire.web.problems import Problem
 from dicomwire.web.store_response import Failure
 
 PAGE: Final = 200  # matches that are asked for at once
-NOT_FOUND: Final = 404
+NOT_HERE: Final = (404, 410)  # never was, or was removed
 NOT_ACCEPTABLE: Final = 406
 _FILES: Final = f'{MULTIPART_RELATED}; type="{DICOM}"'
 _ACCEPTED: Final = (f"{_FILES}; transfer-syntax=*", _FILES)  # as stored; what a service gives that cannot
@@ -113,7 +113,7 @@ class Service:
                             await intake.drain()
                 return
             except WebServiceError as error:
-                if error.status == NOT_FOUND:
+                if error.status in NOT_HERE:
                     return
                 if error.status != NOT_ACCEPTABLE or accept == _ACCEPTED[-1]:
                     raise

@@ -35,7 +35,8 @@ def open_cache(settings: Settings, name: str) -> Archive:
     folder = settings.node.data / "gateways" / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return Archive.open(folder, replace(options_of(settings), duplicates="replace"))
+        options = replace(options_of(settings), duplicates="replace", remembers_removed=False)
+        return Archive.open(folder, options)
     except (ArchiveError, OSError) as error:
         words = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise ConfigurationError(f"cache of gateway {name!r}, {folder}: {words}") from None

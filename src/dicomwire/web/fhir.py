@@ -53,6 +53,7 @@ _ISSUES: Final = {
     404: "not-found",
     405: "not-supported",
     406: "not-supported",
+    410: "deleted",
     413: "too-costly",
     415: "not-supported",
 }
@@ -85,6 +86,8 @@ class Fhir:
         found = (
             await self._studies((Match((TAGS["StudyInstanceUID"],), uid),), 1) if is_valid_uid(uid) else []
         )
+        if not found and is_valid_uid(uid) and self._archive.was_removed(uid):
+            raise Problem(410, f"ImagingStudy/{uid} was removed")
         if not found:
             raise Problem(404, f"there is no ImagingStudy/{shown(uid)[1:-1]}")
         return _answer(await self._resource(found[0], release, self._wado(request)), release)

@@ -22,6 +22,7 @@ from dicomwire.web.anonymous import Anonymous
 from dicomwire.web.media_types import DICOM, PARAMETER, parse_accept
 from dicomwire.web.parameters import check_once
 from dicomwire.web.pictures import PRESENTATION_STATES, Picture, is_image, referenced
+from dicomwire.web.plans import absent
 from dicomwire.web.problems import Problem, shown
 from dicomwire.web.rendered import Rendered
 from dicomwire.web.rendering_parameters import (
@@ -72,7 +73,7 @@ class WadoUri:
         study, series, instance = (_uid(query, name) for name in ("studyUID", "seriesUID", "objectUID"))
         plan = self._archive.plan(study=study, series=series, instance=instance)
         if not plan:
-            raise Problem(404, f"there is no instance {instance} in series {series} of study {study}")
+            raise absent(self._archive, study, series, instance)
         (stored,) = plan
         content_type = query.get("contentType") or _default(request, stored)
         path = {"study": study, "series": series, "instance": instance}
