@@ -44,3 +44,24 @@ async def test_every_route_has_its_transaction(archive, work) -> None:
 
 async def test_what_is_neither_is_406(door) -> None:
     assert (await door.get("/", "text/html")).status_code == 406
+
+
+@pytest.mark.parametrize("kind", ["renderedmpr", "rendered3d"])
+@pytest.mark.parametrize("below", ["", "/series/1.2.3.4", "/series/1.2.3.4/instances/1.2.3.4.1"])
+async def test_volumes_are_not_rendered_and_nothing_says_so(
+    door, make_instance, kind: str, below: str
+) -> None:
+    await door.store(make_instance())
+    response = await door.get(f"/studies/1.2.3{below}/{kind}", "image/jpeg")
+    assert response.status_code == 404
+    assert response.headers["content-type"] == "application/problem+json"
+    assert f"there is no resource '/dicom-web/studies/1.2.3{below}/{kind}'" in response.json()["detail"]
+    assert kind not in (await door.get("/")).text
+
+
+async def test_every_media_type_of_rendered_resources_is_named(door) -> None:
+    described = (await door.get("/", "application/json")).json()["application"]["resources"]["resource"]
+    (rendered,) = [each for each in described if each["@path"] == "studies/{study}/rendered"]
+    types = {each["@mediaType"] for each in rendered["method"][0]["response"]["representation"]}
+    single = {"image/jpeg", "image/gif", "image/png"}
+    assert single | {"text/html", "text/plain", "text/xml", "application/pdf", "video/mp4"} <= types
