@@ -60,9 +60,9 @@ async def test_metadata_pictures_and_removal(door, client, make_instance) -> Non
     assert metadata["00100020"]["Value"] == ["P1"]
     assert (await client.rendered(INSTANCE, "image/png", {"viewport": "4,4"}))[:4] == b"\x89PNG"
     await client.delete("studies/1.2.3")
-    with pytest.raises(WebServiceError, match="404 Not Found: there is no study") as refused:
+    with pytest.raises(WebServiceError, match=r"410 Gone: study 1\.2\.3 was removed") as refused:
         await client.metadata("studies/1.2.3")
-    assert refused.value.status == 404
+    assert refused.value.status == 410
 
 
 async def test_a_file_that_became_shorter_is_an_error(client, tmp_path: Path) -> None:

@@ -224,3 +224,14 @@ async def test_reports_without_images_come_in_parts(door) -> None:
 async def test_a_document_that_cannot_be_read_leaves_the_others(door) -> None:
     await door.store(report(), numbered(file(PDF), 2))
     assert kinds(await door.get(STUDY)) == ["text/html; charset=utf-8"]
+
+
+@pytest.mark.parametrize("query", ["", "?charset=iso-8859-1"])
+async def test_other_character_sets_than_utf_8_are_ignored(door, query: str) -> None:
+    await door.store(report())
+    response = await door.get(URL + "/rendered" + query, "text/plain", **{"Accept-Charset": "iso-8859-1"})
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "text/plain; charset=utf-8"
+    found = await door.get("/studies" + query, "application/dicom+json", **{"Accept-Charset": "iso-8859-1"})
+    assert found.status_code == 200
+    assert "warning" not in found.headers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from struct import pack
 
 import imagecodecs
@@ -39,9 +40,32 @@ async def compressed(door, make_instance):
 
 
 def data_of(response) -> list[bytes]:
-    """The data of each part."""
+    """The data of each part, which are as long as its head says, where the answer's length is known."""
     boundary = response.headers["content-type"].split("boundary=")[1].split(";")[0].encode()
-    return [part.split(b"\r\n\r\n", 1)[1] for part in response.content.split(b"\r\n--" + boundary)[1:-1]]
+    data = []
+    for part in response.content.split(b"\r\n--" + boundary)[1:-1]:
+        head, body = part.split(b"\r\n\r\n", 1)
+        told = re.search(rb"\r\nContent-Length: (\d+)", head)
+        assert told is not None or "content-length" not in response.headers, "PS3.18 Table 8.6.1-1"
+        assert told is None or int(told[1]) == len(body)
+        data.append(body)
+    return data
+
+
+async def test_a_part_says_its_length(native) -> None:
+    series = INSTANCE.partition("/instances")[0]
+    for path, accept in (
+        ("/frames/1,2", 'multipart/related; type="application/octet-stream"'),
+        ("/bulkdata/7FE00010", 'multipart/related; type="application/octet-stream"'),
+        ("", 'multipart/related; type="application/dicom"'),
+        ("/rendered", 'multipart/related; type="image/png"'),
+        ("/metadata", 'multipart/related; type="application/dicom+xml"'),
+    ):
+        response = await native.get(INSTANCE + path, accept)
+        assert response.status_code == 200
+        assert response.content.count(b"\r\nContent-Length: ") == len(data_of(response)) > 0
+    found = await native.get(series + "/instances", 'multipart/related; type="application/dicom+xml"')
+    assert found.content.count(b"\r\nContent-Length: ") == len(data_of(found)) == 1
 
 
 @pytest.mark.parametrize(

@@ -317,3 +317,19 @@ async def test_a_file_that_is_a_tiff_as_well_stays_one_where_the_option_says_so(
         with door.archive.open_stored(plan[0]) as stored:
             assert bytes(stored.view[:4]) == first
         door.archive.remove(plan)
+
+
+async def test_headers_say_where_what_was_stored_is(door, make_instance) -> None:
+    instance = "/studies/1.2.3/series/1.2.3.4/instances/1.2.3.4."
+    for files, expected in (
+        ([make_instance(1)], instance + "1"),
+        ([make_instance(2), make_instance(3)], "/studies/1.2.3"),
+        ([make_instance(4), make_instance(study="2.5", series="2.5.1")], "/studies"),
+        ([make_instance(5), make_instance(6, sop_class="")], instance + "5"),
+    ):
+        response = await door.store(*files)
+        assert response.headers["location"] == door.base + expected
+        assert response.headers["content-location"] == door.base + expected
+    refused = await door.store(make_instance(7, sop_class=""))
+    assert refused.status_code == 409
+    assert "location" not in refused.headers

@@ -255,6 +255,5 @@ def _response(rows: Sequence[bytes], content_type: str, headers: Mapping[str, st
     if content_type != DICOM_XML:
         return Response(b"[" + b",".join(rows) + b"]", 200, headers, content_type)
     writer = PartWriter(DICOM_XML)
-    head = writer.head(DICOM_XML)
-    body = b"".join(head + xml_model.encode(row) for row in rows) + writer.tail
+    body = b"".join(writer.part(DICOM_XML, xml_model.encode(row)) for row in rows) + writer.tail
     return Response(body, 200, headers, writer.content_type)

@@ -116,14 +116,14 @@ class BulkData:
         """One part; a range is of the value in it, as dicomweb-client asks for it."""
         writer = PartWriter(OCTET_STREAM)
         content_range = span.content_range if span else ""
-        head = writer.head(OCTET_STREAM, location=location, content_range=content_range)
+        size = value.length if span is None else len(span)
+        head = writer.head(OCTET_STREAM, length=size, location=location, content_range=content_range)
 
         def chunks() -> Chunks:
             yield head
             yield from self.octets(stored, value, span)
             yield writer.tail
 
-        size = value.length if span is None else len(span)
         return StreamedResponse(
             chunks(),
             content_type=writer.content_type,

@@ -127,7 +127,8 @@ class Documents:
         if not multipart:
             return StreamedResponse(body, content_type=content_type, length=length, headers=headers)
         writer = PartWriter(media_type)
-        head = writer.head(content_type, location=f"{instance_url_of(base, stored)}/rendered")
+        location = f"{instance_url_of(base, stored)}/rendered"
+        head = writer.head(content_type, length=length, location=location)
         return StreamedResponse(
             _in_part(head, body, writer.tail),
             content_type=writer.content_type,
@@ -142,9 +143,10 @@ class Documents:
 
     async def part(self, document: Document, writer: PartWriter, base: str) -> Chunks:
         """One document as a part of a larger answer. Raises: Problem 404, when it cannot be found."""
-        body, _ = await self._body(document.stored, document.media_type)
+        body, length = await self._body(document.stored, document.media_type)
         location = f"{instance_url_of(base, document.stored)}/rendered"
-        return _in_part(writer.head(_content_type(document.media_type), location=location), body, b"")
+        content_type = _content_type(document.media_type)
+        return _in_part(writer.head(content_type, length=length, location=location), body, b"")
 
     async def _body(self, stored: Stored, media_type: str) -> tuple[Chunks, int]:
         if _is_report(stored) or (media_type in _TEXTS and media_type != document_types(stored)[0]):

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import repeat
 from typing import Final, NamedTuple
 
 from starlette.requests import Request
@@ -178,8 +179,10 @@ class Frames:
         spans = self._layouts.spans(stored, None)
         numbers = range(1, len(spans) + 1)
         url = instance_url_of(base, stored)
-        heads = [writer.head(form.content_type, location=f"{url}/frames/{number}") for number in numbers]
-        if form.transfer_syntax == _as_frames_lie(stored):
+        as_stored = form.transfer_syntax == _as_frames_lie(stored)
+        lengths = [span.length for span in spans] if as_stored else None
+        heads = _heads(writer, form.content_type, url, numbers, lengths)
+        if as_stored:
             for chunk in self._octets(stored, spans, heads):
                 yield chunk
             return
@@ -206,15 +209,16 @@ class Frames:
             return unchanged
         spans = self._layouts.spans(stored, numbers)
         wanted = numbers or range(1, len(spans) + 1)
+        as_stored = form.transfer_syntax == _as_frames_lie(stored)
         heads: list[bytes] = []
         tail, content_type = b"", form.content_type
         if form.multipart or len(spans) != 1:
             writer = PartWriter(form.media_type)
             url = instance_url_of(base, stored)
-            heads = [writer.head(content_type, location=f"{url}/frames/{number}") for number in wanted]
+            lengths = [span.length for span in spans] if as_stored else None
+            heads = _heads(writer, content_type, url, wanted, lengths)
             tail, content_type = writer.tail, writer.content_type
         headers = {"ETag": tag} if heads else {"ETag": tag, "Accept-Ranges": "bytes"}
-        as_stored = form.transfer_syntax == _as_frames_lie(stored)
         if not heads and "range" in request.headers:
             if as_stored:
                 return _ranged(request, self._octets(stored, spans), spans[0].length, content_type, headers)
@@ -278,6 +282,16 @@ class Frames:
                     yield frame if isinstance(frame, bytes) else memoryview(frame)
             if tail:
                 yield tail
+
+
+def _heads(
+    writer: PartWriter, content_type: str, url: str, numbers: Sequence[int], lengths: Sequence[int] | None
+) -> list[bytes]:
+    """What stands before each frame. lengths: in bytes, None where they are not known yet."""
+    return [
+        writer.head(content_type, length=length, location=f"{url}/frames/{number}")
+        for number, length in zip(numbers, lengths or repeat(None), strict=False)
+    ]
 
 
 def _ranged(

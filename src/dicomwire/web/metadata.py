@@ -54,7 +54,7 @@ class Metadata:
     def _parts(self, plan: list[Stored], base: str, writer: PartWriter) -> Chunks:
         for stored in plan:
             location = f"{instance_url_of(base, stored)}/metadata"
-            yield writer.head(DICOM_XML, location=location) + xml_model.encode(self._object(stored, base))
+            yield writer.part(DICOM_XML, xml_model.encode(self._object(stored, base)), location=location)
         yield writer.tail
 
     def _object(self, stored: Stored, base: str) -> bytes:

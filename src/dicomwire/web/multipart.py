@@ -215,11 +215,22 @@ class PartWriter:
         self.content_type = f'{MULTIPART_RELATED}; type="{part_type}"; boundary={boundary}'
         self.tail = b"\r\n--%b--\r\n" % boundary.encode("ascii")
 
-    def head(self, content_type: str, *, location: str = "", content_range: str = "") -> bytes:
-        """What stands before a part's data."""
+    def head(
+        self, content_type: str, *, length: int | None = None, location: str = "", content_range: str = ""
+    ) -> bytes:
+        """What stands before a part's data.
+
+        length: bytes of them, to be told where the whole answer has a length (PS3.18 Table 8.6.1-1).
+        """
         lines = [f"Content-Type: {content_type}"]
+        if length is not None:
+            lines.append(f"Content-Length: {length}")
         if location:
             lines.append(f"Content-Location: {location}")
         if content_range:
             lines.append(f"Content-Range: {content_range}")
         return self._delimiter + "\r\n".join(lines).encode("latin_1") + b"\r\n\r\n"
+
+    def part(self, content_type: str, data: bytes, *, location: str = "") -> bytes:
+        """A whole part."""
+        return self.head(content_type, length=len(data), location=location) + data

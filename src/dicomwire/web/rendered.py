@@ -191,7 +191,8 @@ class Rendered:
                     log.warning("web.not_rendered", record=picture.stored.record_id, error=result.detail)
                     continue
                 sent = True
-                yield writer.head(rendering.media_type, location=_location(base, picture))
+                location = _location(base, picture)
+                yield writer.head(rendering.media_type, length=len(result), location=location)
                 for piece in pieces_of(result):
                     yield piece
         for document in documents:

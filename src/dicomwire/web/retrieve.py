@@ -203,7 +203,8 @@ class Retrieve:
                 stored, syntax = next(remaining)
                 async with stack:
                     if transcoded is not None:
-                        yield self._head(writer, stored, syntax, base) + transcoded.head
+                        length = len(transcoded.head) + transcoded.length
+                        yield self._head(writer, stored, syntax, base, length) + transcoded.head
                         for piece in transcoded.slices():
                             yield piece
                         continue
@@ -214,8 +215,12 @@ class Retrieve:
                         yield chunk
         yield writer.tail
 
-    def _head(self, writer: PartWriter, stored: Stored, syntax: str, base: str) -> bytes:
-        return writer.head(_content_type(syntax), location=instance_url_of(base, stored))
+    def _head(
+        self, writer: PartWriter, stored: Stored, syntax: str, base: str, length: int | None = None
+    ) -> bytes:
+        if syntax == stored.transfer_syntax_uid:
+            length = stored.length
+        return writer.head(_content_type(syntax), length=length, location=instance_url_of(base, stored))
 
 
 def transfer_syntax_to_send(stored: Stored, wanted: str | None, transcoder: Transcoder) -> str | None:

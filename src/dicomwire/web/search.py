@@ -149,13 +149,13 @@ class _Parts:
     def __init__(self, payload: Payload) -> None:
         self._payload = payload
         self._writer = PartWriter(DICOM_XML)
-        self._head = self._writer.head(DICOM_XML)
         self.content_type = self._writer.content_type
         self.tail = self._writer.tail
 
     def page(self, found: list[Found]) -> bytes:
         """The next results."""
-        return b"".join([self._head + xml_model.encode(self._payload.encode(each)) for each in found])
+        documents = (xml_model.encode(self._payload.encode(each)) for each in found)
+        return b"".join([self._writer.part(DICOM_XML, document) for document in documents])
 
 
 async def _streamed(first: list[Found], pages: Pages, write: _Array | _Parts) -> AsyncGenerator[bytes, None]:

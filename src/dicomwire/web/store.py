@@ -33,7 +33,7 @@ from dicomwire.web.multipart import PartReader, WholeBody, boundary_of
 from dicomwire.web.options import WebOptions
 from dicomwire.web.problems import Problem, shown
 from dicomwire.web.resources import base_url, optional_uid
-from dicomwire.web.store_response import Result, Stored, encode, status_of
+from dicomwire.web.store_response import Result, Stored, encode, locations_of, status_of
 
 # Type of a multipart body to the form of its instances
 _FORMS: Final = {DICOM: DICOM, OCTET_STREAM: DICOM, DICOM_JSON: DICOM_JSON, DICOM_XML: DICOM_XML}
@@ -86,7 +86,7 @@ class Store:
         content = encode(results, base)
         if answer == DICOM_XML:
             content = xml_model.encode(content)
-        return Response(content, status_of(results), media_type=answer)
+        return Response(content, status_of(results), locations_of(results, base), answer)
 
     async def _results(self, intake: Intake) -> Sequence[Result]:
         results = await intake.results()

@@ -96,6 +96,20 @@ def status_of(results: Sequence[Result]) -> int:
     return 200 if complete else 202
 
 
+def locations_of(results: Sequence[Result], base: str) -> dict[str, str]:
+    """Where what was stored is: the instance, the study, or all studies (PS3.18 Table 10.5.3-2)."""
+    stored = [result.outcome for result in results if isinstance(result, Stored)]
+    if not stored:
+        return {}
+    if len(stored) == 1:
+        url = _instance_url(stored[0], base)
+    elif len(studies := {outcome.study_instance_uid for outcome in stored}) == 1:
+        url = study_url(base, studies.pop())
+    else:
+        url = f"{base}/studies"
+    return {"Location": url, "Content-Location": url}
+
+
 def encode(results: Sequence[Result], base: str) -> bytes:
     """The Store Instances Response as a DICOM JSON object; base: what URLs begin with.
 
@@ -118,18 +132,21 @@ def encode(results: Sequence[Result], base: str) -> bytes:
 
 def _referenced(result: Stored, base: str) -> Members:
     outcome = result.outcome
-    url = instance_url(
+    item = _reference(outcome)
+    item["00081190"] = _element("UR", _instance_url(outcome, base))
+    if result.warning is not None:
+        item["00000902"] = _element("LO", outcome.comment[:_COMMENT_LENGTH])
+        item["00081196"] = _element("US", int(result.warning))
+    return item
+
+
+def _instance_url(outcome: Outcome, base: str) -> str:
+    return instance_url(
         base,
         study=outcome.study_instance_uid,
         series=outcome.series_instance_uid,
         instance=outcome.sop_instance_uid,
     )
-    item = _reference(outcome)
-    item["00081190"] = _element("UR", url)
-    if result.warning is not None:
-        item["00000902"] = _element("LO", outcome.comment[:_COMMENT_LENGTH])
-        item["00081196"] = _element("US", int(result.warning))
-    return item
 
 
 def _reference(instance: Outcome | Failure) -> Members:

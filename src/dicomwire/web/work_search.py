@@ -148,8 +148,8 @@ def written(found: Sequence[dict[str, object]], form: str, headers: dict[str, st
         body = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
         return Response(body, media_type=form, headers=headers)
     writer = PartWriter(DICOM_XML)
-    head = writer.head(DICOM_XML)
-    parts = [head + xml_model.encode(json.dumps(each, ensure_ascii=False)) for each in found]
+    documents = (xml_model.encode(json.dumps(each, ensure_ascii=False)) for each in found)
+    parts = [writer.part(DICOM_XML, document) for document in documents]
     return Response(
         b"".join(parts) + writer.tail, headers={**(headers or {}), "Content-Type": writer.content_type}
     )
