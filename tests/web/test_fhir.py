@@ -140,6 +140,7 @@ SEARCHES = [
     ("patient=Patient/P1", ["1.2.3", "1.9"]),
     ("subject=P2", []),
     ("patient.identifier=P1", ["1.2.3", "1.9"]),
+    *((f"{name}=P2", []) for name in ("patient.identifier", "patient:identifier", "subject:identifier")),
     ("modality=CT", ["1.2.3"]),
     ("modality=http://dicom.nema.org/resources/ontology/DCM%7CMR,CT", ["1.2.3"]),
     ("started=2024-05-31", ["1.2.3"]),

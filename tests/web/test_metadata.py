@@ -10,6 +10,7 @@ import pytest
 from dicomwire.dicom import xml_model
 from dicomwire.dicom.data_set import from_json, from_object
 from tests.web.support import parts
+from tests.web.test_frames import data_of
 
 INSTANCE = "/studies/1.2.3/series/1.2.3.4/instances/1.2.3.4.1"
 PIXELS = bytes(range(8))
@@ -119,6 +120,9 @@ async def test_a_range_of_bulk_data(
         assert response.headers["content-range"] == "bytes */8"
     if status == 206:
         assert response.headers["content-range"].endswith("/8")
+        related = 'multipart/related; type="application/octet-stream"'
+        ranged = await door.get(INSTANCE + "/bulkdata/7FE00010", related, Range=header)
+        assert (ranged.status_code, data_of(ranged)) == (206, [content])
 
 
 async def test_bulk_data_have_an_entity_tag_by_which_a_range_is_continued(door, make_instance) -> None:

@@ -48,6 +48,20 @@ async def test_a_retrieval_is_not_repeated_for_who_has_it(door, make_instance, a
     assert "accept" in first.headers["vary"]
 
 
+@pytest.mark.parametrize("path", ["", "/metadata", "/frames/1", "/rendered"])
+async def test_what_is_known_in_one_form_is_sent_in_another(door, make_instance, path: str) -> None:
+    await door.store(make_instance(frames=(b"\1\2\3\4\5\6\7\x08",) * 2))
+    forms = {
+        "": ["application/zip", 'multipart/related; type="application/dicom"'],
+        "/metadata": ["application/dicom+json", 'multipart/related; type="application/dicom+xml"'],
+        "/frames/1": ["application/octet-stream", "image/jls"],
+        "/rendered": ["image/png", "image/gif"],
+    }[path]
+    tags = [(await door.get(INSTANCE + path, form)).headers["etag"] for form in forms]
+    for form, tag in zip(forms, reversed(tags), strict=True):
+        assert (await door.get(INSTANCE + path, form, **{"If-None-Match": tag})).status_code == 200
+
+
 @pytest.mark.parametrize("path", [INSTANCE, INSTANCE + "/metadata", INSTANCE + "/frames/1"])
 async def test_what_changed_since_is_412_for_who_says_so(door, make_instance, path: str) -> None:
     await door.store(make_instance())

@@ -341,6 +341,19 @@ async def test_every_resource_has_a_thumbnail(stored, path: str) -> None:
     assert (await stored.get(path + "/thumbnail?viewport=32,16,0,0,8,8")).status_code == 400
 
 
+@pytest.mark.parametrize("path", ["/studies/1.2.3", "/studies/1.2.3/series/1.2.3.4"])
+async def test_a_thumbnail_is_of_the_image_in_the_middle_and_its_middle_frame(
+    door, make_instance, path: str
+) -> None:
+    for number, frames in enumerate((FRAMES[:1], FRAMES, FRAMES[:1]), 1):
+        await door.store(make_instance(number, frames=frames, extra=window(120, 241)))
+    middle = INSTANCE[:-1] + "2/frames/2/rendered"
+    expected = numpy.asarray(picture(await door.get(middle, "image/png")))
+    assert numpy.array_equal(
+        numpy.asarray(picture(await door.get(path + "/thumbnail", "image/png"))), expected
+    )
+
+
 async def test_a_thumbnail_is_small(door) -> None:
     file, path = bundled("examples_palette.dcm")
     await door.store(file)

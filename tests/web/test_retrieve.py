@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -63,6 +64,11 @@ async def test_a_study_comes_as_parts_with_a_known_length(door, make_instance, p
     assert int(response.headers["content-length"]) == len(response.content)
     parts = parts_of(response)
     assert [data_set_of(data) for _, data in parts] == [instance.data_set for instance in instances]
+    locations = re.findall(rb"\r\nContent-Location: (\S+)\r\n", response.content)
+    series = f"{door.base}/studies/1.2.3/series/1.2.3.4"
+    assert [each.decode() for each in locations] == [
+        f"{series}/instances/{instance.sop_instance_uid}" for instance in instances
+    ]
     assert {content_type for content_type, _ in parts} == {
         f"application/dicom; transfer-syntax={EXPLICIT_VR_LITTLE_ENDIAN}"
     }

@@ -69,10 +69,23 @@ async def test_rendering_follows_the_parameters(door, make_instance) -> None:
     assert set(levels(await ask(door, **png, windowCenter="1000", windowWidth="2"))) == {0}
     with Image.open(BytesIO((await ask(door, **png, rows="8")).content)) as image:
         assert image.size == (8, 8)
+    coarse, fine = [(await ask(door, imageQuality=quality, rows="512")).content for quality in ("1", "100")]
+    assert len(coarse) < len(fine)
     right = await ask(door, **png, region="0.5,0,1,1")
     with Image.open(BytesIO(right.content)) as image:
         assert image.size == (1, 2)
     assert levels(right) == levels(await ask(door, **png))[1::2]
+
+
+async def test_a_frame_is_named_by_its_number_and_is_the_first_otherwise(door, make_instance) -> None:
+    frames = (RAMP, RAMP[::2] * 2, RAMP[4:] * 2)
+    await door.store(make_instance(frames=frames, extra=WINDOW))
+    for number in (1, 2, 3):
+        asked = await ask(door, contentType="image/png", frameNumber=str(number))
+        frame = f"/studies/1.2.3/series/1.2.3.4/instances/1.2.3.4.1/frames/{number}/rendered"
+        assert levels(asked) == levels(await door.get(frame, "image/png"))
+    first = await ask(door, contentType="image/png")
+    assert levels(first) == levels(await ask(door, contentType="image/png", frameNumber="1"))
 
 
 async def test_a_presentation_state_is_applied(door, make_instance) -> None:
