@@ -188,6 +188,11 @@ async def test_an_animation_of_more_than_may_be_is_refused_before_it_is_made(doo
     response = await post(door, described_as_json(bare_metadata()), animation)
     assert response.status_code == 409
     assert "bytes of pixels" in response.text
+    monkeypatch.undo()
+    monkeypatch.setattr("dicomwire.archive.transcoder.MOST_FRAMES", 1)
+    response = await post(door, described_as_json(bare_metadata()), animation)
+    assert response.status_code == 409
+    assert "2 frames; at most 1" in response.text
 
 
 async def test_images_are_pixel_data_and_nothing_else(door) -> None:

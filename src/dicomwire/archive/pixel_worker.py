@@ -17,7 +17,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple
-from functools import cached_property
+from functools import cached_property, partial
 from io import BytesIO
 from mmap import ACCESS_READ, ALLOCATIONGRANULARITY, MADV_DONTNEED, mmap
 from struct import pack
@@ -225,13 +225,10 @@ def _transcode(job: TranscodeJob, data: memoryview, descriptor: int, channel: _C
 def _raster(job: RasterJob, descriptors: list[int], channel: _Channel) -> None:
     images, frames = descriptors
 
-    def write(frame: bytes) -> None:
-        _write(frames, frame)
-        channel.renew()
-
     mapped = memoryview(mmap(images, 0, access=ACCESS_READ))
     parts = [mapped[start : start + length] for start, length in job.spans]
-    raster = raster_decode.decode(parts, job.media_type, job.samples, write)
+    write = partial(_write, frames)
+    raster = raster_decode.decode(parts, job.media_type, job.samples, write, channel.renew)
     channel.answer(OK, RASTER.pack(*astuple(raster)))
 
 

@@ -23,7 +23,7 @@ from dicomwire.archive.jobs import RASTER, FrameJob, Job, ProbeJob, RasterJob, R
 from dicomwire.archive.workers import WorkerOptions, WorkerPool
 from dicomwire.dicom.codecs import LOSSY, NATIVE, lossless_targets
 from dicomwire.dicom.part10 import write_file_meta
-from dicomwire.dicom.raster import LONGEST, Header, Raster, read_header
+from dicomwire.dicom.raster import LONGEST, MOST_FRAMES, Header, Raster, read_header
 from dicomwire.dicom.rendering import Rendering
 from dicomwire.errors import ArchiveError, InstanceRemoved, TranscodingError
 from dicomwire.uids import name_of
@@ -180,6 +180,8 @@ class Transcoder:
         headers = [_header(file, media_type, span) for span in spans]
         if (length := sum(header.length for header in headers)) > LONGEST:
             raise TranscodingError(f"{length} bytes of pixels; at most {LONGEST} are made of {media_type}")
+        if (frames := sum(header.frames for header in headers)) > MOST_FRAMES:
+            raise TranscodingError(f"{frames} frames; at most {MOST_FRAMES} are made of {media_type}")
         expected = max(map(footprint.of_raster, headers, (length for _, length in spans)))
         job = RasterJob(media_type, tuple(spans), samples)
         with self._spool(length) as spool:

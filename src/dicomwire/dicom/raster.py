@@ -20,7 +20,8 @@ from dicomwire.errors import InvalidAttribute, TranscodingError
 PNG: Final = "image/png"
 MEDIA_TYPES: Final = (PNG, GIF)
 LARGEST: Final = 1 << 28  # pixels of one frame
-LONGEST: Final = 1 << 30  # bytes of all frames: an animation of a few bytes may have any number
+LONGEST: Final = 1 << 30  # bytes of all frames, of which a file of a few bytes may have any number
+MOST_FRAMES: Final = 10_000  # of one instance: each takes a worker's time, however small it is
 
 _PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _PNG_SAMPLES: Final = {0: 1, 2: 3, 3: 3, 4: 1, 6: 3}  # by colour type; without alpha

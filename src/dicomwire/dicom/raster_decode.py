@@ -30,22 +30,26 @@ Cells: TypeAlias = NDArray[numpy.uint8 | numpy.uint16]
 
 
 def decode(
-    parts: Sequence[Buffer], media_type: str, samples: int | None, write: Callable[[bytes], object]
+    parts: Sequence[Buffer],
+    media_type: str,
+    samples: int | None,
+    write: Callable[[bytes], object],
+    renew: Callable[[], None] = lambda: None,
 ) -> Raster:
     """The frames of all parts, one after the other.
 
     samples: wanted a pixel, 1 or 3; None for what the image has, of indexed colours 1 where all are gray.
-    write: is given each frame as it is made.
+    write: is given each frame as it is made. renew: called behind each frame that was decoded.
     Raises: TranscodingError, when a part is no such image, when frames differ, or colours would be lost.
     """
     headers = [read_header(part, media_type) for part in parts]
     if samples is None:
         found = {header.samples for header in headers}
         indexed = all(header.indexed for header in headers)
-        gray = indexed and all(_is_gray(cells) for cells in _frames(parts, media_type))
+        gray = indexed and all(_is_gray(cells) for cells in _frames(parts, media_type, renew))
         samples = 1 if gray else max(found)
     raster: Raster | None = None
-    for cells in _frames(parts, media_type):
+    for cells in _frames(parts, media_type, renew):
         frame = _of_samples(cells, samples)
         bits, (rows, columns) = frame.itemsize * 8, frame.shape[:2]
         one = Raster(rows, columns, samples, bits, 1, int(frame.max()))
@@ -64,15 +68,17 @@ def decode(
     return raster
 
 
-def _frames(parts: Sequence[Buffer], media_type: str) -> Iterator[Cells]:
+def _frames(parts: Sequence[Buffer], media_type: str, renew: Callable[[], None]) -> Iterator[Cells]:
     """Gray, of shape (rows, columns), or RGB, of shape (rows, columns, 3)."""
     for part in parts:
         try:
             if media_type == PNG:
                 yield _without_alpha(imagecodecs.png_decode(bytes(part)))
-            else:
-                for frame in ImageSequence.Iterator(Image.open(BytesIO(part))):
-                    yield numpy.asarray(frame.convert("RGB"))
+                renew()
+                continue
+            for frame in ImageSequence.Iterator(Image.open(BytesIO(part), formats=("GIF",))):
+                yield numpy.asarray(frame.convert("RGB"))
+                renew()
         except _FAULTS as error:
             raise TranscodingError(f"{media_type}: {error}") from None
 
