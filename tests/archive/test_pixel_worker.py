@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("numpy")
@@ -9,39 +12,33 @@ pytest.importorskip("numpy")
 from dicomwire.archive import pixel_worker
 from dicomwire.archive.jobs import RenderJob, Source
 from dicomwire.dicom.rendering import Rendering
+from tests.archive.test_transcoder import image
 
-
-class Image:
-    pixels = attributes = None
-    pages_held = True
-
-    def forget(self) -> None:
-        self.pages_held = False
+NATIVE = "1.2.840.10008.1.2.1"
 
 
 class Channel:
+    """Keeps what is answered."""
+
+    def __init__(self) -> None:
+        self.answers: list[int] = []
+
     def renew(self) -> None: ...
 
-    def answer(self, *_: object) -> None: ...
+    def answer(self, kind: int, *_: object) -> None:
+        self.answers.append(kind)
 
 
-@pytest.mark.parametrize("fails", [False, True])
-def test_a_picture_of_one_frame_gives_back_the_pages_of_its_instance(monkeypatch, fails: bool) -> None:
-    image = Image()
-
-    def render(_pixels, _attributes, numbers, _rendering, *, state) -> bytes:
-        next(iter(numbers))
-        image.pages_held = True
-        if fails:
-            raise OSError
-        return b""
-
-    monkeypatch.setattr(pixel_worker, "_opened", lambda source: image)
-    monkeypatch.setattr(pixel_worker, "render", render)
-    job = RenderJob(Source("", 0, 0, "1.2.840.10008.1.2.1", 1), (1,), Rendering())
-    if fails:
-        with pytest.raises(OSError):  # noqa: PT011 (the one raised above)
-            pixel_worker._rendered(job, Channel())
-    else:
-        pixel_worker._rendered(job, Channel())
-    assert not image.pages_held
+@pytest.mark.parametrize(("frame", "answer"), [(1, pixel_worker.OK), (2, pixel_worker.FAILED)])
+def test_a_job_gives_back_the_pages_of_its_instance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frame: int, answer: int
+) -> None:
+    path = tmp_path / "segment"
+    path.write_bytes(image())
+    job = RenderJob(Source(str(path), 0, path.stat().st_size, NATIVE, 1), (frame,), Rendering())
+    channel = Channel()
+    answered: list[int] = []
+    monkeypatch.setattr(pixel_worker, "_remembered", OrderedDict())
+    monkeypatch.setattr(pixel_worker._ebb, "forget", lambda: answered.extend(channel.answers))
+    pixel_worker._run(job, [], channel)  # type: ignore[arg-type]
+    assert answered == [answer]

@@ -15,8 +15,10 @@ from dicomwire.dicom.arrays import Array, from_native, to_native
 from dicomwire.dicom.codecs import CODECS, Codec
 from dicomwire.dicom.codestream import read_jpeg, read_jpeg_2000, read_jpeg_xl
 from dicomwire.dicom.decode import decode_frame
+from dicomwire.dicom.ebb import Ebb
 from dicomwire.dicom.encode import encode_lossless, encode_lossy
 from dicomwire.dicom.pixel_description import PixelDescription
+from dicomwire.dicom.scratch import IN_MEMORY, Scratch
 from dicomwire.errors import TranscodingError
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN
 
@@ -26,6 +28,9 @@ LOSSLESS = [
     *(codecs.JPEG_2000_LOSSLESS, codecs.JPEG_2000, codecs.HTJ2K_LOSSLESS, codecs.HTJ2K_LOSSLESS_RPCL),
     *(codecs.HTJ2K, codecs.JPEG_XL_LOSSLESS, codecs.JPEG_XL),
 ]
+
+IN_FILES = Scratch(Ebb(), large=1)
+everywhere = pytest.mark.parametrize("scratch", [IN_MEMORY, IN_FILES], ids=["in memory", "in files"])
 
 
 def description(
@@ -80,11 +85,12 @@ def images(draw: st.DrawFn) -> tuple[PixelDescription, Array]:
     )
 
 
+@everywhere
 @pytest.mark.parametrize("syntax", LOSSLESS)
 @settings(max_examples=60, deadline=None)
 @given(image=images())
 def test_lossless_codecs_give_back_every_bit_of_the_cells(
-    syntax: str, image: tuple[PixelDescription, Array]
+    syntax: str, image: tuple[PixelDescription, Array], scratch: Scratch
 ) -> None:
     one, cells = image
     places = codecs.lossless_targets(EXPLICIT_VR_LITTLE_ENDIAN, bits_allocated=one.bits_allocated)
@@ -92,34 +98,44 @@ def test_lossless_codecs_give_back_every_bit_of_the_cells(
         with pytest.raises(TranscodingError):
             encode_lossless(cells, one.photometric_interpretation, one, syntax)
         return
-    encoded = encode_lossless(cells, one.photometric_interpretation, one, syntax)
+    encoded = encode_lossless(cells, one.photometric_interpretation, one, syntax, scratch=scratch)
     stored = replace(one, photometric_interpretation=encoded.photometric_interpretation)
-    decoded, photometric = decode_frame(encoded.data, syntax, stored)
+    decoded, photometric = decode_frame(encoded.data, syntax, stored, scratch=scratch)
     assert photometric == one.photometric_interpretation
     assert numpy.array_equal(decoded, cells)
 
 
+@everywhere
 @pytest.mark.parametrize("syntax", LOSSLESS)
 @pytest.mark.parametrize(("allocated", "samples"), [(8, 1), (8, 3), (16, 1)])
-def test_noise_that_grows_when_it_is_compressed_comes_back(syntax: str, allocated: int, samples: int) -> None:
+def test_noise_that_grows_when_it_is_compressed_comes_back(
+    syntax: str, allocated: int, samples: int, scratch: Scratch
+) -> None:
     image = description(300, 200, allocated=allocated, samples=samples)
     kind = f"<u{allocated // 8}"
     cells = numpy.random.default_rng(7).integers(0, 1 << allocated, (300, 200, samples)).astype(kind)
-    frame = encode_lossless(cells, image.photometric_interpretation, image, syntax)
+    frame = encode_lossless(cells, image.photometric_interpretation, image, syntax, scratch=scratch)
     decoded, _ = decode_frame(
-        frame.data, syntax, replace(image, photometric_interpretation=frame.photometric_interpretation)
+        frame.data,
+        syntax,
+        replace(image, photometric_interpretation=frame.photometric_interpretation),
+        scratch=scratch,
     )
     assert numpy.array_equal(decoded, cells)
 
 
+@everywhere
 @pytest.mark.parametrize("stored", [8, 10, 12, 15, 16])
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize(
     "syntax", [codecs.JPEG_2000_LOSSLESS, codecs.HTJ2K_LOSSLESS, codecs.JPEG_LOSSLESS_SV1]
 )
-def test_codestreams_have_the_precision_of_bits_stored(syntax: str, signed: bool, stored: int) -> None:
+def test_codestreams_have_the_precision_of_bits_stored(
+    syntax: str, signed: bool, stored: int, scratch: Scratch
+) -> None:
     one = description(allocated=16, stored=stored, signed=signed)
-    data = bytes(encode_lossless(numpy.zeros((4, 5, 1), "<u2"), "MONOCHROME2", one, syntax).data)
+    cells = numpy.zeros((4, 5, 1), "<u2")
+    data = bytes(encode_lossless(cells, "MONOCHROME2", one, syntax, scratch=scratch).data)
     jpeg = CODECS[syntax] is Codec.JPEG_LOSSLESS
     header = read_jpeg(data) if jpeg else read_jpeg_2000(data)
     assert header.precision == stored
@@ -180,15 +196,17 @@ def test_jpeg_xl_headers_tell_size_and_depth(bits: int) -> None:
         assert (header.rows, header.columns, header.precision) == (rows, columns, bits)
 
 
-def test_jpeg_is_ycc_by_its_markers_before_the_data_set() -> None:
+@everywhere
+def test_jpeg_is_ycc_by_its_markers_before_the_data_set(scratch: Scratch) -> None:
     rgb = numpy.random.default_rng(2).integers(0, 256, (16, 16, 3)).astype("u1")
     plain = imagecodecs.jpeg_encode(rgb, 95, colorspace="RGB", outcolorspace="RGB")
     one = description(16, 16, allocated=8, samples=3, photometric="YBR_FULL_422")
-    decoded, photometric = decode_frame(plain, codecs.JPEG_BASELINE, one)
+    decoded, photometric = decode_frame(plain, codecs.JPEG_BASELINE, one, scratch=scratch)
     assert photometric == "RGB"
     assert abs(decoded.astype(int) - rgb).mean() < 3
 
 
+@everywhere
 @pytest.mark.parametrize(
     ("syntax", "bits"),
     [
@@ -199,12 +217,12 @@ def test_jpeg_is_ycc_by_its_markers_before_the_data_set() -> None:
         (codecs.JPEG_XL, 12),
     ],
 )
-def test_lossy_codecs_stay_near(syntax: str, bits: int) -> None:
+def test_lossy_codecs_stay_near(syntax: str, bits: int, scratch: Scratch) -> None:
     one = description(64, 64, allocated=8 if bits == 8 else 16, stored=bits)
     ramp = numpy.add.outer(numpy.arange(64), numpy.arange(64)) * ((1 << bits) - 1) // 126
     cells = ramp.astype(f"<u{one.bits_allocated // 8}").reshape(64, 64, 1)
-    encoded = encode_lossy(cells, "MONOCHROME2", one, syntax, 90)
-    decoded, _ = decode_frame(encoded.data, syntax, one)
+    encoded = encode_lossy(cells, "MONOCHROME2", one, syntax, 90, scratch=scratch)
+    decoded, _ = decode_frame(encoded.data, syntax, one, scratch=scratch)
     difference = abs(decoded.astype(int) - cells.astype(int))
     assert difference.max() <= (1 << bits) // 16
     assert len(encoded.data) < one.frame_length
@@ -233,29 +251,36 @@ FRAMES = {
 }
 
 
+@everywhere
 @pytest.mark.parametrize("syntax", [*LOSSLESS, EXPLICIT_VR_LITTLE_ENDIAN])
 @settings(max_examples=40, deadline=None)
 @given(data=st.binary(max_size=80))
-def test_any_bytes_are_an_image_or_an_error(syntax: str, data: bytes) -> None:
+def test_any_bytes_are_an_image_or_an_error(syntax: str, data: bytes, scratch: Scratch) -> None:
     try:
-        cells, _ = decode_frame(data, syntax, description(stored=12))
+        cells, _ = decode_frame(data, syntax, description(stored=12), scratch=scratch)
     except TranscodingError:
         return
     assert cells.shape == (4, 5, 1)
 
 
+@everywhere
 @pytest.mark.parametrize("syntax", LOSSLESS)
-def test_codestreams_of_another_size_are_refused_before_they_are_decoded(syntax: str) -> None:
+def test_codestreams_of_another_size_are_refused_before_they_are_decoded(
+    syntax: str, scratch: Scratch
+) -> None:
     one = description(60_000, 60_000, stored=12) if syntax not in (codecs.JPEG_LS_LOSSLESS,) else None
     with pytest.raises(TranscodingError):
-        decode_frame(FRAMES[syntax], syntax, one or description(17, 16, stored=12))
+        decode_frame(FRAMES[syntax], syntax, one or description(17, 16, stored=12), scratch=scratch)
 
 
+@everywhere
 @pytest.mark.parametrize("syntax", LOSSLESS)
-def test_cut_codestreams_are_errors_or_whole_frames(syntax: str) -> None:
+def test_cut_codestreams_are_errors_or_whole_frames(syntax: str, scratch: Scratch) -> None:
     for end in range(0, len(FRAMES[syntax]), max(1, len(FRAMES[syntax]) // 23)):
         try:
-            cells, _ = decode_frame(FRAMES[syntax][:end], syntax, description(16, 16, stored=12))
+            cells, _ = decode_frame(
+                FRAMES[syntax][:end], syntax, description(16, 16, stored=12), scratch=scratch
+            )
         except TranscodingError:
             continue
         assert cells.shape == (16, 16, 1)  # JPEG decoders fill up what is missing

@@ -16,10 +16,11 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import astuple
 from functools import cached_property, partial
 from io import BytesIO
-from mmap import ACCESS_READ, ALLOCATIONGRANULARITY, MADV_DONTNEED, mmap
+from mmap import ACCESS_READ, ALLOCATIONGRANULARITY, mmap
 from struct import pack
 from typing import IO, Final, NoReturn
 
@@ -45,6 +46,7 @@ from dicomwire.dicom.attributes import Attributes, read_attributes
 from dicomwire.dicom.codecs import NATIVE
 from dicomwire.dicom.convert import to_transfer_syntax
 from dicomwire.dicom.deflate import inflate
+from dicomwire.dicom.ebb import Ebb
 from dicomwire.dicom.encoding import EXPLICIT_LITTLE, Buffer, Encoding, encoding_of
 from dicomwire.errors import DicomwireError
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN
@@ -53,18 +55,20 @@ try:
     from dicomwire.dicom import probe, raster_decode
     from dicomwire.dicom.pixels import Pixels
     from dicomwire.dicom.render import render, render_animation
+    from dicomwire.dicom.scratch import Scratch
     from dicomwire.dicom.transcode import transcode
 except ImportError as error:
     _MISSING: str | None = f"{error.name} is not installed: pip install 'dicomwire[codecs]'"
 else:
     _MISSING = None
 
-_RESIDENT: Final = 16 << 20  # bytes of a map that stay in memory
+_RESIDENT: Final = 4 << 20  # bytes; a larger map does not stay in memory
 _GATHERED: Final = 1 << 20  # bytes written at once
 _PROGRESS_INTERVAL: Final = 1.0  # seconds
 _REMEMBERED: Final = 8  # instances
 _DESCRIPTORS: Final = 2  # that come with one job at most
-_HELD: Final = 112 << 20  # bytes of memory; a worker that held more makes place for a new one
+_KEPT: Final = 4 << 20  # bytes of an inflated data set that is remembered
+_HELD: Final = 80 << 20  # bytes of memory; a worker that held more makes place for a new one
 
 
 class _Channel:
@@ -138,21 +142,28 @@ def main(descriptor: int, memory: int, processor_time: int) -> NoReturn:
     channel = _Channel(descriptor, processor_time)
     gc.freeze()
     while not channel.last and (received := channel.receive()) is not None:
-        job, descriptors = received
-        try:
-            _do(job, descriptors, channel)
-        except FileNotFoundError as error:
-            channel.answer(GONE, str(error).encode())
-        except MemoryError:
-            channel.answer(FAILED, f"it takes more than the {memory} bytes of memory allowed".encode())
-        except (DicomwireError, OSError) as error:
-            channel.answer(FAILED, str(error).encode())
-        except Exception as error:  # a fault of ours or of a codec's, told by its kind alone
-            channel.answer(FAILED, f"an unexpected {type(error).__name__}".encode())
-        finally:
-            for held in descriptors:
-                os.close(held)
+        _run(*received, channel)
     sys.exit(0)
+
+
+def _run(job: Job, descriptors: list[int], channel: _Channel) -> None:
+    """Do a job and answer, whatever becomes of it."""
+    try:
+        with _ebb.running() if descriptors else nullcontext():
+            _do(job, descriptors, channel)
+    except FileNotFoundError as error:
+        channel.answer(GONE, str(error).encode())
+    except MemoryError:
+        memory = resource.getrlimit(resource.RLIMIT_DATA)[0]
+        channel.answer(FAILED, f"it takes more than the {memory} bytes of memory allowed".encode())
+    except (DicomwireError, OSError) as error:
+        channel.answer(FAILED, str(error).encode())
+    except Exception as error:  # a fault of ours or of a codec's, told by its kind alone
+        channel.answer(FAILED, f"an unexpected {type(error).__name__}".encode())
+    finally:
+        _ebb.forget()
+        for held in descriptors:
+            os.close(held)
 
 
 def _limit(memory: int) -> None:
@@ -201,15 +212,10 @@ def _transcode(job: TranscodeJob, data: memoryview, descriptor: int, channel: _C
     pieces = (
         to_transfer_syntax(data, syntax, job.target)
         if _without_codecs(job)
-        else transcode(data, syntax, job.target, quality=job.quality)
+        else transcode(data, syntax, job.target, quality=job.quality, scratch=Scratch(_ebb))
     )
-    touched = 0
     for piece in pieces:
         length += len(piece)
-        touched += len(piece)
-        if touched > _RESIDENT:
-            _forget(data)
-            touched = 0
         if len(gathered) + len(piece) > _GATHERED:
             _write(descriptor, gathered)
             gathered.clear()
@@ -238,13 +244,10 @@ def _probed(job: ProbeJob, descriptor: int, channel: _Channel) -> bytes:
 
 
 def _frame(job: FrameJob) -> Buffer:
-    image = _opened(job.source)
-    try:
-        if job.target in NATIVE:
-            return image.pixels.native(job.number)
-        return image.pixels.encoded(job.number, job.target, job.quality).data
-    finally:
-        image.forget()
+    pixels = _opened(job.source).pixels
+    if job.target in NATIVE:
+        return pixels.native(job.number)
+    return pixels.encoded(job.number, job.target, job.quality).data
 
 
 def _rendered(job: RenderJob, channel: _Channel) -> Buffer:
@@ -253,32 +256,26 @@ def _rendered(job: RenderJob, channel: _Channel) -> Buffer:
         _animate(job, out, channel)
         return out.getbuffer()
     image = _opened(job.source)
-    numbers = _renewing(job.numbers, channel, image)
-    try:
-        return render(image.pixels, image.attributes, numbers, job.rendering, state=_state(job))
-    finally:
-        image.forget()
+    numbers = _renewing(job.numbers, channel)
+    return render(image.pixels, image.attributes, numbers, job.rendering, state=_state(job))
 
 
 def _animate(job: RenderJob, out: IO[bytes], channel: _Channel) -> None:
     image = _opened(job.source)
-    numbers = _renewing(job.numbers, channel, image)
-    try:
-        render_animation(image.pixels, image.attributes, numbers, job.rendering, out, state=_state(job))
-    finally:
-        image.forget()
+    numbers = _renewing(job.numbers, channel)
+    render_animation(image.pixels, image.attributes, numbers, job.rendering, out, state=_state(job))
 
 
 def _state(job: RenderJob) -> Attributes | None:
     return read_attributes(*_readable(job.state)) if job.state is not None else None
 
 
-def _renewing(numbers: Iterable[int], channel: _Channel, image: _Opened) -> Iterator[int]:
+def _renewing(numbers: Iterable[int], channel: _Channel) -> Iterator[int]:
     """Numbers of frames; each one taken gives time for it, and memory for more."""
     for number in numbers:
         channel.renew()
         yield number
-        image.forget()
+        _ebb.forget()
 
 
 class _Opened:
@@ -288,17 +285,17 @@ class _Opened:
         data, self._encoding = _readable(source)
         self._data = data
         syntax = source.transfer_syntax_uid
-        self.pixels = Pixels(data, EXPLICIT_VR_LITTLE_ENDIAN if encoding_of(syntax).deflated else syntax)
-
-    def forget(self) -> None:
-        """Give back the pages of a large instance; they are read again when they are needed."""
-        _forget(self._data)
+        deflated = encoding_of(syntax).deflated
+        self.held = len(data) if deflated else 0
+        """Bytes of memory that remembering it takes."""
+        self.pixels = Pixels(data, EXPLICIT_VR_LITTLE_ENDIAN if deflated else syntax, scratch=Scratch(_ebb))
 
     @cached_property
     def attributes(self) -> Attributes:
         return read_attributes(self._data, self._encoding)
 
 
+_ebb: Final = Ebb()
 _remembered: Final[OrderedDict[int, _Opened]] = OrderedDict()
 
 
@@ -306,7 +303,10 @@ def _opened(source: Source) -> _Opened:
     """A record never changes, wherever compaction puts it: what is remembered of it stays true."""
     found = _remembered.get(source.record_id)
     if found is None:
-        found = _remembered[source.record_id] = _Opened(source)
+        found = _Opened(source)
+        if found.held > _KEPT:
+            return found
+        _remembered[source.record_id] = found
         if len(_remembered) > _REMEMBERED:
             _remembered.popitem(last=False)
     else:
@@ -327,13 +327,9 @@ def _mapped(source: Source) -> memoryview:
     with open(source.path, "rb") as file:
         length = source.offset - page + source.length
         mapped = mmap(file.fileno(), length, access=ACCESS_READ, offset=page)
+    if length > _RESIDENT:
+        _ebb.watch(mapped)
     return memoryview(mapped)[source.offset - page :]
-
-
-def _forget(data: Buffer) -> None:
-    """Mapped pages count as memory of the worker: a large map gives them back."""
-    if isinstance(data, memoryview) and isinstance(data.obj, mmap) and len(data) > _RESIDENT:
-        data.obj.madvise(MADV_DONTNEED)
 
 
 def _write(descriptor: int, data: Buffer) -> None:

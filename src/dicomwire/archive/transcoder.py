@@ -31,6 +31,7 @@ from dicomwire.uids import name_of
 __all__ = ["Spooled", "Transcoded", "Transcoder", "WorkerOptions"]
 
 _IN_MEMORY: Final = 8 << 20  # bytes of a result that need no file on disk
+_SPOOL: Final = "spool"  # folder of files without a name
 _PIECE: Final = 1 << 20  # bytes handed out at once
 _MOVES: Final = 3  # times that compaction may move an instance while it is asked for
 _LIBRARIES: Final = ("imagecodecs", "numpy")
@@ -83,7 +84,7 @@ class Transcoder:
 
     def __init__(self, archive: Archive, options: WorkerOptions | None = None) -> None:
         self._archive = archive
-        self._pool = WorkerPool(options)
+        self._pool = WorkerPool(options, archive.data / _SPOOL)
         self.available = all(find_spec(name) is not None for name in _LIBRARIES)
         """The libraries are installed; without them only uncompressed transfer syntaxes become each other."""
 
@@ -251,7 +252,7 @@ class Transcoder:
         """A file without a name, in memory where it is small. length: bytes of it, at most."""
         if hasattr(os, "memfd_create") and length <= _IN_MEMORY:
             return os.fdopen(os.memfd_create("transcoded", os.MFD_CLOEXEC), "w+b")
-        folder = self._archive.data / "spool"
+        folder = self._archive.data / _SPOOL
         try:
             folder.mkdir(exist_ok=True)
             return tempfile.TemporaryFile(dir=folder)

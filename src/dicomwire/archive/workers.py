@@ -17,6 +17,7 @@ import weakref
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -69,8 +70,10 @@ class WorkerOptions:
 class WorkerPool:
     """Workers of one event loop."""
 
-    def __init__(self, options: WorkerOptions | None = None) -> None:
+    def __init__(self, options: WorkerOptions | None = None, spool: Path | None = None) -> None:
+        """spool: the folder for large images on their way; None for the system's one."""
         self.options = options or WorkerOptions()
+        self._spool = spool
         self._idle: list[_Worker] = []
         self._running: set[asyncio.Task[bytearray]] = set()
         self._slots: asyncio.Semaphore | None = None
@@ -161,7 +164,7 @@ class WorkerPool:
         return _judged(kind & ~LAST, answer)
 
     def _started(self) -> _Worker:
-        worker = _Worker(self.options)
+        worker = _Worker(self.options, self._spool)
         self._workers.add(worker)
         return worker
 
@@ -169,12 +172,14 @@ class WorkerPool:
 class _Worker:
     """One process and the socket to it."""
 
-    def __init__(self, options: WorkerOptions) -> None:
+    def __init__(self, options: WorkerOptions, spool: Path | None) -> None:
         self._options = options
         self._socket, other = socket.socketpair()
         self._socket.setblocking(False)
         other.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
         environment = {**os.environ, **_ENVIRONMENT}
+        if spool is not None:
+            environment["TMPDIR"] = str(spool)  # where it does not exist the system's folder is taken
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         with other:
             self._process = subprocess.Popen(

@@ -6,14 +6,15 @@ overlay lies above it, so that what goes through an array comes back bit for bit
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, TypeAlias
+from collections.abc import Callable, Iterator
+from typing import Final, TypeAlias, cast
 
 import numpy
 from numpy.typing import NDArray
 
 from dicomwire.dicom.encoding import Buffer
 from dicomwire.dicom.pixel_description import PixelDescription
+from dicomwire.dicom.scratch import IN_MEMORY, OCTET, Kind, Scratch
 from dicomwire.errors import TranscodingError
 
 Array: TypeAlias = NDArray[numpy.integer]
@@ -22,7 +23,9 @@ _SIZES: Final = (8, 16, 32, 64)  # bits of a cell that is a whole number
 _STRIP: Final = 1 << 18  # pixels; what is made of them on the way is many times as large
 
 
-def from_native(data: Buffer, description: PixelDescription) -> tuple[Array, str]:
+def from_native(
+    data: Buffer, description: PixelDescription, scratch: Scratch = IN_MEMORY
+) -> tuple[Array, str]:
     """The cells of a native frame, of shape (rows, columns, samples), and their photometric interpretation.
 
     data: the frame, little endian. Single bits become cells of eight; chrominance that was sampled for two
@@ -42,14 +45,14 @@ def from_native(data: Buffer, description: PixelDescription) -> tuple[Array, str
         ), photometric
     if allocated not in _SIZES:
         raise TranscodingError(f"Bits Allocated is {allocated}; 1, 8, 16, 32 or 64 can be read")
-    kind = f"<u{allocated // 8}"
+    kind = numpy.dtype(f"<u{allocated // 8}")
     if samples == 3 and photometric.endswith("_422"):
         if columns % 2:
             raise TranscodingError(
                 f"{photometric} with {columns} columns; an even number wanted (PS3.3 C.7.6.3.1.2)"
             )
         pairs = numpy.frombuffer(data, kind, rows * columns * 2).reshape(rows, columns // 2, 4)
-        cells = numpy.empty((rows, columns, 3), kind)
+        cells: Array = scratch.empty((rows, columns, 3), kind)
         cells[..., 0] = pairs[..., :2].reshape(rows, columns)
         cells[..., 1] = numpy.repeat(pairs[..., 2], 2, axis=1)
         cells[..., 2] = numpy.repeat(pairs[..., 3], 2, axis=1)
@@ -62,11 +65,28 @@ def from_native(data: Buffer, description: PixelDescription) -> tuple[Array, str
     return cells.reshape(rows, columns, samples), photometric
 
 
-def to_native(cells: Array, bits_allocated: int) -> bytes:
+def to_native(cells: Array, bits_allocated: int, scratch: Scratch = IN_MEMORY) -> memoryview:
     """A native frame, little endian, colour by pixel; single bits are packed again."""
     if bits_allocated == 1:
-        return numpy.packbits(cells.reshape(-1), bitorder="little").tobytes()
-    return numpy.ascontiguousarray(cells).tobytes()
+        return numpy.packbits(cells.reshape(-1), bitorder="little").data
+    return octets_of(contiguous(cells, scratch))
+
+
+def contiguous(cells: NDArray[Kind], scratch: Scratch = IN_MEMORY) -> NDArray[Kind]:
+    """Cells in the order of their axes."""
+    if cells.flags.c_contiguous:
+        return cells
+    return by_strips(cells, numpy.ascontiguousarray, cells.shape[2:], kind=cells.dtype, scratch=scratch)
+
+
+def given(data: memoryview | NDArray[numpy.uint8]) -> bytearray:
+    """Data as imagecodecs is given it: it takes any buffer, its stubs name fewer."""
+    return cast("bytearray", data)
+
+
+def octets_of(cells: Array) -> memoryview:
+    """The bytes of contiguous cells, not copied."""
+    return cells.reshape(-1).view(numpy.uint8).data
 
 
 def samples_of(cells: Array, description: PixelDescription) -> Array:
@@ -87,21 +107,45 @@ def _shifted(number: Array, left: int, right: int) -> Array:
     return numpy.right_shift(shifted, numpy.array(right, number.dtype))
 
 
-def by_strips(
-    cells: Array, convert: Callable[[Array], NDArray[numpy.uint8]], samples: tuple[int, ...] = ()
-) -> NDArray[numpy.uint8]:
-    """What `convert` makes of cells, some rows at a time: of a large image little more than itself is held.
-
-    samples: shape of a pixel of the result.
-    """
+def strips_of(cells: Array) -> Iterator[tuple[slice, Array]]:
+    """Rows of cells, and which they are: as many at once as may be held several times over."""
     rows, columns = cells.shape[:2]
     step = max(1, _STRIP // max(columns, 1))
-    if rows <= step:
-        return convert(cells)
-    whole = numpy.empty((rows, columns, *samples), numpy.uint8)
     for first in range(0, rows, step):
-        whole[first : first + step] = convert(cells[first : first + step])
+        where = slice(first, first + step)
+        yield where, cells[where]
+
+
+def by_strips(
+    cells: Array,
+    convert: Callable[[Array], NDArray[Kind]],
+    samples: tuple[int, ...] = (),
+    *,
+    kind: numpy.dtype[Kind],
+    scratch: Scratch = IN_MEMORY,
+) -> NDArray[Kind]:
+    """What `convert` makes of cells, some rows at a time: of a large image little more than itself is held.
+
+    samples: shape of a pixel of the result. kind: of its values.
+    """
+    rows, columns = cells.shape[:2]
+    if rows * columns <= _STRIP:
+        return convert(cells)
+    whole = scratch.empty((rows, columns, *samples), kind)
+    for where, strip in strips_of(cells):
+        whole[where] = convert(strip)
     return whole
+
+
+def levels_by_strips(
+    cells: Array,
+    convert: Callable[[Array], NDArray[numpy.uint8]],
+    samples: tuple[int, ...] = (),
+    *,
+    scratch: Scratch = IN_MEMORY,
+) -> NDArray[numpy.uint8]:
+    """As `by_strips`, of eight bits."""
+    return by_strips(cells, convert, samples, kind=OCTET, scratch=scratch)
 
 
 def fills_cell(cells: Array, description: PixelDescription) -> bool:
@@ -110,10 +154,15 @@ def fills_cell(cells: Array, description: PixelDescription) -> bool:
         return True
     if description.high_bit != description.bits_stored - 1:
         return False
-    return bool((samples_of(cells, description).view(cells.dtype) == cells).all())
+    return all(
+        bool((samples_of(strip, description).view(strip.dtype) == strip).all())
+        for _, strip in strips_of(cells)
+    )
 
 
-def widened(values: Array, precision: int, description: PixelDescription) -> Array:
+def widened(
+    values: Array, precision: int, description: PixelDescription, scratch: Scratch = IN_MEMORY
+) -> Array:
     """Cells from decoded values.
 
     values: integers of `precision` bits; of two's complement samples either negative or as their bits.
@@ -124,8 +173,16 @@ def widened(values: Array, precision: int, description: PixelDescription) -> Arr
         raise TranscodingError(f"samples of {precision} bits in cells of {allocated}")
     if allocated not in _SIZES:
         raise TranscodingError(f"Bits Allocated is {allocated}; 1, 8, 16, 32 or 64 can be read")
-    cells = values.astype(f"<u{allocated // 8}", copy=False)
-    if description.signed and precision < allocated and values.dtype.kind == "u":
-        unused = allocated - precision
-        return _shifted(cells.view(f"<i{allocated // 8}"), unused, unused).view(cells.dtype)
-    return cells
+    kind = numpy.dtype(f"<u{allocated // 8}")
+    unused = allocated - precision
+    extended = description.signed and unused > 0 and values.dtype.kind == "u"
+    if values.dtype == kind and not extended:
+        return values
+
+    def widen(strip: Array) -> Array:
+        cells = strip.astype(kind, copy=False)
+        if not extended:
+            return cells
+        return _shifted(cells.view(f"<i{allocated // 8}"), unused, unused).view(kind)
+
+    return by_strips(values, widen, values.shape[2:], kind=kind, scratch=scratch)

@@ -7,10 +7,11 @@ from typing import Final
 
 import numpy
 
-from dicomwire.dicom.arrays import Array, by_strips
+from dicomwire.dicom.arrays import Array, levels_by_strips
 from dicomwire.dicom.attributes import Attributes
 from dicomwire.dicom.grayscale import Gray
 from dicomwire.dicom.pixel_description import PixelDescription
+from dicomwire.dicom.scratch import IN_MEMORY, Scratch
 from dicomwire.errors import TranscodingError
 
 # PS3.3 C.7.6.3.1.2: R, G and B of luminance and the two chrominances, which are counted from their middle
@@ -18,23 +19,33 @@ _FROM_YBR: Final = numpy.array([[1.0, 0.0, 1.402], [1.0, -0.344136, -0.714136], 
 _PALETTES: Final = ("Red", "Green", "Blue")
 
 
-def render_colour(cells: Array, photometric: str, description: PixelDescription, image: Attributes) -> Gray:
+def render_colour(
+    cells: Array,
+    photometric: str,
+    description: PixelDescription,
+    image: Attributes,
+    scratch: Scratch = IN_MEMORY,
+) -> Gray:
     """RGB of one frame, of shape (rows, columns, 3).
 
     Raises: TranscodingError, for colours that nobody uses any more.
     """
     if photometric == "PALETTE COLOR":
         palette = _palette(description, image)
-        return by_strips(cells[..., 0], palette, (3,))
+        return levels_by_strips(cells[..., 0], palette, (3,), scratch=scratch)
     if cells.shape[2] != 3:
         raise TranscodingError(f"{photometric} with {cells.shape[2]} samples cannot be rendered")
     if photometric == "RGB":
         if description.bits_allocated == description.bits_stored == 8:
             return cells.view(numpy.uint8)
-        return by_strips(cells, lambda strip: _eight_bits(strip, description), (3,))
+        return levels_by_strips(cells, lambda strip: _eight_bits(strip, description), (3,), scratch=scratch)
     if photometric in ("YBR_FULL", "YBR_PARTIAL"):
         partial = photometric == "YBR_PARTIAL"
-        return by_strips(cells, lambda strip: _rgb(_eight_bits(strip, description), partial=partial), (3,))
+
+        def rgb(strip: Array) -> Gray:
+            return _rgb(_eight_bits(strip, description), partial=partial)
+
+        return levels_by_strips(cells, rgb, (3,), scratch=scratch)
     raise TranscodingError(f"{photometric} cannot be rendered")
 
 

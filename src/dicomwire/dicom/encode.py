@@ -13,9 +13,10 @@ from typing import Final
 
 import imagecodecs
 import numpy
+from numpy.typing import NDArray
 
-from dicomwire.dicom import rle
-from dicomwire.dicom.arrays import Array, fills_cell, to_native
+from dicomwire.dicom import jpeg_2000, rle
+from dicomwire.dicom.arrays import Array, by_strips, contiguous, fills_cell, given, to_native
 from dicomwire.dicom.codecs import (
     CODECS,
     DEFLATED_IMAGE_FRAME,
@@ -35,14 +36,19 @@ from dicomwire.dicom.codecs import (
     Codec,
 )
 from dicomwire.dicom.codecs import HTJ2K as HTJ2K_ANY
+from dicomwire.dicom.encoding import Buffer
 from dicomwire.dicom.pixel_description import PixelDescription
+from dicomwire.dicom.scratch import IN_MEMORY, OCTET, Scratch
 from dicomwire.errors import TranscodingError
 from dicomwire.uids import name_of
 
 _JPEG_XL_EFFORT: Final = 3  # of 1 to 9; denser ones take ten times as long
+_JPEG_XL_LARGE: Final = 1  # the one effort that does not hold a large image many times over; 7 % less dense
 _SSIZ: Final = 42  # byte of the first component's bit depth in a JPEG 2000 codestream (ISO 15444-1 A.5.1)
 _JPEG_LS_LONGEST: Final = 4  # times as long as the cells: LIMIT, the longest code (ISO 14495-1 C.2.4.1.1)
-_JPEG_LS_HEADERS: Final = 4096  # bytes
+_LONGEST: Final = 2  # times as long as the cells: what other encoders make of noise, with much to spare
+_HEADERS: Final = 1 << 16  # bytes of a codestream beside its pixels
+_BLOCK: Final = 1 << 20  # bytes deflated at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,7 @@ class Encoded:
         photometric_interpretation: of it; a reversible colour transform changes it.
     """
 
-    data: bytes | bytearray
+    data: Buffer
     photometric_interpretation: str
 
 
@@ -66,22 +72,40 @@ class _Frame:
     photometric: str
     description: PixelDescription
     precision: int
+    scratch: Scratch
 
     @property
     def plain(self) -> Array:
         """Unsigned, without an axis for a single sample, bits above the precision zero."""
-        cells = self.cells
-        if self.precision < cells.dtype.itemsize * 8:
-            cells = cells & numpy.array((1 << self.precision) - 1, cells.dtype)
-        return _flat(cells.astype(numpy.uint8) if self._narrow else cells)
+        kind = numpy.dtype(numpy.uint8) if self._narrow else self.cells.dtype
+        if not self.description.signed or self.precision == self.cells.dtype.itemsize * 8:
+            return self._as(kind)  # unsigned samples fill their cells, or all bits of these count
+        mask = numpy.array((1 << self.precision) - 1, self.cells.dtype)
+        return self.converted(lambda cells: (cells & mask).astype(kind), kind)
 
     @property
     def numbers(self) -> Array:
         """As `plain`, but signed where the samples are."""
         if not self.description.signed:
             return self.plain
-        cells = self.cells.view(f"<i{self.cells.dtype.itemsize}")
-        return _flat(cells.astype(numpy.int8) if self._narrow else cells)
+        return self._as(numpy.dtype(numpy.int8 if self._narrow else f"<i{self.cells.dtype.itemsize}"))
+
+    def converted(self, convert: Callable[[Array], Array], kind: numpy.dtype[numpy.integer]) -> Array:
+        """What a function makes of the cells, without an axis for a single sample."""
+        cells = self.cells[..., 0] if self.cells.shape[2] == 1 else self.cells
+        values = by_strips(cells, convert, cells.shape[2:], kind=kind, scratch=self.scratch)
+        return contiguous(values, self.scratch)
+
+    @property
+    def room(self) -> NDArray[numpy.uint8] | None:
+        """Where the codestream of a large frame goes; None for one that stays in memory."""
+        length = _LONGEST * self.cells.nbytes + _HEADERS
+        return self.scratch.empty((length,), OCTET) if length >= self.scratch.large else None
+
+    def _as(self, kind: numpy.dtype[numpy.integer]) -> Array:
+        if kind.itemsize == self.cells.dtype.itemsize:
+            return contiguous(_flat(self.cells), self.scratch).view(kind)
+        return self.converted(lambda cells: cells.astype(kind), kind)
 
     @property
     def _narrow(self) -> bool:
@@ -94,7 +118,12 @@ class _Frame:
 
 
 def encode_lossless(
-    cells: Array, photometric: str, description: PixelDescription, transfer_syntax_uid: str
+    cells: Array,
+    photometric: str,
+    description: PixelDescription,
+    transfer_syntax_uid: str,
+    *,
+    scratch: Scratch = IN_MEMORY,
 ) -> Encoded:
     """One frame in a transfer syntax, from which the same cells can be decoded.
 
@@ -102,14 +131,13 @@ def encode_lossless(
     Raises: TranscodingError, when the transfer syntax has no place for such cells.
     """
     if CODECS.get(transfer_syntax_uid) is Codec.NATIVE:
-        return Encoded(to_native(cells, description.bits_allocated), photometric)
+        return Encoded(to_native(cells, description.bits_allocated, scratch), photometric)
     encoder = _LOSSLESS.get(transfer_syntax_uid)
     if encoder is None:
         raise TranscodingError(f"{name_of(transfer_syntax_uid)} cannot be encoded without loss")
     whole = not fills_cell(cells, description)
-    frame = _Frame(
-        cells, photometric, description, description.bits_allocated if whole else description.bits_stored
-    )
+    precision = description.bits_allocated if whole else description.bits_stored
+    frame = _Frame(cells, photometric, description, precision, scratch)
     _refuse_odd(frame, transfer_syntax_uid)
     try:
         return encoder(frame)
@@ -123,6 +151,8 @@ def encode_lossy(
     description: PixelDescription,
     transfer_syntax_uid: str,
     quality: int,
+    *,
+    scratch: Scratch = IN_MEMORY,
 ) -> Encoded:
     """One frame compressed with loss.
 
@@ -134,7 +164,7 @@ def encode_lossy(
         raise TranscodingError(f"{name_of(transfer_syntax_uid)} cannot be encoded with loss")
     if photometric == "PALETTE COLOR":
         raise TranscodingError("PALETTE COLOR is not compressed with loss (PS3.5 8.2.1)")
-    frame = _Frame(cells, photometric, description, description.bits_stored)
+    frame = _Frame(cells, photometric, description, description.bits_stored, scratch)
     _refuse_odd(frame, transfer_syntax_uid)
     if not fills_cell(cells, description):
         raise TranscodingError("an overlay in the cells of the pixels would be lost")
@@ -161,17 +191,20 @@ def _refuse_odd(frame: _Frame, syntax: str) -> None:
 
 
 def _flat(cells: Array) -> Array:
-    return numpy.ascontiguousarray(cells[..., 0] if cells.shape[2] == 1 else cells)
+    return cells[..., 0] if cells.shape[2] == 1 else cells
 
 
 def _rle(frame: _Frame) -> Encoded:
-    return Encoded(rle.encode(numpy.ascontiguousarray(frame.cells)), frame.photometric)
+    return Encoded(rle.encode(frame.cells, frame.scratch), frame.photometric)
 
 
 def _deflate(frame: _Frame) -> Encoded:
     stream = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-    data = stream.compress(to_native(frame.cells, frame.description.bits_allocated)) + stream.flush()
-    return Encoded(data, frame.photometric)
+    octets = to_native(frame.cells, frame.description.bits_allocated, frame.scratch)
+    data = bytearray()
+    for start in range(0, len(octets), _BLOCK):
+        data += stream.compress(octets[start : start + _BLOCK])
+    return Encoded(data + stream.flush(), frame.photometric)
 
 
 def _jpeg_lossless(frame: _Frame) -> Encoded:
@@ -183,29 +216,24 @@ def _jpeg_lossless(frame: _Frame) -> Encoded:
         bitspersample=max(frame.precision, 2),
         colorspace=colours,
         outcolorspace=colours,
+        out=None if (room := frame.room) is None else given(room),
     )
     return Encoded(data, frame.photometric)
 
 
 def _jpeg_ls(frame: _Frame, near: int = 0) -> Encoded:
     # CharLS has the precision of the array's type, so that all bits of the cell are coded
-    cells = _flat(frame.cells)
-    longest = _JPEG_LS_LONGEST * cells.nbytes + _JPEG_LS_HEADERS
-    stream = bytes(imagecodecs.jpegls_encode(cells, level=near, out=longest))
-    frame_header = stream.index(b"\xff\xf7")
-    return Encoded(stream[:2] + stream[frame_header:], frame.photometric)  # without CharLS's SPIFF header
+    cells = contiguous(_flat(frame.cells), frame.scratch)
+    longest = _JPEG_LS_LONGEST * cells.nbytes + _HEADERS
+    room = frame.scratch.empty((longest,), OCTET)
+    length = len(imagecodecs.jpegls_encode(cells, level=near, out=given(room)))
+    start = room[:_HEADERS].tobytes().index(b"\xff\xf7") - 2  # without CharLS's SPIFF header
+    room[start : start + 2] = 0xFF, 0xD8
+    return Encoded(room[start:length].data, frame.photometric)
 
 
 def _jpeg_2000(frame: _Frame) -> Encoded:
-    data = imagecodecs.jpeg2k_encode(
-        frame.numbers,
-        level=0,
-        codecformat="J2K",
-        reversible=True,
-        mct=frame.rgb,
-        bitspersample=frame.precision,
-        numthreads=1,
-    )
+    data = jpeg_2000.encode(frame.numbers, colour_transform=frame.rgb, precision=frame.precision)
     return Encoded(data, "YBR_RCT" if frame.rgb else frame.photometric)
 
 
@@ -216,11 +244,16 @@ def _htj2k(frame: _Frame, *, rpcl: bool = False) -> Encoded:
     patched = precision < values.dtype.itemsize * 8
     if patched and unsigned:
         # The level shift of ISO 15444-1 G.1 made here, for the encoder knows whole bytes only
-        kind = f"<i{values.dtype.itemsize}"
-        values = values.view(kind) - numpy.array(1 << precision - 1, kind)
-    data = bytearray(
-        imagecodecs.htj2k_encode(values, reversible=True, rgb=frame.rgb, planar=False, tlm=rpcl or None)
-    )
+        kind = numpy.dtype(f"<i{values.dtype.itemsize}")
+        middle = numpy.array(1 << precision - 1, kind)
+        values = by_strips(
+            values,
+            lambda strip: strip.view(kind) - middle,
+            values.shape[2:],
+            kind=kind,
+            scratch=frame.scratch,
+        )
+    data = jpeg_2000.encode_htj2k(values, colour_transform=frame.rgb, tlm=rpcl)
     if patched:
         for component in range(frame.description.samples_per_pixel):
             data[_SSIZ + 3 * component] = (precision - 1) | (0 if unsigned else 0x80)
@@ -228,12 +261,14 @@ def _htj2k(frame: _Frame, *, rpcl: bool = False) -> Encoded:
 
 
 def _jpeg_xl(frame: _Frame) -> Encoded:
+    room = frame.room
     data = imagecodecs.jpegxl_encode(
         frame.plain,
         lossless=True,
         bitspersample=frame.precision,
-        effort=_JPEG_XL_EFFORT,
+        effort=_JPEG_XL_EFFORT if room is None else _JPEG_XL_LARGE,
         numthreads=1,
+        out=None if room is None else given(room),
     )
     return Encoded(data, frame.photometric)
 
@@ -283,14 +318,11 @@ def _jpeg_ls_near(frame: _Frame, quality: int) -> Encoded:
 
 
 def _jpeg_2000_lossy(frame: _Frame, quality: int) -> Encoded:
-    data = imagecodecs.jpeg2k_encode(
+    data = jpeg_2000.encode(
         frame.numbers,
-        level=20 + quality // 2,  # dB of signal to noise
-        codecformat="J2K",
-        reversible=False,
-        mct=frame.rgb,
-        bitspersample=frame.precision,
-        numthreads=1,
+        colour_transform=frame.rgb,
+        precision=frame.precision,
+        noise=20 + quality // 2,
     )
     return Encoded(data, "YBR_ICT" if frame.rgb else frame.photometric)
 

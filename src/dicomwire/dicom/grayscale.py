@@ -6,6 +6,7 @@ an image then costs one look-up a pixel.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final, TypeAlias
@@ -13,10 +14,11 @@ from typing import Final, TypeAlias
 import numpy
 from numpy.typing import NDArray
 
-from dicomwire.dicom.arrays import Array, by_strips, samples_of
+from dicomwire.dicom.arrays import Array, levels_by_strips, samples_of, strips_of
 from dicomwire.dicom.attributes import Attributes
 from dicomwire.dicom.pixel_description import PixelDescription
 from dicomwire.dicom.rendering import Window
+from dicomwire.dicom.scratch import IN_MEMORY, Scratch
 
 Gray: TypeAlias = NDArray[numpy.uint8]
 Values: TypeAlias = NDArray[numpy.float64]
@@ -138,7 +140,12 @@ def window_of(attributes: Attributes) -> Window | None:
 
 
 def render_gray(
-    cells: Array, description: PixelDescription, pipeline: Pipeline, *, padding: float | None = None
+    cells: Array,
+    description: PixelDescription,
+    pipeline: Pipeline,
+    *,
+    padding: float | None = None,
+    scratch: Scratch = IN_MEMORY,
 ) -> Gray:
     """Gray levels of one frame, of shape (rows, columns).
 
@@ -146,14 +153,18 @@ def render_gray(
     """
     flat = cells[..., 0]
     if description.bits_allocated == 1:
-        level = (flat != 0) != pipeline.inverted
-        return numpy.asarray(level, numpy.uint8) * numpy.uint8(255)
+        bright, dark = (0, 255) if pipeline.inverted else (255, 0)
+        return levels_by_strips(
+            flat, lambda strip: numpy.where(strip, numpy.uint8(bright), numpy.uint8(dark)), scratch=scratch
+        )
     if pipeline.window is None and pipeline.voi is None and pipeline.range is None:
         pipeline = replace(pipeline, range=_range(flat, description, pipeline, padding))
     if description.is_float or description.bits_allocated > _TABLE_BITS:
-        return by_strips(flat, lambda strip: _levels(_numbers(strip, description), pipeline))
+        return levels_by_strips(
+            flat, lambda strip: _levels(_numbers(strip, description), pipeline), scratch=scratch
+        )
     key = (description.bits_allocated, description.bits_stored, description.high_bit, description.signed)
-    return by_strips(flat, _look_up(*key, pipeline).take)
+    return levels_by_strips(flat, _look_up(*key, pipeline).take, scratch=scratch)
 
 
 def _numbers(cells: Array, description: PixelDescription) -> Values:
@@ -178,17 +189,23 @@ def _range(
     plain = pipeline.modality is None and pipeline.slope == 1 and pipeline.intercept == 0
     if description.bits_stored == 8 and plain and not description.signed and not description.is_float:
         return 0.0, 255.0
-    if description.is_float:
-        values = flat.view(f"<f{description.bits_allocated // 8}").astype(numpy.float64)
-        values = values[numpy.isfinite(values)]
-    else:
-        numbers = samples_of(flat, description)
-        kept = numbers if padding is None else numbers[numbers != padding]
-        values = numpy.array([kept.min(), kept.max()] if kept.size else [0, 0], numpy.float64)
+    ends = [_ends(strip, description, padding) for _, strip in strips_of(flat)]
+    values = numpy.array([end for pair in ends for end in pair], numpy.float64)
     if not values.size:
-        return 0.0, 1.0
+        return 0.0, 1.0 if description.is_float else 0.0
     values = _modality(values, pipeline)
     return float(values.min()), float(values.max())
+
+
+def _ends(strip: Array, description: PixelDescription, padding: float | None) -> Sequence[float]:
+    """The lowest and the highest value of some rows, if they have any."""
+    if description.is_float:
+        numbers = strip.view(f"<f{description.bits_allocated // 8}")
+        kept = numbers[numpy.isfinite(numbers)]
+    else:
+        numbers = samples_of(strip, description)
+        kept = numbers if padding is None else numbers[numbers != padding]
+    return (float(kept.min()), float(kept.max())) if kept.size else ()
 
 
 def _modality(values: Values, pipeline: Pipeline) -> Values:

@@ -13,15 +13,14 @@ import numpy
 from numpy.typing import NDArray
 from PIL import Image
 
-from dicomwire.dicom import icc
-from dicomwire.dicom.arrays import by_strips
+from dicomwire.dicom import icc, jpeg_2000
+from dicomwire.dicom.arrays import levels_by_strips
 from dicomwire.dicom.film import film
 from dicomwire.dicom.grayscale import Gray
 from dicomwire.dicom.rendering import FILMS, Rendering
 from dicomwire.errors import TranscodingError
 
 _SLOWEST, _FASTEST = 1.0, 60.0  # frames a second
-_TILE: Final = 1024  # pixels of a side; a codec holds a tile many times over
 _GIF_SAMPLE: Final = 1 << 20  # pixels, about, that a palette is made of
 
 _FOR_EVER: Final = b"\x21\xff\x0bNETSCAPE2.0\x03\x01\0\0\0"  # application extension: no last repetition
@@ -29,7 +28,7 @@ _FOR_EVER: Final = b"\x21\xff\x0bNETSCAPE2.0\x03\x01\0\0\0"  # application exten
 _CARRY: Final = {"image/jpeg": icc.in_jpeg, "image/png": icc.in_png, "image/jp2": icc.in_jp2}
 
 
-def encode_picture(levels: Gray, rendering: Rendering, icc_profile: bytes = b"") -> bytes:
+def encode_picture(levels: Gray, rendering: Rendering, icc_profile: bytes = b"") -> bytes | bytearray:
     """One image as a file of a media type.
 
     levels: gray or RGB, of shape (rows, columns) or (rows, columns, 3).
@@ -48,24 +47,12 @@ def encode_picture(levels: Gray, rendering: Rendering, icc_profile: bytes = b"")
     if kind == "image/gif":
         return _gif(levels)
     if kind == "image/jp2":
-        return _jpeg_2000(levels, rendering.quality)
+        noise = 20 + rendering.quality // 3  # dB of signal to noise
+        return jpeg_2000.encode_jp2(levels, noise=noise if rendering.quality < 100 else None)
     if kind == "image/jxl":
         distance = (100 - rendering.quality) / 10
         return bytes(imagecodecs.jpegxl_encode(levels, distance=distance, effort=3, numthreads=1))
     raise TranscodingError(f"{kind} cannot be made of an image")
-
-
-def _jpeg_2000(levels: Gray, quality: int) -> bytes:
-    """A JP2 file, written tile by tile where the image is large."""
-    out = BytesIO()
-    options: dict[str, object] = {"irreversible": False}
-    if quality < 100:
-        noise = 20 + quality // 3  # dB of signal to noise
-        options = {"irreversible": True, "quality_mode": "dB", "quality_layers": [noise]}
-    if max(levels.shape[:2]) > _TILE:
-        options["tile_size"] = (_TILE, _TILE)
-    Image.fromarray(levels).save(out, "JPEG2000", **options)
-    return out.getvalue()
 
 
 def encode_pictures(pictures: Iterable[Gray], rendering: Rendering, rate: float, out: IO[bytes]) -> None:
@@ -118,6 +105,6 @@ def _indexed(picture: Gray) -> Image.Image:
         image = Image.fromarray(numpy.ascontiguousarray(strip).view(numpy.uint8))
         return numpy.asarray(image.quantize(palette=sample, dither=Image.Dither.NONE))
 
-    image = Image.fromarray(by_strips(picture, indexed))
+    image = Image.fromarray(levels_by_strips(picture, indexed))
     image.putpalette(sample.getpalette() or [])
     return image

@@ -17,6 +17,7 @@ from dicomwire.dicom.encoding import Buffer, encoding_of
 from dicomwire.dicom.frames import FrameError, FrameSpan, frame_spans, native_span, read_frame
 from dicomwire.dicom.pixel_description import describe
 from dicomwire.dicom.scan import Scan, scan
+from dicomwire.dicom.scratch import IN_MEMORY, Scratch
 from dicomwire.errors import TranscodingError
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN
 
@@ -31,14 +32,23 @@ class Pixels:
         scan: of the data set.
         description: its Image Pixel module.
         encapsulated: whether the pixel data is, whatever the transfer syntax says.
+        scratch: where large frames lie on their way.
     """
 
-    def __init__(self, data: Buffer, transfer_syntax_uid: str, found: Scan | None = None) -> None:
-        """data: the data set, inflated. Raises: FrameError, DataSetError."""
+    def __init__(
+        self,
+        data: Buffer,
+        transfer_syntax_uid: str,
+        found: Scan | None = None,
+        *,
+        scratch: Scratch = IN_MEMORY,
+    ) -> None:
+        """data: the data set, inflated. scratch: for large frames. Raises: FrameError, DataSetError."""
         self.scan = found or scan(data, transfer_syntax_uid)
         self.description = describe(self.scan)
         pixel_data = self.scan.pixel_data
         assert pixel_data is not None  # `describe` has seen to it
+        self.scratch = scratch
         self._data = data
         self._pixel_data = pixel_data
         self.encapsulated = pixel_data.length is None
@@ -83,17 +93,17 @@ class Pixels:
         """A frame decoded, and its photometric interpretation. Raises: FrameError, TranscodingError."""
         if self._decoded is not None and self._decoded[0] == number:
             return self._decoded[1]
-        decoded = decode_frame(self.stored(number), self._syntax, self.description)
+        decoded = decode_frame(self.stored(number), self._syntax, self.description, scratch=self.scratch)
         if self.encapsulated and decoded[0].nbytes <= _KEPT:
             self._decoded = number, decoded
         return decoded
 
-    def native(self, number: int) -> bytes:
+    def native(self, number: int) -> Buffer:
         """A frame as in Explicit VR Little Endian. Raises: FrameError, TranscodingError."""
         if CODECS[self._syntax] is Codec.NATIVE:
-            return bytes(self.stored(number))
+            return self.stored(number)
         cells, _ = self.cells(number)
-        return to_native(cells, self.description.bits_allocated)
+        return to_native(cells, self.description.bits_allocated, self.scratch)
 
     def encoded(self, number: int, target: str, quality: int | None = None) -> Encoded:
         """A frame in another transfer syntax, without loss unless a quality from 1 to 100 is given.
@@ -104,8 +114,8 @@ class Pixels:
             return Encoded(_recompressed(self.stored(number)), self.description.photometric_interpretation)
         cells, photometric = self.cells(number)
         if quality is not None:
-            return encode_lossy(cells, photometric, self.description, target, quality)
-        return encode_lossless(cells, photometric, self.description, target)
+            return encode_lossy(cells, photometric, self.description, target, quality, scratch=self.scratch)
+        return encode_lossless(cells, photometric, self.description, target, scratch=self.scratch)
 
 
 def _recompressed(frame: Buffer) -> bytes:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from dicomwire.dicom import icc
-from dicomwire.dicom.arrays import by_strips
+from dicomwire.dicom.arrays import contiguous, levels_by_strips
 from dicomwire.dicom.attributes import Attributes
 from dicomwire.dicom.colour import render_colour
 from dicomwire.dicom.grayscale import Gray, pipeline_of, render_gray
@@ -24,6 +24,7 @@ from dicomwire.dicom.picture import encode_picture, encode_pictures
 from dicomwire.dicom.pixels import Pixels
 from dicomwire.dicom.presentation_state import present
 from dicomwire.dicom.rendering import Rendering, Viewport
+from dicomwire.dicom.scratch import OCTET, Scratch
 from dicomwire.errors import TranscodingError
 
 _DEFAULT_RATE: Final = 10.0  # frames a second, where the image does not say
@@ -45,7 +46,7 @@ def render(
     rendering: Rendering,
     *,
     state: Attributes | None = None,
-) -> bytes:
+) -> bytes | bytearray:
     """The first of some frames as a file.
 
     image: the attributes of the data set that `pixels` are of.
@@ -54,9 +55,9 @@ def render(
     Raises: FrameError, TranscodingError.
     """
     coming = iter(numbers)
-    levels = numpy.ascontiguousarray(render_frame(pixels, image, next(coming), rendering, state=state))
+    levels = contiguous(render_frame(pixels, image, next(coming), rendering, state=state), pixels.scratch)
     next(coming, None)  # tells who gives the numbers that the frame has been read
-    levels, profile = _profiled(levels, image, rendering)
+    levels, profile = _profiled(levels, image, rendering, pixels.scratch)
     return encode_picture(levels, rendering, profile)
 
 
@@ -88,15 +89,15 @@ def render_frame(
         if rendering.window is not None:
             pipeline = pipeline.windowed(rendering.window)
         padding = image.number("PixelPaddingValue")
-        levels = render_gray(cells, pixels.description, pipeline, padding=padding)
+        levels = render_gray(cells, pixels.description, pipeline, padding=padding, scratch=pixels.scratch)
     else:
-        levels = render_colour(cells, photometric, pixels.description, image)
+        levels = render_colour(cells, photometric, pixels.description, image, pixels.scratch)
     if state is not None:
         levels = present(levels, image, number, state)
     if rendering.viewport is not None:
         levels = _viewed(levels, rendering.viewport)
     if rendering.annotations:
-        levels = _annotated(levels, image, rendering.annotations)
+        levels = _annotated(levels, image, rendering.annotations, pixels.scratch)
     return levels
 
 
@@ -163,13 +164,14 @@ def _scaled(
     return whole
 
 
-def _annotated(levels: Gray, image: Attributes, kinds: Sequence[str]) -> Gray:
+def _annotated(levels: Gray, image: Attributes, kinds: Sequence[str], scratch: Scratch) -> Gray:
     """Text in the upper corners: the patient's to the left, the technique's to the right."""
     rows, columns = levels.shape[:2]
     size = max(9, min(rows, columns) // 36)
     font = ImageFont.load_default(size)
     ink, shadow = (255, 0) if levels.ndim == 2 else ((255, 255, 255), (0, 0, 0))
-    annotated = numpy.array(levels)
+    annotated: Gray = scratch.empty(levels.shape, OCTET)
+    annotated[:] = levels
     for kind in kinds:
         words = [text for keyword in _ANNOTATIONS[kind] if (text := image.text(keyword))]
         if not words:
@@ -192,7 +194,7 @@ def _annotated(levels: Gray, image: Attributes, kinds: Sequence[str]) -> Gray:
     return annotated
 
 
-def _profiled(levels: Gray, image: Attributes, rendering: Rendering) -> tuple[Gray, bytes]:
+def _profiled(levels: Gray, image: Attributes, rendering: Rendering, scratch: Scratch) -> tuple[Gray, bytes]:
     """Colours for a profile, and the profile (PS3.3 C.11.15, PS3.18 8.3.5.1.5).
 
     Gray levels are those of the space that is asked for: on a screen they look as they did without a profile.
@@ -207,10 +209,10 @@ def _profiled(levels: Gray, image: Attributes, rendering: Rendering) -> tuple[Gr
     if wanted == "yes":
         return levels, source
     target = icc.profile(wanted)
-    return levels if source == target else _transformed(levels, source, target), target
+    return levels if source == target else _transformed(levels, source, target, scratch), target
 
 
-def _transformed(levels: Gray, source: bytes, target: bytes) -> Gray:
+def _transformed(levels: Gray, source: bytes, target: bytes, scratch: Scratch) -> Gray:
     def transform(strip: NDArray[numpy.integer]) -> Gray:
         return numpy.asarray(
             imagecodecs.cms_transform(
@@ -220,6 +222,6 @@ def _transformed(levels: Gray, source: bytes, target: bytes) -> Gray:
         )
 
     try:
-        return by_strips(levels, transform, (3,))
+        return levels_by_strips(levels, transform, (3,), scratch=scratch)
     except (RuntimeError, ValueError) as error:
         raise TranscodingError(f"the image's ICC profile cannot be used: {error}") from None

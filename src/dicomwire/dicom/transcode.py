@@ -23,6 +23,7 @@ from dicomwire.dicom.encoding import UNDEFINED, Buffer, Encoding, encoding_of
 from dicomwire.dicom.pixel_description import PIXEL_DATA
 from dicomwire.dicom.pixels import Pixels
 from dicomwire.dicom.scan import scan
+from dicomwire.dicom.scratch import IN_MEMORY, Scratch
 from dicomwire.errors import TranscodingError
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN, TRANSFER_SYNTAXES, name_of
 
@@ -35,6 +36,7 @@ _LOSSY_METHOD: Final = 0x00282114
 _OFFSET_TABLES: Final = (0x7FE00001, 0x7FE00002, 0x7FE00003)
 _ICON_IMAGE_SEQUENCE: Final = 0x00880200
 _LONGEST: Final = 0xFFFFFFFE  # bytes of a native value
+_BLOCK: Final = 1 << 20  # bytes swapped at once, whole cells
 
 # PS3.3 C.7.6.1.1.5.1; the processes of JPEG have one name
 _METHODS: Final = {
@@ -55,12 +57,14 @@ def transcode(
     *,
     quality: int | None = None,
     inflate_limit: int = INFLATE_LIMIT,
+    scratch: Scratch = IN_MEMORY,
 ) -> Iterator[Buffer]:
     """A data set in another transfer syntax, in pieces of at most a frame.
 
     data: the data set as it is stored.
     source, target: transfer syntax UIDs.
     quality: 1 to 100 to compress with loss, None to lose nothing.
+    scratch: where large frames lie on their way.
     Raises: TranscodingError, FrameError, DataSetError, also while iterating.
     """
     if source == target or (quality is None and target in ALSO.get(source, ())):
@@ -74,7 +78,7 @@ def transcode(
     found = scan(data, source)
     if found.pixel_data is None:
         return edited(data, source, target, Edits())
-    pixels = Pixels(data, source, found)
+    pixels = Pixels(data, source, found, scratch=scratch)
     if target in NATIVE and not pixels.encapsulated:
         return edited(data, source, target, Edits())  # native pixel data under the name of a codec
     if pixels.description.is_float:
@@ -94,14 +98,17 @@ class _Transcoding:
         self._source = source
         self._target = target
         self._quality = quality
-        self._first = self._frame(1)
+        first = self._frame(1)
+        self._photometric = first.photometric_interpretation
+        self._first_length = len(first.data)
+        self._first = [first.data]  # until it has been written
 
     def edits(self) -> Edits:
         native = self._target in NATIVE
         description = self._pixels.description
         values: dict[int, tuple[str, bytes] | None] = dict.fromkeys(_OFFSET_TABLES)
-        if self._first.photometric_interpretation != description.photometric_interpretation:
-            values[_PHOTOMETRIC_INTERPRETATION] = _text(self._first.photometric_interpretation)
+        if self._photometric != description.photometric_interpretation:
+            values[_PHOTOMETRIC_INTERPRETATION] = _text(self._photometric)
         if description.samples_per_pixel > 1:
             values[_PLANAR_CONFIGURATION] = ("US", b"\0\0")
         values |= self._lossy()
@@ -115,17 +122,17 @@ class _Transcoding:
     def _frame(self, number: int) -> Encoded:
         if self._target in NATIVE:
             cells, photometric = self._pixels.cells(number)
-            return Encoded(to_native(cells, self._pixels.description.bits_allocated), photometric)
+            allocated = self._pixels.description.bits_allocated
+            return Encoded(to_native(cells, allocated, self._pixels.scratch), photometric)
         return self._pixels.encoded(number, self._target, self._quality)
 
-    def _frames(self) -> Iterator[bytes | bytearray]:
-        yield self._first.data
+    def _frames(self) -> Iterator[Buffer]:
+        yield self._first.pop()
         for number in range(2, self._pixels.number_of_frames + 1):
             frame = self._frame(number)
-            if frame.photometric_interpretation != self._first.photometric_interpretation:
+            if frame.photometric_interpretation != self._photometric:
                 raise TranscodingError(
-                    f"frame {number} is {frame.photometric_interpretation}, the first"
-                    f" {self._first.photometric_interpretation}"
+                    f"frame {number} is {frame.photometric_interpretation}, the first {self._photometric}"
                 )
             yield frame.data
 
@@ -149,7 +156,10 @@ class _Transcoding:
         for frame in self._frames():
             count += 1
             if bits % 8 == 0:
-                yield swapped(frame, unit) if unit else frame
+                if unit:
+                    yield from (swapped(frame[at : at + _BLOCK], unit) for at in range(0, len(frame), _BLOCK))
+                else:
+                    yield frame
                 continue
             carried |= int.from_bytes(frame, "little") << carried_bits
             whole, carried_bits = divmod(carried_bits + bits, 8)
@@ -178,7 +188,7 @@ class _Transcoding:
         """What tells of loss: the one asked for now, or the stored one that the data set kept to itself."""
         codec = CODECS[self._source]
         if self._quality is not None:
-            return self._flags(CODECS[self._target], len(self._first.data), derived=True)
+            return self._flags(CODECS[self._target], self._first_length, derived=True)
         if self._pixels.scan.text(_LOSSY_IMAGE_COMPRESSION) == "01" or not self._is_lossy(codec):
             return {}
         length = self._pixels.stored_length // max(self._pixels.number_of_frames, 1)

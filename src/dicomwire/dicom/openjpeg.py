@@ -1,0 +1,225 @@
+"""Large JPEG 2000 frames decoded in bands of rows (ISO 15444-1; OpenJPEG 2.5).
+
+imagecodecs decodes a frame whole, for which OpenJPEG holds more than five bytes a sample beside the result.
+The same library, asked for one area of the image after the other, holds the codestream and one band.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from ctypes import (
+    CDLL,
+    CFUNCTYPE,
+    POINTER,
+    Structure,
+    byref,
+    c_int,
+    c_int32,
+    c_int64,
+    c_size_t,
+    c_uint16,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+    create_string_buffer,
+    memmove,
+)
+from functools import cache
+from importlib import import_module
+from struct import unpack_from
+from typing import Any, Final, TypeAlias
+
+import numpy
+
+from dicomwire.dicom.arrays import Array
+from dicomwire.dicom.encoding import Buffer
+from dicomwire.errors import TranscodingError
+
+_BAND: Final = 3 << 19  # samples of a band, of which OpenJPEG holds about twenty bytes each
+_WHOLE_TILES: Final = 3 << 21  # samples of tiles decoded together; one of them is held beside the result
+_FEWEST_ROWS: Final = 64  # of a code-block: lower bands decode most blocks twice
+_PARAMETERS: Final = 1 << 14  # bytes, more than opj_dparameters_t has
+_BLOCK: Final = 1 << 16  # bytes read at once; behind each tile that is skipped too
+_XSIZ: Final = 8  # byte of the image's size, which its offset and the tiles' size and offset follow (A.5.1)
+_CSIZ: Final = 40  # byte of the number of components
+_J2K: Final = 0  # OPJ_CODEC_J2K
+_END: Final = c_size_t(-1).value
+
+
+class _Component(Structure):
+    """opj_image_comp_t."""
+
+    _fields_ = (
+        *((name, c_uint32) for name in ("dx", "dy", "w", "h", "x0", "y0", "prec", "bpp", "sgnd")),
+        ("resno_decoded", c_uint32),
+        ("factor", c_uint32),
+        ("data", POINTER(c_int32)),
+        ("alpha", c_uint16),
+    )
+
+
+class _Image(Structure):
+    """opj_image_t."""
+
+    _fields_ = (
+        *((name, c_uint32) for name in ("x0", "y0", "x1", "y1", "numcomps")),
+        ("color_space", c_int),
+        ("comps", POINTER(_Component)),
+        ("icc_profile_buf", c_void_p),
+        ("icc_profile_len", c_uint32),
+    )
+
+
+_ImagePointer: Final = POINTER(_Image)
+_Read: Final = CFUNCTYPE(c_size_t, c_void_p, c_size_t, c_void_p)
+_Skip: Final = CFUNCTYPE(c_int64, c_int64, c_void_p)
+_Seek: Final = CFUNCTYPE(c_int, c_int64, c_void_p)
+
+_PROTOTYPES: Final = {
+    "opj_create_decompress": (c_void_p, (c_int,)),
+    "opj_set_default_decoder_parameters": (None, (c_void_p,)),
+    "opj_setup_decoder": (c_int, (c_void_p, c_void_p)),
+    "opj_stream_create": (c_void_p, (c_size_t, c_int)),
+    "opj_stream_set_read_function": (None, (c_void_p, _Read)),
+    "opj_stream_set_skip_function": (None, (c_void_p, _Skip)),
+    "opj_stream_set_seek_function": (None, (c_void_p, _Seek)),
+    "opj_stream_set_user_data_length": (None, (c_void_p, c_uint64)),
+    "opj_read_header": (c_int, (c_void_p, c_void_p, POINTER(_ImagePointer))),
+    "opj_set_decode_area": (c_int, (c_void_p, _ImagePointer, c_int32, c_int32, c_int32, c_int32)),
+    "opj_decode": (c_int, (c_void_p, c_void_p, _ImagePointer)),
+    "opj_image_destroy": (None, (_ImagePointer,)),
+    "opj_stream_destroy": (None, (c_void_p,)),
+    "opj_destroy_codec": (None, (c_void_p,)),
+}
+
+
+@cache
+def _library() -> CDLL | None:
+    """The library that imagecodecs is linked with; None where it is not one of its own."""
+    try:
+        library = CDLL(import_module("imagecodecs._jpeg2k").__file__)
+        for name, (result, arguments) in _PROTOTYPES.items():
+            function = getattr(library, name)
+            function.restype, function.argtypes = result, arguments
+    except (ImportError, OSError, AttributeError):
+        return None
+    return library
+
+
+def available() -> bool:
+    """Whether there is such a library."""
+    return _library() is not None
+
+
+def decode(codestream: Buffer, values: Array) -> None:
+    """Fill an array with the samples of a codestream.
+
+    codestream: without the boxes of a JP2 file.
+    values: of shape (rows, columns) or (rows, columns, components), as the main header has them.
+    Raises: TranscodingError, when there is no such image in it.
+    """
+    library = _library()
+    assert library is not None  # who calls has asked whether it is available
+    planes = values.reshape(*values.shape[:2], -1)
+    right, bottom, left, top, *tiles = unpack_from(">8I", codestream, _XSIZ)
+    found = bottom - top, right - left, *unpack_from(">H", codestream, _CSIZ)
+    if found != planes.shape:
+        raise TranscodingError(f"JPEG 2000 codestream: {found}, {planes.shape} wanted")
+    areas = list(_areas((left, top, right, bottom), tiles, planes.shape[2]))
+    alone = tiles[2] + tiles[0] >= right and tiles[3] + tiles[1] >= bottom
+    # A codec that has decoded one area of several tiles finds no other
+    for together in [areas] if alone else [[area] for area in areas]:
+        with _opened(library, codestream) as (codec, stream, image):
+            for area in together:
+                rows, columns = slice(area[1] - top, area[3] - top), slice(area[0] - left, area[2] - left)
+                _decode_area(library, codec, stream, image, area, planes[rows, columns])
+
+
+_Area: TypeAlias = tuple[int, int, int, int]  # left, top, right and bottom on the reference grid
+
+
+def _areas(image: _Area, tiles: Sequence[int], components: int) -> Iterator[_Area]:
+    """Areas of about a band: tiles side by side, or rows of one tile.
+
+    tiles: width and height, then left and top of the first one.
+    """
+    width, height, first_left, first_top = tiles
+    across = max(_WHOLE_TILES // (width * height * components), 1) * width
+    narrow = min(width, image[2] - image[0])
+    step = (
+        height
+        if width * height * components <= _WHOLE_TILES
+        else max(_BAND // (narrow * components), _FEWEST_ROWS)
+    )
+    for tile_top in range(first_top, image[3], height):
+        bottom = min(tile_top + height, image[3])
+        for tile_left in range(first_left, image[2], across):
+            left, right = max(tile_left, image[0]), min(tile_left + across, image[2])
+            for top in range(max(tile_top, image[1]), bottom, step):
+                yield left, top, right, min(top + step, bottom)
+
+
+def _decode_area(
+    library: CDLL, codec: object, stream: object, image: Any, area: _Area, target: Array
+) -> None:
+    """Fill the part of the array that an area is."""
+    left, top, right, bottom = area
+    done = library.opj_set_decode_area(codec, image, *area) and library.opj_decode(codec, stream, image)
+    size = bottom - top, right - left
+    components = [image.contents.comps[index] for index in range(target.shape[2])] if done else []
+    if not done or any((one.h, one.w) != size or not one.data for one in components):
+        raise TranscodingError(
+            f"JPEG 2000 codestream: rows {top} to {bottom} of columns {left} to {right} cannot be decoded"
+        )
+    for index, component in enumerate(components):
+        target[..., index] = numpy.ctypeslib.as_array(component.data, size)
+
+
+@contextmanager
+def _opened(library: CDLL, codestream: Buffer) -> Iterator[tuple[Any, Any, Any]]:
+    """Codec, stream and image of a codestream whose main header has been read."""
+    octets = numpy.frombuffer(codestream, numpy.uint8)
+    start, length = octets.ctypes.data, len(octets)
+    position = 0
+
+    def read(target: int, wanted: int, _: object) -> int:
+        nonlocal position
+        count = min(wanted, length - position)
+        if count <= 0:
+            return _END
+        memmove(target, start + position, count)
+        position += count
+        return count
+
+    def skip(count: int, _: object) -> int:
+        nonlocal position
+        position += count
+        return count
+
+    def seek(target: int, _: object) -> int:
+        nonlocal position
+        position = target
+        return 1
+
+    functions = _Read(read), _Skip(skip), _Seek(seek)  # as long as the stream has them
+    codec = library.opj_create_decompress(_J2K)
+    stream = library.opj_stream_create(_BLOCK, 1)
+    image = _ImagePointer()
+    try:
+        library.opj_stream_set_read_function(stream, functions[0])
+        library.opj_stream_set_skip_function(stream, functions[1])
+        library.opj_stream_set_seek_function(stream, functions[2])
+        library.opj_stream_set_user_data_length(stream, length)
+        parameters = create_string_buffer(_PARAMETERS)
+        library.opj_set_default_decoder_parameters(parameters)
+        if not library.opj_setup_decoder(codec, parameters) or not library.opj_read_header(
+            stream, codec, byref(image)
+        ):
+            raise TranscodingError("JPEG 2000 codestream: its main header cannot be read")
+        yield codec, stream, image
+    finally:
+        if image:
+            library.opj_image_destroy(image)
+        library.opj_stream_destroy(stream)
+        library.opj_destroy_codec(codec)
