@@ -1,6 +1,8 @@
 """How much memory a job takes in a worker beside the worker itself: bytes, by the size of the image.
 
-Measured with images of 4096 x 4096 pixels, rounded up, and exact enough to say what may run side by side.
+Decoded frames lie in files; what counts is what the codecs hold for themselves. Measured with colour images
+of 4096 x 4096 pixels and gray ones of 8192 x 8192, rounded up, and exact enough to say what may run side by
+side.
 """
 
 from __future__ import annotations
@@ -8,40 +10,52 @@ from __future__ import annotations
 from typing import Final
 
 from dicomwire.archive.archive import Stored
-from dicomwire.dicom.codecs import CODECS, Codec
+from dicomwire.dicom.codecs import CODECS, LOSSY, RECOMPRESSED, Codec
+from dicomwire.dicom.deflate import INFLATE_LIMIT
+from dicomwire.dicom.encoding import encoding_of
 from dicomwire.dicom.raster import Header
 from dicomwire.dicom.rendering import FILMS, Rendering
 
-# Bytes for a sample of a frame, decoded and encoded; cells of 16 bits count twice
+# Bytes for each byte of a decoded frame
 _ENCODED: Final = {
-    Codec.NATIVE: 1.0,
-    Codec.DEFLATE: 2.0,
-    Codec.RLE: 4.0,
-    Codec.JPEG: 3.0,
-    Codec.JPEG_LOSSLESS: 4.0,
-    Codec.JPEG_LS: 2.5,
-    Codec.JPEG_2000: 9.5,
-    Codec.HTJ2K: 3.0,
-    Codec.JPEG_XL: 6.0,
+    Codec.NATIVE: 0.2,
+    Codec.DEFLATE: 0.3,
+    Codec.RLE: 0.4,
+    Codec.JPEG: 0.4,
+    Codec.JPEG_LOSSLESS: 1.2,
+    Codec.JPEG_LS: 0.4,
+    Codec.JPEG_2000: 1.1,
+    Codec.HTJ2K: 1.0,
+    Codec.JPEG_XL: 1.0,
 }
-_DECODED: Final = {Codec.NATIVE: 1.4, Codec.JPEG_2000: 8.0, Codec.HTJ2K: 6.0, Codec.JPEG_XL: 6.0}
-_OTHERS_DECODED: Final = 3.0
+_DECODED: Final = {
+    Codec.NATIVE: 0.2,
+    Codec.DEFLATE: 0.3,
+    Codec.RLE: 0.9,
+    Codec.JPEG: 0.5,
+    Codec.JPEG_LOSSLESS: 0.6,
+    Codec.JPEG_LS: 0.3,
+    Codec.JPEG_2000: 1.8,
+    Codec.HTJ2K: 1.3,
+    Codec.JPEG_XL: 1.2,
+}
+_JPEG_XL_LOSSY: Final = 5.5
+_RECOMPRESSED: Final = 8.0
 
-# Bytes for a pixel of a picture, its levels included
-_PICTURE: Final = {"image/jp2": 24, "image/jxl": 36}
-_OTHER_PICTURES: Final = 9
-_ON_ITS_WAY: Final = 32 << 20
+# Bytes for a pixel of a picture
+_PICTURE: Final = {"image/jp2": 3, "image/jxl": 16}
+_OTHER_PICTURES: Final = 3
 _FILM: Final = 80  # x264 looks some frames ahead
 
 
-def of_frames(stored: Stored, target: str) -> int:
+def of_frames(stored: Stored, target: str, quality: int | None = None) -> int:
     """Of a frame in another transfer syntax."""
-    return int(_frame(stored) * (_decoded(stored) + _ENCODED[CODECS[target]]))
-
-
-def of_instance(stored: Stored, target: str) -> int:
-    """Of a whole instance: of each frame, and of what of a long one is mapped, read and written meanwhile."""
-    return of_frames(stored, target) + min(stored.length, _ON_ITS_WAY)
+    encoded = _ENCODED[CODECS[target]]
+    if target in RECOMPRESSED.get(stored.transfer_syntax_uid, ()) and quality is None:
+        encoded = _RECOMPRESSED
+    elif CODECS[target] is Codec.JPEG_XL and target in LOSSY and quality is not None:
+        encoded = _JPEG_XL_LOSSY
+    return int(_frame(stored) * max(_decoded(stored), encoded)) + _inflated(stored)
 
 
 def of_rendering(stored: Stored, rendering: Rendering) -> int:
@@ -51,7 +65,7 @@ def of_rendering(stored: Stored, rendering: Rendering) -> int:
         pixels = min(pixels, viewport.width * viewport.height)
     film = rendering.animated and rendering.media_type in FILMS
     each = _FILM if film else _PICTURE.get(rendering.media_type, _OTHER_PICTURES)
-    return int(_frame(stored) * _decoded(stored)) + pixels * each
+    return max(int(_frame(stored) * _decoded(stored)), pixels * each) + _inflated(stored)
 
 
 def of_raster(header: Header, length: int) -> int:
@@ -67,4 +81,11 @@ def _frame(stored: Stored) -> int:
 
 
 def _decoded(stored: Stored) -> float:
-    return _DECODED.get(CODECS.get(stored.transfer_syntax_uid, Codec.NATIVE), _OTHERS_DECODED)
+    return _DECODED[CODECS.get(stored.transfer_syntax_uid, Codec.NATIVE)]
+
+
+def _inflated(stored: Stored) -> int:
+    """Bytes of a deflated data set, which is inflated in memory."""
+    if not encoding_of(stored.transfer_syntax_uid).deflated:
+        return 0
+    return min(_frame(stored) * stored.number_of_frames, INFLATE_LIMIT)

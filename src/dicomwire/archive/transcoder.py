@@ -124,7 +124,7 @@ class Transcoder:
             answer = await self._run(
                 stored,
                 lambda source: TranscodeJob(source, target, quality),
-                footprint.of_instance(stored, target),
+                footprint.of_frames(stored, target, quality),
                 descriptor,
             )
             (length,) = unpack("<Q", answer)
@@ -144,7 +144,7 @@ class Transcoder:
             stored,
             1,
             lambda source: FrameJob(source, number, target, quality),
-            footprint.of_frames(stored, target),
+            footprint.of_frames(stored, target, quality),
         )
 
     async def render(

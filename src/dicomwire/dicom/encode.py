@@ -201,10 +201,13 @@ def _rle(frame: _Frame) -> Encoded:
 def _deflate(frame: _Frame) -> Encoded:
     stream = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     octets = to_native(frame.cells, frame.description.bits_allocated, frame.scratch)
-    data = bytearray()
-    for start in range(0, len(octets), _BLOCK):
-        data += stream.compress(octets[start : start + _BLOCK])
-    return Encoded(data + stream.flush(), frame.photometric)
+    room, length = frame.scratch.empty((_LONGEST * len(octets) + _HEADERS,), OCTET), 0
+    for start in range(0, len(octets) + _BLOCK, _BLOCK):
+        block = octets[start : start + _BLOCK]
+        piece = stream.compress(block) if block else stream.flush()
+        room[length : length + len(piece)] = numpy.frombuffer(piece, numpy.uint8)
+        length += len(piece)
+    return Encoded(room[:length].data, frame.photometric)
 
 
 def _jpeg_lossless(frame: _Frame) -> Encoded:

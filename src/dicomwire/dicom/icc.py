@@ -91,7 +91,7 @@ def profile(name: str, *, gray: bool = False) -> bytes:
     )
 
 
-def in_jpeg(file: bytes | bytearray, icc_profile: bytes) -> bytes | bytearray:
+def in_jpeg(file: bytes, icc_profile: bytes) -> bytes:
     """A JPEG file with a profile in APP2 segments, behind its APP0 (ICC.1 B.4)."""
     pieces = [icc_profile[at : at + _APP2_SEGMENT] for at in range(0, len(icc_profile), _APP2_SEGMENT)]
     segments = b"".join(
@@ -102,7 +102,7 @@ def in_jpeg(file: bytes | bytearray, icc_profile: bytes) -> bytes | bytearray:
     return file[:at] + segments + file[at:]
 
 
-def in_png(file: bytes | bytearray, icc_profile: bytes) -> bytes | bytearray:
+def in_png(file: bytes, icc_profile: bytes) -> bytes:
     """A PNG file with a profile in an iCCP chunk behind its header (PNG 11.3.2.3, ICC.1 B.6)."""
     data = b"iCCPICC profile\0\0" + zlib.compress(icc_profile)
     chunk = pack(">I", len(data) - 4) + data + pack(">I", zlib.crc32(data))
@@ -110,7 +110,7 @@ def in_png(file: bytes | bytearray, icc_profile: bytes) -> bytes | bytearray:
     return file[:end_of_header] + chunk + file[end_of_header:]
 
 
-def in_jp2(file: bytes | bytearray, icc_profile: bytes) -> bytes | bytearray:
+def in_jp2(file: bytes, icc_profile: bytes) -> bytes:
     """A JP2 file with a profile in place of its colour specification (ISO 15444-1 I.5.3.3)."""
     header = file.index(b"jp2h") - 4
     length = int.from_bytes(file[header : header + 4], "big")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dicomwire.dicom.arrays import Array
 from dicomwire.dicom.encoding import Buffer
 
-_TILE: Final = 1024  # pixels of a side; a power of two, so that partitions of a tile are as in an image
+_TILE: Final = 512  # pixels of a side; a power of two, so that partitions of a tile are as in an image
 _SOT, _COD, _QCD, _TLM = 0xFF90, 0xFF52, 0xFF5C, 0xFF55
 _SOT_LENGTH: Final = 12  # bytes, marker included
 _EOC: Final = b"\xff\xd9"

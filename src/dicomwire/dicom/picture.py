@@ -15,6 +15,7 @@ from PIL import Image
 
 from dicomwire.dicom import icc, jpeg_2000
 from dicomwire.dicom.arrays import levels_by_strips
+from dicomwire.dicom.encoding import Buffer
 from dicomwire.dicom.film import film
 from dicomwire.dicom.grayscale import Gray
 from dicomwire.dicom.rendering import FILMS, Rendering
@@ -28,7 +29,7 @@ _FOR_EVER: Final = b"\x21\xff\x0bNETSCAPE2.0\x03\x01\0\0\0"  # application exten
 _CARRY: Final = {"image/jpeg": icc.in_jpeg, "image/png": icc.in_png, "image/jp2": icc.in_jp2}
 
 
-def encode_picture(levels: Gray, rendering: Rendering, icc_profile: bytes = b"") -> bytes | bytearray:
+def encode_picture(levels: Gray, rendering: Rendering, icc_profile: bytes = b"") -> Buffer:
     """One image as a file of a media type.
 
     levels: gray or RGB, of shape (rows, columns) or (rows, columns, 3).
@@ -38,7 +39,7 @@ def encode_picture(levels: Gray, rendering: Rendering, icc_profile: bytes = b"")
     kind = rendering.media_type
     levels = numpy.ascontiguousarray(levels)
     if icc_profile:
-        return _CARRY[kind](encode_picture(levels, rendering), icc_profile)
+        return _CARRY[kind](bytes(encode_picture(levels, rendering)), icc_profile)
     if kind == "image/jpeg":
         sampling = None if levels.ndim == 2 else "422" if rendering.quality < 95 else "444"
         return bytes(imagecodecs.jpeg8_encode(levels, rendering.quality, subsampling=sampling))
@@ -75,20 +76,20 @@ def animate(pictures: Iterable[Gray], rate: float, out: IO[bytes]) -> None:
         file = _gif(picture)
         screen, colours = file[6:13], 3 << (file[10] & 7) + 1
         if number == 0:
-            out.write(b"GIF89a" + screen[:4] + b"\0\0\0" + _FOR_EVER)
+            out.write(b"GIF89a" + bytes(screen[:4]) + b"\0\0\0" + _FOR_EVER)
         table, descriptor = file[13 : 13 + colours], 13 + colours
         out.write(pack("<3sBHxx", b"\x21\xf9\x04", 4, delay))  # leave it where the next one comes
         flags = 0x80 | file[descriptor + 9] & 0x40 | screen[4] & 7  # colours follow, and how many; interlaced
-        out.write(file[descriptor : descriptor + 9] + bytes([flags]) + table)
+        out.writelines((file[descriptor : descriptor + 9], bytes([flags]), table))
         out.write(file[descriptor + 10 : -1])
     out.write(b"\x3b")
 
 
-def _gif(picture: Gray) -> bytes:
+def _gif(picture: Gray) -> memoryview:
     """A GIF of one frame: header, colours, image descriptor, image, trailer."""
     out = BytesIO()
     _indexed(picture).save(out, "GIF")
-    return out.getvalue()
+    return out.getbuffer()
 
 
 def _indexed(picture: Gray) -> Image.Image:

@@ -19,6 +19,7 @@ from dicomwire.dicom import icc
 from dicomwire.dicom.arrays import contiguous, levels_by_strips
 from dicomwire.dicom.attributes import Attributes
 from dicomwire.dicom.colour import render_colour
+from dicomwire.dicom.encoding import Buffer
 from dicomwire.dicom.grayscale import Gray, pipeline_of, render_gray
 from dicomwire.dicom.picture import encode_picture, encode_pictures
 from dicomwire.dicom.pixels import Pixels
@@ -46,7 +47,7 @@ def render(
     rendering: Rendering,
     *,
     state: Attributes | None = None,
-) -> bytes | bytearray:
+) -> Buffer:
     """The first of some frames as a file.
 
     image: the attributes of the data set that `pixels` are of.
