@@ -15,10 +15,13 @@ import numpy
 import pytest
 
 from dicomwire.archive.archive import Archive, Stored
-from dicomwire.archive.transcoder import Transcoder
+from dicomwire.archive.transcoder import Spooled, Transcoder
 from dicomwire.archive.workers import WorkerOptions
-from dicomwire.dicom import codecs
+from dicomwire.dicom import codecs, rle
+from dicomwire.dicom.decode import decode_frame
 from dicomwire.dicom.part10 import read_file_meta
+from dicomwire.dicom.pixel_description import PixelDescription
+from dicomwire.dicom.rendering import Rendering, Window
 from dicomwire.dicom.scan import scan
 from dicomwire.dicom.transcode import transcode
 from dicomwire.errors import ArchiveError, TranscodingError, WorkersBusy
@@ -160,6 +163,46 @@ async def test_hostile_images_end_in_words_and_the_next_one_is_served(
         await transcoder.frame(hostile, 1, EXPLICIT_VR_LITTLE_ENDIAN)
     frame_of_other = await transcoder.frame(harmless, 1, EXPLICIT_VR_LITTLE_ENDIAN)
     assert frame_of_other == PIXELS.tobytes()
+
+
+LARGE = numpy.zeros((3_000, 4_000), "<u2")
+LARGE[::100, ::10] = 4_095
+DESCRIPTION = PixelDescription(*LARGE.shape, 1, "MONOCHROME2", 0, 16, 12, 11, 0)
+LARGE_FRAMES = {
+    codecs.RLE_LOSSLESS: lambda: rle.encode(LARGE[..., None]),
+    codecs.JPEG_LOSSLESS_SV1: lambda: imagecodecs.jpeg_encode(
+        LARGE, lossless=True, predictor=1, bitspersample=12
+    ),
+    codecs.JPEG_LS_LOSSLESS: lambda: imagecodecs.jpegls_encode(LARGE),
+    codecs.JPEG_2000_LOSSLESS: lambda: imagecodecs.jpeg2k_encode(
+        LARGE, level=0, codecformat="J2K", reversible=True, bitspersample=12
+    ),
+    codecs.HTJ2K_LOSSLESS: lambda: imagecodecs.htj2k_encode(LARGE, reversible=True),
+}
+
+
+@pytest.mark.parametrize("syntax", LARGE_FRAMES)
+async def test_large_frames_are_decoded_encoded_and_rendered_in_little_memory(
+    archive: Archive, syntax: str
+) -> None:
+    """On its way a frame would be held twice or more, by OpenJPEG four times; none is refused."""
+    transcoder = Transcoder(archive, WorkerOptions(processes=1, memory=112 << 20, timeout=60))
+    rows, columns = LARGE.shape
+    one = await stored(
+        archive, image(rows=rows, columns=columns, frame=bytes(LARGE_FRAMES[syntax]())), syntax
+    )
+    native = await transcoder.frame(one, 1, EXPLICIT_VR_LITTLE_ENDIAN)
+    assert isinstance(native, Spooled)
+    assert b"".join(native.slices()) == LARGE.tobytes()
+    target = codecs.JPEG_LS_LOSSLESS if syntax != codecs.JPEG_LS_LOSSLESS else codecs.JPEG_2000_LOSSLESS
+    encoded = await transcoder.frame(one, 1, target)
+    assert isinstance(encoded, Spooled)
+    cells, _ = decode_frame(b"".join(encoded.slices()), target, DESCRIPTION)
+    assert numpy.array_equal(cells[..., 0], LARGE)
+    picture = await transcoder.render(one, [1], Rendering(window=Window(2048, 4096)))
+    assert isinstance(picture, Spooled)
+    assert imagecodecs.jpeg8_decode(b"".join(picture.slices())).shape == LARGE.shape
+    await transcoder.close()
 
 
 async def test_a_worker_that_dies_fails_its_job_alone(archive: Archive, transcoder: Transcoder) -> None:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -179,7 +179,9 @@ class _Worker:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
         environment = {**os.environ, **_ENVIRONMENT}
         if spool is not None:
-            environment["TMPDIR"] = str(spool)  # where it does not exist the system's folder is taken
+            with suppress(OSError):  # without it the system's folder is taken
+                spool.mkdir(exist_ok=True)
+            environment["TMPDIR"] = str(spool)
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         with other:
             self._process = subprocess.Popen(

@@ -122,6 +122,8 @@ def decode(codestream: Buffer, values: Array) -> None:
     library = _library()
     assert library is not None  # who calls has asked whether it is available
     planes = values.reshape(*values.shape[:2], -1)
+    if len(codestream) < _CSIZ + 2:
+        raise TranscodingError(f"JPEG 2000 codestream: {len(codestream)} bytes")
     right, bottom, left, top, *tiles = unpack_from(">8I", codestream, _XSIZ)
     found = bottom - top, right - left, *unpack_from(">H", codestream, _CSIZ)
     if found != planes.shape:
