@@ -69,7 +69,7 @@ _PROGRESS_INTERVAL: Final = 1.0  # seconds
 _REMEMBERED: Final = 8  # instances
 _DESCRIPTORS: Final = 2  # that come with one job at most
 _KEPT: Final = 4 << 20  # bytes of an inflated data set that is remembered
-_HELD: Final = 80 << 20  # bytes of memory; a worker that held more makes place for a new one
+_HELD: Final = 72 << 20  # bytes of memory; a worker that held more makes place for a new one
 
 
 class _Channel:

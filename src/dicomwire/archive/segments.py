@@ -28,7 +28,7 @@ _MAPS: Final = 64  # maps kept open
 _RESIDENT: Final = 16 << 20  # bytes read through a map before its pages are given back
 _POPULATE_READ: Final = 22  # MADV_POPULATE_READ, which the mmap module does not name yet
 _AHEAD: Final = 4 << 20  # bytes that the kernel is asked to read ahead
-_UNCOUNTED: Final = 4 << 20  # bytes that a reader of the whole view is taken to have touched at most
+_LARGE: Final = 4 << 20  # bytes of an instance that has a segment of its own, which keeps no pages behind it
 _VECTORS: Final = 512  # buffers of one pwritev, below every system's IOV_MAX
 
 
@@ -179,8 +179,12 @@ class Mapping:
     def was_read(self, length: int) -> None:
         self._read += length
         if self._read > _RESIDENT:
-            self._read = 0
-            self._map.madvise(mmap.MADV_DONTNEED)
+            self.forget()
+
+    def forget(self) -> None:
+        """Give all pages back to the kernel now: a large instance may not be asked for again for long."""
+        self._read = 0
+        self._map.madvise(mmap.MADV_DONTNEED)
 
 
 class SegmentReader:
@@ -229,8 +233,10 @@ class OpenStored:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self._counted:
-            self._mapping.was_read(min(self._length, _UNCOUNTED))
+        if self._length > _LARGE:
+            self._mapping.forget()
+        elif not self._counted:
+            self._mapping.was_read(self._length)
 
     def slices(self, start: int = 0, end: int | None = None, size: int = 1 << 20) -> Iterator[memoryview]:
         """Views of the file from byte `start` up to `end`, `size` bytes each; memory stays flat."""

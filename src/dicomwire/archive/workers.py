@@ -60,7 +60,7 @@ class WorkerOptions:
 
     processes: int = field(default_factory=lambda: max(2, min(os.cpu_count() or 1, 8)))
     memory: int = 2 << 30
-    together: int = 80 << 20
+    together: int = 64 << 20
     processor_time: int = 30
     timeout: float = 120.0
     waiting: int = 1_000

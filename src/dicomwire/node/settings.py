@@ -275,7 +275,7 @@ class PixelSettings(Section):
     )
     memory: Size = Field(2 << 30, ge=256 << 20, description="Bytes that one of them may allocate.")
     together: Size = Field(
-        80 << 20,
+        64 << 20,
         ge=1 << 20,
         description="Bytes that large images may take in all of them at once; a larger one waits.",
     )
