@@ -298,6 +298,7 @@ class _Opened:
         self.held = len(data) if deflated else 0
         """Bytes of memory that remembering it takes."""
         self.pixels = Pixels(data, EXPLICIT_VR_LITTLE_ENDIAN if deflated else syntax, scratch=Scratch(_ebb))
+        _ebb.forget()  # every page with the head of a fragment
 
     @cached_property
     def attributes(self) -> Attributes:
