@@ -28,7 +28,7 @@ from ctypes import (
 from functools import cache
 from importlib import import_module
 from struct import unpack_from
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy
 
@@ -162,15 +162,15 @@ def _areas(image: _Area, tiles: Sequence[int], components: int) -> Iterator[_Are
                 yield left, top, right, min(top + step, bottom)
 
 
-def _decode_area(
-    library: CDLL, codec: object, stream: object, image: Any, area: _Area, target: Array
-) -> None:
+def _decode_area(library: CDLL, codec: int, stream: int, image: _Image, area: _Area, target: Array) -> None:
     """Fill the part of the array that an area is."""
     left, top, right, bottom = area
-    done = library.opj_set_decode_area(codec, image, *area) and library.opj_decode(codec, stream, image)
-    size = bottom - top, right - left
-    components = [image.contents.comps[index] for index in range(target.shape[2])] if done else []
-    if not done or any((one.h, one.w) != size or not one.data for one in components):
+    done = library.opj_set_decode_area(codec, byref(image), *area) and library.opj_decode(
+        codec, stream, byref(image)
+    )
+    size, bits = (bottom - top, right - left), 8 * target.itemsize
+    components = [image.comps[index] for index in range(target.shape[2])] if done else []
+    if not done or any((one.h, one.w) != size or one.prec > bits or not one.data for one in components):
         raise TranscodingError(
             f"JPEG 2000 codestream: rows {top} to {bottom} of columns {left} to {right} cannot be decoded"
         )
@@ -179,7 +179,7 @@ def _decode_area(
 
 
 @contextmanager
-def _opened(library: CDLL, codestream: Buffer) -> Iterator[tuple[Any, Any, Any]]:
+def _opened(library: CDLL, codestream: Buffer) -> Iterator[tuple[int, int, _Image]]:
     """Codec, stream and image of a codestream whose main header has been read."""
     octets = numpy.frombuffer(codestream, numpy.uint8)
     start, length = octets.ctypes.data, len(octets)
@@ -196,11 +196,15 @@ def _opened(library: CDLL, codestream: Buffer) -> Iterator[tuple[Any, Any, Any]]
 
     def skip(count: int, _: object) -> int:
         nonlocal position
+        if not 0 <= position + count <= length:
+            return -1
         position += count
         return count
 
     def seek(target: int, _: object) -> int:
         nonlocal position
+        if not 0 <= target <= length:
+            return 0
         position = target
         return 1
 
@@ -219,7 +223,7 @@ def _opened(library: CDLL, codestream: Buffer) -> Iterator[tuple[Any, Any, Any]]
             stream, codec, byref(image)
         ):
             raise TranscodingError("JPEG 2000 codestream: its main header cannot be read")
-        yield codec, stream, image
+        yield codec, stream, image.contents
     finally:
         if image:
             library.opj_image_destroy(image)
