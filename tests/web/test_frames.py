@@ -9,7 +9,9 @@ import imagecodecs
 import numpy
 import pytest
 
+from dicomwire.dicom.convert import to_transfer_syntax
 from dicomwire.dicom.part10 import write_file_meta
+from dicomwire.uids import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN as DEFLATED
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN, TRANSFER_SYNTAXES
 from dicomwire.web.frames import FRAME_MEDIA_TYPES
 
@@ -78,6 +80,22 @@ async def test_native_frames_come_as_octets_in_the_order_asked_for(native, accep
     assert data_of(response) == [FRAMES[2], FRAMES[0], FRAMES[2]]
     assert f"transfer-syntax={EXPLICIT_VR_LITTLE_ENDIAN}".encode() in response.content
     assert f"Content-Location: {native.base}{INSTANCE}/frames/3".encode() in response.content
+
+
+@pytest.mark.parametrize("numbers", [[1, 2, 3], [1, 3], [2], [3, 1], [2, 2]])
+async def test_frames_of_a_deflated_data_set_come_as_octets(door, make_instance, numbers: list[int]) -> None:
+    frames = tuple(bytes([number]) * 800_000 for number in range(3))  # not whole blocks of what is inflated
+    size = b"\x28\0\x10\0US\2\0", b"\x28\0\x11\0US\2\0"
+    data_set = make_instance(frames=frames).data_set
+    for head, pixels in zip(size, (800, 500), strict=True):
+        data_set = data_set.replace(head + pack("<H", 2), head + pack("<H", pixels))
+    deflated = b"".join(to_transfer_syntax(data_set, EXPLICIT_VR_LITTLE_ENDIAN, DEFLATED))
+    meta = write_file_meta("1.2.840.10008.5.1.4.1.1.2", "1.2.3.4.1", DEFLATED)
+    assert (await door.store(meta + deflated)).status_code == 200
+    response = await door.get(f"{INSTANCE}/frames/{','.join(map(str, numbers))}", "multipart/related")
+    assert response.status_code == 200
+    assert int(response.headers["content-length"]) == len(response.content)
+    assert data_of(response) == [frames[number - 1] for number in numbers]
 
 
 async def test_one_frame_comes_as_itself(native) -> None:

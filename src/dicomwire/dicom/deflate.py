@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from dicomwire.dicom.encoding import Buffer
@@ -60,6 +60,27 @@ def inflate(data: Buffer, limit: int = INFLATE_LIMIT) -> bytearray:
             )
         whole += piece
     return whole
+
+
+def ranges_of(data: Buffer, ranges: Sequence[tuple[int, int]]) -> Iterator[tuple[int, memoryview]]:
+    """What some ranges of the inflated data set hold, in pieces, with the index of the range of each.
+
+    ranges: offset and length, in ascending order and apart from each other.
+    Raises: as `inflated`; DataSetError too, when the data set ends before the last range does.
+    """
+    position = index = 0
+    for piece in inflated(data):
+        end = position + len(piece)
+        while index < len(ranges) and ranges[index][0] < end:
+            start, length = ranges[index]
+            yield index, memoryview(piece)[max(start - position, 0) : start + length - position]
+            if start + length > end:
+                break
+            index += 1
+        if index == len(ranges):
+            return
+        position = end
+    raise DataSetError(f"deflated data set: inflates to {position} bytes", section="PS3.5 A.5")
 
 
 def deflated(pieces: Iterable[Buffer]) -> Iterator[bytes]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import repeat
+from itertools import pairwise, repeat
 from typing import Final, NamedTuple
 
 from starlette.requests import Request
@@ -22,6 +22,7 @@ from dicomwire.archive.archive import Archive, Stored
 from dicomwire.archive.transcoder import Spooled, Transcoder
 from dicomwire.dicom import codecs
 from dicomwire.dicom.codecs import CODECS, LOSSY, lossless_targets
+from dicomwire.dicom.deflate import ranges_of
 from dicomwire.dicom.encoding import encoding_of
 from dicomwire.dicom.frames import FrameSpan, read_frame
 from dicomwire.errors import TranscodingError, WorkersBusy
@@ -270,16 +271,20 @@ class Frames:
     ) -> Chunks:
         deflated = encoding_of(stored.transfer_syntax_uid).deflated
         with self._archive.open_stored(stored) as opened:
-            data = inflated(opened.view[stored.data_set_offset :], stored.transfer_syntax_uid)
-            for index, span in enumerate(spans):
-                if heads:
-                    yield heads[index]
-                if span.plain and span.length > _SLICED_FROM and not deflated:
-                    start = stored.data_set_offset + span.parts[0][0]
-                    yield from opened.slices(start, start + span.length)
-                else:
-                    frame = read_frame(data, span)
-                    yield frame if isinstance(frame, bytes) else memoryview(frame)
+            data_set = opened.view[stored.data_set_offset :]
+            if deflated and _ascend(spans):
+                yield from _inflated(data_set, spans, heads)
+            else:
+                data = inflated(data_set, stored.transfer_syntax_uid)
+                for index, span in enumerate(spans):
+                    if heads:
+                        yield heads[index]
+                    if span.plain and span.length > _SLICED_FROM and not deflated:
+                        start = stored.data_set_offset + span.parts[0][0]
+                        yield from opened.slices(start, start + span.length)
+                    else:
+                        frame = read_frame(data, span)
+                        yield frame if isinstance(frame, bytes) else memoryview(frame)
             if tail:
                 yield tail
 
@@ -292,6 +297,23 @@ def _heads(
         writer.head(content_type, length=length, location=f"{url}/frames/{number}")
         for number, length in zip(numbers, lengths or repeat(None), strict=False)
     ]
+
+
+def _ascend(spans: Sequence[FrameSpan]) -> bool:
+    """Each is one slice of the data set, behind the one before."""
+    return all(span.plain and span.length for span in spans) and all(
+        sum(before.parts[0]) <= after.parts[0][0] for before, after in pairwise(spans)
+    )
+
+
+def _inflated(data_set: memoryview, spans: Sequence[FrameSpan], heads: Sequence[bytes]) -> Chunks:
+    """Frames of a deflated data set, which is not held whole."""
+    begun = -1
+    for index, piece in ranges_of(data_set, [span.parts[0] for span in spans]):
+        if index != begun and heads:
+            yield heads[index]
+        begun = index
+        yield piece
 
 
 def _ranged(
