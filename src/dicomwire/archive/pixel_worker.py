@@ -16,8 +16,7 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext, suppress
-from ctypes import CDLL
+from contextlib import nullcontext
 from dataclasses import astuple
 from functools import cached_property, partial
 from io import BytesIO
@@ -47,7 +46,7 @@ from dicomwire.dicom.attributes import Attributes, read_attributes
 from dicomwire.dicom.codecs import NATIVE
 from dicomwire.dicom.convert import to_transfer_syntax
 from dicomwire.dicom.deflate import inflate
-from dicomwire.dicom.ebb import Ebb
+from dicomwire.dicom.ebb import Ebb, trim_heap
 from dicomwire.dicom.encoding import EXPLICIT_LITTLE, Buffer, Encoding, encoding_of
 from dicomwire.errors import DicomwireError
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN
@@ -164,15 +163,9 @@ def _run(job: Job, descriptors: list[int], channel: _Channel) -> None:
     finally:
         _ebb.forget()
         if descriptors:
-            _trim()
+            trim_heap()
         for held in descriptors:
             os.close(held)
-
-
-def _trim() -> None:
-    """Give the system back what is free in the heap between blocks that are not; glibc alone can."""
-    with suppress(AttributeError, OSError):
-        CDLL(None).malloc_trim(0)
 
 
 def _limit(memory: int) -> None:

@@ -1,4 +1,4 @@
-"""Pages of mapped files given back to the system while somebody works on them.
+"""Memory given back to the system: pages of mapped files while somebody works on them, and a heap with holes.
 
 What a process has mapped and touched counts as its memory. Pages of files need not stay in it: who wants them
 again gets them from the system's cache or from the disk.
@@ -9,7 +9,8 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from ctypes import CDLL
 from mmap import MADV_DONTNEED, mmap
 from typing import Final
 
@@ -52,3 +53,9 @@ class Ebb:
             done.set()
             thread.join()
             self.forget()
+
+
+def trim_heap() -> None:
+    """Give the system back what is free in the heap between blocks that are not; glibc alone can."""
+    with suppress(AttributeError, OSError):
+        CDLL(None).malloc_trim(0)

@@ -33,10 +33,11 @@ from typing import Final, TypeAlias
 import numpy
 
 from dicomwire.dicom.arrays import Array
+from dicomwire.dicom.ebb import trim_heap
 from dicomwire.dicom.encoding import Buffer
 from dicomwire.errors import TranscodingError
 
-_BAND: Final = 3 << 19  # samples of a band, of which OpenJPEG holds about twenty bytes each
+_BAND: Final = 1 << 20  # samples of a band, of which OpenJPEG holds about twenty bytes each
 _WHOLE_TILES: Final = 3 << 21  # samples of tiles decoded together; one of them is held beside the result
 _FEWEST_ROWS: Final = 64  # of a code-block: lower bands decode most blocks twice
 _PARAMETERS: Final = 1 << 14  # bytes, more than opj_dparameters_t has
@@ -136,6 +137,7 @@ def decode(codestream: Buffer, values: Array) -> None:
             for area in together:
                 rows, columns = slice(area[1] - top, area[3] - top), slice(area[0] - left, area[2] - left)
                 _decode_area(library, codec, stream, image, area, planes[rows, columns])
+    trim_heap()  # of the many small blocks that code-blocks took
 
 
 _Area: TypeAlias = tuple[int, int, int, int]  # left, top, right and bottom on the reference grid
