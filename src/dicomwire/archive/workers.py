@@ -31,7 +31,7 @@ log = structlog.get_logger()
 _COMMAND: Final = "import sys; from dicomwire.archive.pixel_worker import main; main(*map(int, sys.argv[1:]))"
 _BUFFER: Final = 2 << 20  # bytes of an answer that a worker need not wait with for the node
 _END: Final = 2.0  # seconds for a worker to end by itself
-_COUNTED: Final = 16 << 20  # bytes; jobs that take less run whenever a worker is free
+_COUNTED: Final = 8 << 20  # bytes; jobs that take less run whenever a worker is free
 
 
 # One thread a worker; glibc gives blocks of large images back to the system as soon as they are free
