@@ -83,6 +83,15 @@ def test_a_bare_200_means_stored(body: bytes) -> None:
     assert delivery.outcome is Outcome.STORED
 
 
+@pytest.mark.parametrize(
+    "body", [b"<html>log in</html>", b'{"message": "log in"}', answer(t00081199=[item("1.2")]), b"stored"]
+)
+def test_a_200_that_does_not_say_so_does_not_mean_stored(body: bytes) -> None:
+    (delivery,) = stow.judge([instance("1.1")], 200, body)
+    assert delivery.outcome is Outcome.REFUSED
+    assert delivery.reason == "HTTP 200 OK, and nothing says that it is stored"
+
+
 @pytest.mark.parametrize("code", [301, 400, 401, 403, 404, 409, 413, 500, 503])
 def test_any_other_status_means_refused_and_is_named(code: int) -> None:
     (delivery,) = stow.judge([instance("1.1")], code, b'{"title": "x", "detail": "because"}')

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom.data import get_testdata_file
 
 from dicomwire.node.node import Node
 from dicomwire.node.settings import Settings
+from dicomwire.web.client import WebClient
 from tests.cli.conftest import Run
 from tests.elsewhere import Elsewhere
 
 CT = Path(str(get_testdata_file("CT_small.dcm")))
 STUDY = "1.3.6.1.4.1.5962.1.2.1.20040119072730.12322"
+SERIES = "1.3.6.1.4.1.5962.1.3.1.1.20040119072730.12322"
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +78,62 @@ def test_store_search_retrieve_and_render(run: Run, url: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
+    ("resource", "level", "shown"),
+    [
+        ("", None, "StudyInstanceUID"),
+        ("", "series", "SeriesInstanceUID"),
+        ("/studies", None, "StudyInstanceUID"),
+        ("/studies?PatientID=1CT1&StudyDescription=", None, "StudyInstanceUID"),
+        (f"/studies/{STUDY}", None, "SeriesInstanceUID"),
+        (f"/studies/{STUDY}", "instances", "SOPInstanceUID"),
+        (f"/studies/{STUDY}/instances", None, "SOPInstanceUID"),
+        (f"/studies/{STUDY}/series/{SERIES}", None, "SOPInstanceUID"),
+        ("/series", None, "SeriesInstanceUID"),
+        ("/instances/", "instances", "SOPInstanceUID"),
+    ],
+)
+def test_any_resource_can_be_searched(
+    run: Run, url: str, resource: str, level: str | None, shown: str
+) -> None:
+    run("web", "store", url, CT)
+    found = run("web", "search", url + resource, "--csv", *(["-l", level] if level else []))
+    assert found.status == 0, found.err
+    head, row = found.out.splitlines()
+    assert shown in head
+    assert "1.3.6.1.4.1.5962.1" in row
+
+
+def test_what_is_not_of_the_study_in_the_url_is_refused(run: Run, url: str) -> None:
+    assert run("web", "store", f"{url}/studies/{STUDY}", CT).status == 0
+    refused = run("web", "store", f"{url}/studies/1.2.3", CT)
+    assert refused.status == 1
+    assert "Study Instance UID" in refused.err + refused.out
+
+
+def test_a_password_from_stdin_is_for_all_connections(
+    run: Run, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+    prepared = WebClient.__init__
+
+    def noted(self: WebClient, url: str, **options: Any) -> None:
+        given.append(options["user"])
+        prepared(self, url, **options)
+
+    monkeypatch.setattr(WebClient, "__init__", noted)
+    monkeypatch.setattr("sys.stdin", io.StringIO("secret\n"))
+    files = [CT, Path(str(get_testdata_file("MR_small.dcm")))]
+    run("web", "store", url, *files, "--associations", "2", "--user", "jo", "--password", "-")
+    assert given == [("jo", "secret")] * 2
+
+
+@pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
+        (["search", "{url}/studies/1.2/metadata"], 2, "nothing to search below"),
+        (["search", "{url}/instances", "--level", "series"], 2, "the URL names instances"),
+        (["search", "http://127.0.0.1:1/dicom-web"], 1, "Connection refused"),
+        (["retrieve", "{url}/studies/1.2.9?x=y", "-o", "x"], 2, "without a query"),
         (["search", "nowhere"], 2, "no URL"),
         (["search", "{url}", "--level", "patient"], 2, "studies, series or instances"),
         (["search", "{url}", "--csv", "--json"], 2, "give one"),

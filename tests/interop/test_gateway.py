@@ -118,6 +118,11 @@ def test_dcmtks_programs_use_orthancs_dicomweb(
     found = run("findscu", "-v", "-S", *place, *asked)
     said = found.stdout + found.stderr
     assert all(study in said for study in STUDIES), said[-2000:]
+    name = read(PLAIN[0].path).PatientName
+    for key in (f"{name.family_name}^*", str(name)):
+        asked = _keys(QueryRetrieveLevel="STUDY", StudyInstanceUID="", PatientName=key)
+        found = run("findscu", "-v", "-S", *place, *asked)
+        assert PLAIN[0].study_instance_uid in found.stdout + found.stderr, key
 
     got = tmp_path / "got"
     got.mkdir()

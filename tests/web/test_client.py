@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import aclosing
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,24 @@ def web_options() -> WebOptions:
 async def client(door: Door):
     async with WebClient(door.base) as client:
         yield client
+
+
+@asynccontextmanager
+async def answering(answer: bytes, asked: list[bytes] | None = None) -> AsyncIterator[WebClient]:
+    """The client of a service that gives one answer to whatever is asked."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if asked is not None:
+            asked.append(head)
+        writer.write(answer)
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with WebClient(f"http://127.0.0.1:{port}") as client:
+            yield client
 
 
 async def test_a_search_goes_on_over_all_pages(door, client, make_instance) -> None:
@@ -90,27 +109,38 @@ ANSWERS = [
 async def test_a_service_that_is_none_is_named(
     tmp_path: Path, answer: bytes, error: type[Exception] | None, words: str
 ) -> None:
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(answer)
-        writer.close()
-        await writer.wait_closed()
-
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        async with WebClient(f"http://127.0.0.1:{port}") as client:
-            if error is None:
-                assert [each async for each in client.retrieve("studies/1", tmp_path)] == []
-                return
-            with pytest.raises(error, match=words):
-                _ = [each async for each in client.retrieve("studies/1", tmp_path)]
+    async with answering(answer) as client:
+        if error is None:
+            assert [each async for each in client.retrieve("studies/1", tmp_path)] == []
+            return
+        with pytest.raises(error, match=words):
+            _ = [each async for each in client.retrieve("studies/1", tmp_path)]
     assert os.listdir(tmp_path) == []
 
 
 async def test_nobody_there_is_an_error_in_words(tmp_path: Path) -> None:
     async with WebClient("http://127.0.0.1:1") as client:
-        with pytest.raises(WebServiceError, match="http://127"):
+        with pytest.raises(WebServiceError, match=r"http://127.*: Connection refused"):
             await client.metadata("studies/1")
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"), [("text/html", b"<html>log in</html>"), ("image/jpeg", b""), ("", b"x")]
+)
+async def test_what_is_no_picture_is_an_error(content_type: str, body: bytes) -> None:
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nContent-Type: {content_type}\r\n\r\n"
+    async with answering(head.encode() + body) as client:
+        with pytest.raises(WebServiceError, match=r"image/jpeg, image/png wanted"):
+            await client.rendered("studies/1", "image/jpeg, image/png")
+
+
+async def test_keys_go_out_as_browsers_send_them() -> None:
+    """Orthanc 1.10 with its DICOMweb plug-in 1.7 compares `%2A` and `%5E` as they are."""
+    asked: list[bytes] = []
+    keys = {"PatientName": "M\u00fcller^J*", "x": "a&=+ b"}
+    async with answering(b"HTTP/1.1 204 No Content\r\n\r\n", asked) as client:
+        assert [each async for each in client.search(matches=keys)] == []
+    assert asked[0].startswith(b"GET /studies?PatientName=M%C3%BCller^J*&x=a%26%3D%2B%20b HTTP/1.1\r\n")
 
 
 async def test_an_answer_without_an_end_is_an_error(

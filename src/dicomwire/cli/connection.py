@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -55,6 +56,12 @@ AssertionFile = Annotated[
 ]
 
 
+@lru_cache(maxsize=1)
+def _from_stdin(stream: TextIO, *, whole: bool) -> str:
+    """What is given there in place of a flag: read once, for all connections of a command."""
+    return stream.read() if whole else stream.readline()
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """How to get in: TLS and login, the same at both kinds of door.
@@ -92,14 +99,17 @@ class Access:
 
     def secret(self) -> str | None:
         """The password, from stdin where the flag says so."""
-        return sys.stdin.readline().rstrip("\r\n") if self.password == "-" else self.password
+        if self.password != "-":
+            return self.password
+        return _from_stdin(sys.stdin, whole=False).rstrip("\r\n")
 
     def token(self) -> str | None:
         """The token in the file."""
         if self.token_file is None:
             return None
         try:
-            text = sys.stdin.read() if str(self.token_file) == "-" else self.token_file.read_text("ascii")
+            there = str(self.token_file) == "-"
+            text = _from_stdin(sys.stdin, whole=True) if there else self.token_file.read_text("ascii")
         except (OSError, UnicodeDecodeError) as error:
             raise Stop(f"--token-file {self.token_file}: {error}", 2) from None
         return text.strip()

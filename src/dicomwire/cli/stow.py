@@ -6,6 +6,7 @@ answer tells them apart by nothing else. Files go out as they are; a bare data s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 MOST_INSTANCES = 100  # of one request
 MOST_BYTES = 64 << 20  # of one request, unless one instance alone is larger
+SUCCESSES = (200, 202, 204)  # HTTP statuses of store requests (PS3.18 Table 10.5.3-1), and of some services
+_RESOURCE = re.compile(r"(?P<base>[^/]+//[^/]+.*?)/studies(?:/(?P<study>[0-9.]+))?")
 
 
 async def deliver(
@@ -31,12 +34,14 @@ async def deliver(
     """Send instances to a DICOMweb service.
 
     Args:
-        url: base of the service; `/studies` may stand behind it.
+        url: base of the service; `/studies` may stand behind it, and the study that all belong to.
         seconds: to wait for each step of a request.
     """
-    async with service(url.rstrip("/").removesuffix("/studies"), access, seconds) as client:
+    resource = _RESOURCE.fullmatch(url.rstrip("/"))
+    base, study = (resource["base"], resource["study"]) if resource else (url, None)
+    async with service(base, access, seconds) as client:
         for share in requests(instances):
-            for delivery in await _send(client, share):
+            for delivery in await _send(client, share, study):
                 report(delivery)
 
 
@@ -71,10 +76,10 @@ def requests(instances: Sequence[Instance]) -> Iterator[list[Instance]]:
         yield share
 
 
-async def _send(client: WebClient, instances: Sequence[Instance]) -> list[Delivery]:
+async def _send(client: WebClient, instances: Sequence[Instance], study: str | None) -> list[Delivery]:
     """One request; what became of each instance."""
     try:
-        answer = await client.store([_upload(instance) for instance in instances])
+        answer = await client.store([_upload(instance) for instance in instances], study=study)
     except (WebServiceError, OSError) as error:
         return [Delivery(instance, Outcome.FAILED, str(error)) for instance in instances]
     return judge(instances, answer.status, answer.body)
@@ -113,9 +118,10 @@ def judge(instances: Sequence[Instance], code: int, body: bytes) -> list[Deliver
         elif stored.get(uid):
             reason = status.words(status.STORE, stored[uid], reasons.comments.get(uid, ""))
             delivery = Delivery(instance, Outcome.WARNING, reason, stored[uid], syntax)
-        elif uid in stored or (code in (200, 204) and not failed):
+        elif uid in stored or (code in (200, 204) and reasons.bare):
             delivery = Delivery(instance, Outcome.STORED, "", 0, syntax)
         else:
-            delivery = Delivery(instance, Outcome.REFUSED, refusal(code, body), None, syntax)
+            silent = ", and nothing says that it is stored" if code in SUCCESSES else ""
+            delivery = Delivery(instance, Outcome.REFUSED, refusal(code, body) + silent, None, syntax)
         deliveries.append(delivery)
     return deliveries

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import parse_qsl
 
 import typer
 
@@ -30,7 +31,10 @@ Keys = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="What to match; a keyword without = is shown too."),
 ]
-Level = Annotated[str, typer.Option("--level", "-l", metavar="L", help="studies, series or instances.")]
+Level = Annotated[
+    str | None,
+    typer.Option("--level", "-l", metavar="L", help="studies, series or instances; else what is below URL."),
+]
 Limit = Annotated[int | None, typer.Option("--limit", "-n", metavar="N", min=1, help="Most matches.")]
 Fuzzy = Annotated[bool, typer.Option("--fuzzy", help="Match names by words and sounds, if it can.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")]
@@ -51,11 +55,13 @@ Profile = Annotated[
 ]
 
 _TAG = re.compile("[0-9A-Fa-f]{8}")
+_RESOURCE = re.compile("(?P<base>[^/]+//[^/]+.*?)(?:/(?P<path>(?:studies|series|instances)(?:/.*)?))?")
 _SHOWN = {
     "studies": "StudyInstanceUID PatientID PatientName StudyDate ModalitiesInStudy StudyDescription",
     "series": "SeriesInstanceUID Modality SeriesNumber SeriesDescription NumberOfSeriesRelatedInstances",
     "instances": "SOPInstanceUID SOPClassUID InstanceNumber NumberOfFrames",
 }
+_BELOW = {"": "studies", "studies": "series", "series": "instances"}
 _TYPES = {
     ".jpg": "image/jpeg",
     ".jpeg": "image/jpeg",
@@ -72,7 +78,7 @@ def search(
     url: Service,
     keys: Keys = None,
     *,
-    level: Level = "studies",
+    level: Level = None,
     limit: Limit = None,
     fuzzy: Fuzzy = False,
     flags: Flags,
@@ -82,19 +88,20 @@ def search(
 ) -> None:
     """Search a service: QIDO-RS. Exit status 0: it answered, if only that nothing matches; 1: it did not."""
     log_to_stderr(verbose=verbose)
-    if level not in _SHOWN:
-        raise Stop(f"--level {level}: studies, series or instances are levels", 2)
     if as_csv and as_json:
         raise Stop("--csv and --json are two forms of output: give one", 2)
+    address, _, query = url.partition("?")
     given = [key.partition("=") for key in keys or ()]
-    matches = {name: value for name, equals, value in given if equals}
+    matches = dict(parse_qsl(query, keep_blank_values=True))
+    matches |= {name: value for name, equals, value in given if equals}
     fields = [name for name, equals, _ in given if not equals]
-    base, path = _split(url)
-    found = asyncio.run(_search(base, path or level, flags, matches, fields, limit, fuzzy=fuzzy))
+    base, path = _split(address)
+    path = _searched(path, level)
+    found = asyncio.run(_search(base, path, flags, matches, fields, limit, fuzzy=fuzzy))
     if as_json:
         show_json(found)
         return
-    shown = [*_SHOWN[(path or level).rpartition("/")[2]].split(), *fields]
+    shown = [*_SHOWN[path.rpartition("/")[2]].split(), *fields]
     columns = list(dict.fromkeys(name for name in (*matches, *shown) if "." not in name))
     rows = [_texts(each, columns) for each in found]
     if as_csv:
@@ -144,8 +151,8 @@ def store(
 ) -> None:
     """Store files and folders: STOW-RS. The same as `dicomwire send URL PATH...`."""
     log_to_stderr(verbose=verbose)
-    base, _ = _split(url)
-    result = send.delivered(url, base, paths, connections, flags, quiet=as_json)
+    _split(url)
+    result = send.delivered(url, url, paths, connections, flags, quiet=as_json)
     if as_json:
         result.show_json({})
     else:
@@ -189,8 +196,25 @@ def _split(url: str) -> tuple[str, str]:
     """Base of the service and path of the resource below it, "" where the URL is the base."""
     if not url.startswith(("http://", "https://")):
         raise Stop(f"{url} is no URL: http://... or https://... wanted", 2)
-    base, slash, rest = url.rstrip("/").partition("/studies")
-    return base, f"studies{rest}" if slash else ""
+    found = _RESOURCE.fullmatch(url.rstrip("/"))
+    if found is None or "?" in url:
+        raise Stop(f"{url}: http://HOST... without a query wanted", 2)
+    return found["base"], found["path"] or ""
+
+
+def _searched(path: str, level: str | None) -> str:
+    """The resource to search: that one, or what lies below it. Raises: Stop."""
+    if level is not None and level not in _SHOWN:
+        raise Stop(f"--level {level}: studies, series or instances are levels", 2)
+    *above, last = path.split("/")
+    if last in _SHOWN:
+        if level not in (None, last):
+            raise Stop(f"--level {level}: the URL names {last}", 2)
+        return path
+    below = _BELOW.get(above[-1] if above else "")
+    if below is None:
+        raise Stop(f"there is nothing to search below .../{path}", 2)
+    return f"{path}/{level or below}".lstrip("/")
 
 
 def _service(base: str, flags: Flags) -> WebClient:

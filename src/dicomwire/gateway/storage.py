@@ -99,8 +99,7 @@ def verdict(answer: Answer, sop_instance_uid: str) -> tuple[int, str]:
         return warning if known else status.COERCION_OF_DATA_ELEMENTS, "stored with a warning"
     if reasons.stored and sop_instance_uid not in reasons.stored:
         return status.DOES_NOT_MATCH_SOP_CLASS, "another instance was stored than the command names"
-    bare = answer.status in (200, 204) and not reasons.failed and (reasons.read or not answer.body.strip())
-    if sop_instance_uid in reasons.stored or bare:
+    if sop_instance_uid in reasons.stored or (answer.status in (200, 204) and reasons.bare):
         return status.SUCCESS, ""
     if answer.status in (200, 202, 204):
         return status.PROCESSING_FAILURE, f"HTTP {answer.status} without a store response"

@@ -13,11 +13,13 @@ import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from http.client import responses
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from types import TracebackType
 from typing import Final, TypeAlias
+from urllib.parse import quote, urlencode
 
 import httpx
 
@@ -46,6 +48,7 @@ LONGEST: Final = 512 << 20  # bytes of an answer that is read as a whole
 _MORE: Final = "additional results"  # words of the Warning that there are more (PS3.18 8.3.4.4)
 _WARNING: Final = re.compile(r'\b299 \S+ "([^"]*)"')  # RFC 7234 5.5
 _DETAIL: Final = 300  # characters of an error's body that are told
+_AS_THEY_ARE: Final = "*^,:/@!$'()~"  # in a query, as browsers send them: Orthanc 1.10 does not decode %2A
 _UIDS: Final = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
 
@@ -186,9 +189,14 @@ class WebClient:
         """WADO-RS: a study, series, instance or frames as a picture.
 
         parameters: viewport, window, quality, annotation, iccprofile (PS3.18 8.3.5).
-        Raises: WebServiceError.
+        Raises: WebServiceError, also when what comes is no such picture.
         """
         answer = await self._get(f"{path}/rendered", media_type, list((parameters or {}).items()))
+        given = _essence(answer.headers.get("content-type", ""))
+        wanted = any(fnmatchcase(given, _essence(each)) for each in media_type.split(","))
+        if not answer.content or not wanted:
+            words = f"{len(answer.content)} bytes of {given or 'no media type'}; {media_type} wanted"
+            raise WebServiceError(f"{answer.url}: {words}", answer.status)
         return answer.content
 
     async def parts(self, path: str, accept: str) -> AsyncGenerator[PartEvent, None]:
@@ -291,10 +299,11 @@ class WebClient:
         body: str | None = None,
     ) -> AsyncIterator[httpx.Response]:
         url = f"{self._url}/{path}"
+        query = urlencode(parameters, safe=_AS_THEY_ARE, quote_via=quote)
         headers = {"Accept": accept} | ({"Content-Type": DICOM_JSON} if body is not None else {})
         try:
-            request = self._client.stream(method, url, params=list(parameters), headers=headers, content=body)
-            async with request as answer:
+            asked = f"{url}?{query}" if query else url
+            async with self._client.stream(method, asked, headers=headers, content=body) as answer:
                 if not answer.is_success:
                     words = refusal(answer.status_code, await _read(answer))
                     raise WebServiceError(f"{url}: {words}", answer.status_code)
@@ -315,7 +324,17 @@ def refusal(status: int, body: bytes) -> str:
 
 
 def _words(error: httpx.HTTPError | httpx.InvalidURL) -> str:
+    """What went wrong; of connections that failed, why the last one did."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConnectionError) and cause.errno:
+            return os.strerror(cause.errno)
+        cause = cause.__cause__ or cause.__context__
     return str(error) or type(error).__name__
+
+
+def _essence(media_type: str) -> str:
+    return media_type.partition(";")[0].strip().lower()
 
 
 async def _read(answer: httpx.Response) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -17,6 +18,7 @@ ERROR_COMMENT: Final = "00000902"  # in no table of PS3.18, and what services ex
 REFERENCED_SOP_INSTANCE_UID: Final = "00081155"
 WARNING_REASON: Final = "00081196"
 FAILURE_REASON: Final = "00081197"
+_TAG: Final = re.compile("[0-9A-Fa-f]{8}")
 
 Row: TypeAlias = Mapping[str, object]
 """An object of the DICOM JSON Model (PS3.18 F.2)."""
@@ -31,7 +33,7 @@ class Reasons:
         stored: Warning Reason by SOP Instance UID; 0 where there is none.
         others: Failure Reasons of what is not named.
         comments: the service's own words by SOP Instance UID, of those that it says something of.
-        read: there was a response at all, in JSON or in XML.
+        read: there was a response in JSON or in XML, or nothing at all; no page of a login.
     """
 
     failed: Mapping[str, int]
@@ -39,6 +41,11 @@ class Reasons:
     others: tuple[int, ...]
     comments: Mapping[str, str]
     read: bool
+
+    @property
+    def bare(self) -> bool:
+        """Nothing is said of any instance, as some services do that have stored all of them."""
+        return self.read and not (self.failed or self.stored or self.others)
 
 
 def read(body: bytes) -> Reasons:
@@ -51,7 +58,7 @@ def read(body: bytes) -> Reasons:
         _reasons(named, REFERENCED_SOP_SEQUENCE, WARNING_REASON),
         tuple(others),
         {**_comments(named, REFERENCED_SOP_SEQUENCE), **_comments(named, FAILED_SOP_SEQUENCE)},
-        row is not None,
+        row is not None or not body.strip(),
     )
 
 
@@ -62,7 +69,7 @@ def _row(body: bytes) -> Row | None:
         return None
     if isinstance(found, list):
         found = found[0] if found else {}
-    return found if isinstance(found, dict) else None
+    return found if isinstance(found, dict) and all(map(_TAG.fullmatch, found)) else None
 
 
 def _reasons(row: Row, sequence: str, reason: str) -> dict[str, int]:
