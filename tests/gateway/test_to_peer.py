@@ -82,9 +82,9 @@ async def test_a_peer_without_relational_queries_is_asked_level_by_level(
     asked: list[Level] = []
     find = Questions.find
 
-    def counted(self: Questions, keys: Sequence[Key], level: Level, limit: int | None = None) -> object:
+    def counted(self: Questions, keys: Sequence[Key], level: Level) -> object:
         asked.append(level)
-        return find(self, keys, level, limit)
+        return find(self, keys, level)
 
     monkeypatch.setattr(Questions, "find", counted)
     monkeypatch.setattr("dicomwire.gateway.peer.agreed", lambda answer: Agreed())

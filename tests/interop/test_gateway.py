@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from dicomweb_client import DICOMwebClient
 
-from benchmarks.receivers import DcmQRSCP, Orthanc, Receiver, free_port
+from benchmarks.receivers import QRSCP, DcmQRSCP, Orthanc, Receiver, free_port
 from tests.interop.conftest import BitPreservingStoreSCP, require
 from tests.interop.support import (
     EXPLICIT_LE,
@@ -56,7 +56,9 @@ def _uid(rows: list[dict[str, dict[str, list[str]]]], tag: str) -> list[str]:
     return sorted(row[tag]["Value"][0] for row in rows)
 
 
-@pytest.mark.parametrize(("kind", "retrieve"), [(Orthanc, "get"), (Orthanc, "move"), (DcmQRSCP, "move")])
+@pytest.mark.parametrize(
+    ("kind", "retrieve"), [(Orthanc, "get"), (Orthanc, "move"), (DcmQRSCP, "move"), (QRSCP, "get")]
+)
 def test_dicomweb_client_uses_a_dimse_archive(
     serve: Serve, tmp_path: Path, kind: type[Receiver], retrieve: str
 ) -> None:
@@ -81,6 +83,7 @@ def test_dicomweb_client_uses_a_dimse_archive(
             series = {each.series_instance_uid for each in files.values()}
             assert _uid(client.search_for_series(study), "0020000E") == sorted(series)
             assert _uid(client.search_for_instances(study), "00080018") == sorted(files)
+            assert len(client.search_for_instances(study, limit=2)) == min(2, len(files))
             assert len(client.retrieve_study_metadata(study)) == len(files)
             for found in client.retrieve_study(study):
                 assert differences(read(files[found.SOPInstanceUID].path), found) == []

@@ -44,13 +44,14 @@ class Questions:
     agreed: Agreed
     ae_title: str
 
-    async def find(
-        self, keys: Iterable[Key], level: Level, limit: int | None = None
-    ) -> AsyncGenerator[Match, None]:
-        """Matches as they come. Raises: RemoteFailed; QueryError, when a key cannot be written."""
+    async def find(self, keys: Iterable[Key], level: Level) -> AsyncGenerator[Match, None]:
+        """Matches as they come; leaving early sends C-CANCEL.
+
+        Raises: RemoteFailed; QueryError, when a key cannot be written.
+        """
         wanted = (*keys, Key((QUERY_RETRIEVE_LEVEL,), level.name, given=True))
         with at_peer(self.ae_title, "C-FIND"):
-            answers = querying.find(self.association, Root.STUDY.value.find, wanted, limit=limit)
+            answers = querying.find(self.association, Root.STUDY.value.find, wanted)
             async with aclosing(answers):
                 async for match in answers:
                     yield match

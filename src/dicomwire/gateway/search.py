@@ -1,13 +1,14 @@
 """QIDO-RS in front of a DIMSE archive: a search becomes C-FINDs (PS3.18 10.6, PS3.4 C.4.1).
 
 A peer that agreed to relational queries is asked once. Any other is asked level by level, from the study
-down, as the hierarchy wants it (PS3.4 C.4.1.2.2); what the levels say of a match is put together.
+down, as the hierarchy wants it (PS3.4 C.4.1.2.2); what the levels say of a match is put together. A peer that
+answers an entity more than once, as pynetdicom 3.0's qrscp does for each of its instances, is heard once.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
@@ -61,6 +62,19 @@ class Answer:
     most: int
     rows: list[Row] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    _known: set[tuple[str, ...]] = field(default_factory=set)
+
+    @property
+    def full(self) -> bool:
+        """Nothing more is to be asked for."""
+        return len(self.rows) >= self.most
+
+    def take(self, row: Row) -> None:
+        """Add an entity, unless it is there: its unique keys say which it is."""
+        uids = tuple(_uid(row, level) for level in _UIDS)
+        if uids not in self._known:
+            self._known.add(uids)
+            self.rows.append(row)
 
     def warn(self, text: str) -> None:
         """Say something, once."""
@@ -122,10 +136,10 @@ class Search:
                     await _descend(questions, question, answer)
         except QueryError as error:
             raise Problem(400, str(error)) from None
-        if len(answer.rows) == answer.most:
+        if answer.full:
             answer.warn("There are additional results that can be requested.")
         headers = warning_header(answer.warnings)
-        if len(answer.rows) < answer.most:
+        if not answer.full:
             headers["X-Total-Count"] = str(len(answer.rows))
         present = {tag for level in levels for tag in REQUIRED[level]} | asked.fields
         rows = [_finished(row, present, base) for row in answer.rows[asked.offset : asked.offset + limit]]
@@ -157,11 +171,8 @@ def _warn_of_flags(asked: Asked, answer: Answer) -> None:
 
 async def _ask(questions: Questions, question: Question, answer: Answer) -> None:
     """All at once, where keys of all levels may stand in one identifier."""
-    limit = answer.most
-    matches = questions.find(question.keys, _MODEL_LEVELS[question.level], limit)
-    async with aclosing(matches):
-        async for match in matches:
-            _take(match, question.level, {}, answer)
+    matches = questions.find(question.keys, _MODEL_LEVELS[question.level])
+    await _take_all(matches, question.level, {}, answer)
 
 
 async def _descend(
@@ -188,21 +199,26 @@ async def _descend(
     own = [key for key in question.at(level) if key.path not in [each.path for each in named]]
     if not any(key.path == (_UIDS[level],) for key in own):
         own.append(Key((_UIDS[level],)))
-    last = level is question.level
-    limit = answer.most - len(answer.rows) if last else MOST_PARENTS + 1
-    found = Answer(limit)
-    matches = questions.find((*named, *own), _MODEL_LEVELS[level], limit)
-    async with aclosing(matches):
-        async for match in matches:
-            _take(match, level, above, answer if last else found)
-    if len(found.rows) > MOST_PARENTS:
+    found = Answer(MOST_PARENTS + 1)
+    matches = questions.find((*named, *own), _MODEL_LEVELS[level])
+    await _take_all(matches, level, above, answer if level is question.level else found)
+    if found.full:
         what = "studies" if level is Level.STUDY else "series of one study"
         raise Problem(413, f"this would have to look into more than {MOST_PARENTS} {what}; name one")
     for each in found.warnings:
         answer.warn(each)
     for row in found.rows:
-        if len(answer.rows) < answer.most:
+        if not answer.full:
             await _descend(questions, question, answer, above=row, level=Level(level + 1))
+
+
+async def _take_all(matches: AsyncGenerator[Match, None], level: Level, above: Row, answer: Answer) -> None:
+    """Take matches as they come; leaving early sends C-CANCEL."""
+    async with aclosing(matches):
+        async for match in matches:
+            _take(match, level, above, answer)
+            if answer.full:
+                return
 
 
 def _take(match: Match, level: Level, above: Row, answer: Answer) -> None:
@@ -217,7 +233,7 @@ def _take(match: Match, level: Level, above: Row, answer: Answer) -> None:
     if not _uid(row, level):
         answer.warn("A match without its UID was left out.")
         return
-    answer.rows.append(row)
+    answer.take(row)
 
 
 def _uid(row: Row, level: Level) -> str:
