@@ -362,3 +362,38 @@ async def test_a_video_that_cannot_be_read_stays_as_it_came(door) -> None:
     response = await post(door, described_as_json(metadata()), part("video/mp4", b"no video", "bulk/1"))
     assert response.status_code == 200, response.text
     assert "SamplesPerPixel" not in await read(door)
+
+
+@pytest.mark.parametrize(
+    ("named", "name", "kept"),
+    [
+        (None, "Doe^Jo", None),
+        (None, "Müller^Jo", "ISO_IR 192"),
+        ("ISO_IR 192", "Doe^Jo", "ISO_IR 192"),
+        ("ISO_IR 100", "Müller^Jo", "ISO_IR 100"),
+        ("ISO_IR 100", "Жданов^Илья", "ISO_IR 192"),
+    ],
+)
+async def test_the_character_set_of_metadata_stays_where_it_can_say_the_text(
+    door, named: str | None, name: str, kept: str | None
+) -> None:
+    attributes = {"00100010": {"vr": "PN", "Value": [{"Alphabetic": name}]}}
+    if named is not None:
+        attributes["00080005"] = {"vr": "CS", "Value": [named]}
+    assert (await post(door, described_as_json(metadata(**attributes)), octets())).status_code == 200
+    stored = await read(door)
+    assert stored.get("SpecificCharacterSet") == kept
+    assert str(stored.PatientName) == name
+
+
+async def test_text_behind_the_pixels_is_in_the_same_character_set(door) -> None:
+    attributes = {
+        "00100010": {"vr": "PN", "Value": [{"Alphabetic": "Doe^Jo"}]},
+        "7FE30010": {"vr": "LO", "Value": ["Röntgen"]},
+    }
+    assert (await post(door, described_as_json(metadata(**attributes)), octets())).status_code == 200
+    stored = await read(door)
+    assert stored[0x7FE30010].value == "Röntgen"
+    assert [element.tag for element in stored].count(0x00080005) == 1
+    raw = (await door.get(INSTANCE, 'application/dicom; transfer-syntax="*"')).content
+    assert raw.index(b"\x08\x00\x05\x00CS") < raw.index(b"\xe0\x7f\x10\x00OW")

@@ -157,26 +157,49 @@ def encode(
     if substitute:
         term = character_set or ""
         return _encoded(data_set, encoding, term, character_set_of(term.encode()), "replace")
-    if character_set is None:
-        character_set = "\\".join(data_set.texts(SPECIFIC_CHARACTER_SET))
-    codec = encodable(character_set)
-    texts = list(texts_of(data_set))
-    if codec is None or not all(_fits(text, codec) for text in texts):
-        codec, character_set = "utf_8", UTF_8
-    if all(text.isascii() for text in texts) and character_set == UTF_8:
-        character_set = ""
-    return _encoded(data_set, encoding, character_set, CharacterSet(codec))
+    term, chosen = _sayable(data_set, character_set)
+    if term == UTF_8 and all(text.isascii() for text in texts_of(data_set)):
+        term = ""
+    return _encoded(data_set, encoding, term, chosen)
+
+
+def encode_around(data_set: DataSet, tag: int, transfer_syntax_uid: str) -> tuple[bytes, bytes]:
+    """The bytes of what comes before an attribute and of what comes behind it, not deflated.
+
+    Both are in the character set that the data set names, ISO_IR 192 where that cannot say all of the text.
+    Raises: InvalidAttribute, when a value does not fit its VR.
+    """
+    term, character_set = _sayable(data_set, None)
+    content = _naming(data_set, term)
+    encoder = Encoder(encoding_of(transfer_syntax_uid), character_set, "strict")
+    before = {each: attribute for each, attribute in content.items() if each < tag}
+    behind = {each: attribute for each, attribute in content.items() if each > tag}
+    return encoder.data_set(before), encoder.data_set(behind)
+
+
+def _sayable(data_set: DataSet, wanted: str | None) -> tuple[str, CharacterSet]:
+    """The wanted character set, or the data set's own, if it can say the text; else ISO_IR 192."""
+    term = "\\".join(data_set.texts(SPECIFIC_CHARACTER_SET)) if wanted is None else wanted
+    codec = encodable(term)
+    if codec is None or not all(_fits(text, codec) for text in texts_of(data_set)):
+        return UTF_8, CharacterSet("utf_8")
+    return term, CharacterSet(codec)
+
+
+def _naming(data_set: DataSet, term: str) -> dict[int, Attribute]:
+    """The attributes, with another Specific Character Set, or with none."""
+    content = dict(data_set)
+    content.pop(SPECIFIC_CHARACTER_SET, None)
+    if term:
+        content[SPECIFIC_CHARACTER_SET] = Attribute("CS", tuple(term.split("\\")))
+    return content
 
 
 def _encoded(
     data_set: DataSet, encoding: Encoding, term: str, character_set: CharacterSet, errors: str = "strict"
 ) -> bytes:
-    content = dict(data_set)
-    content.pop(SPECIFIC_CHARACTER_SET, None)
-    if term:
-        content[SPECIFIC_CHARACTER_SET] = Attribute("CS", tuple(term.split("\\")))
     plain = EXPLICIT_LITTLE if encoding.deflated else encoding
-    written = Encoder(plain, character_set, errors).data_set(content)
+    written = Encoder(plain, character_set, errors).data_set(_naming(data_set, term))
     if not encoding.deflated:
         return written
     packer = zlib.compressobj(wbits=-15)

@@ -22,7 +22,7 @@ from typing import Final
 
 from dicomwire.archive.transcoder import Transcoder
 from dicomwire.dicom import raster, xml_model
-from dicomwire.dicom.data_set import UTF_8, DataSet, encode, from_object
+from dicomwire.dicom.data_set import DataSet, encode_around, from_object
 from dicomwire.dicom.dictionary import tag_text
 from dicomwire.dicom.encoding import Buffer
 from dicomwire.dicom.image_pixel import attributes_of_probed
@@ -245,13 +245,9 @@ def _read(found: Mapping[str, object], bulk: Mapping[str, Bulk], content: memory
 def _written(instance: _Instance, syntax: str, pixel_data: Iterator[Buffer]) -> Iterator[Buffer]:
     """Raises: InvalidAttribute, before the first piece."""
     data_set, tag = instance.data_set, instance.tag
-    before = DataSet({each: data_set[each] for each in data_set if each < tag})
-    behind = DataSet({each: data_set[each] for each in data_set if each > tag})
-    head = [
-        write_file_meta(data_set.text("SOPClassUID"), data_set.text("SOPInstanceUID"), syntax),
-        encode(before, syntax, character_set=UTF_8),
-    ]
-    return chain(head, pixel_data, [encode(behind, syntax)])
+    before, behind = encode_around(data_set, tag, syntax)
+    meta = write_file_meta(data_set.text("SOPClassUID"), data_set.text("SOPInstanceUID"), syntax)
+    return chain((meta, before), pixel_data, (behind,))
 
 
 def _check_document(data_set: DataSet, part: Bulk) -> None:
