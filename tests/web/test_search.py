@@ -169,6 +169,7 @@ async def test_fields_may_be_asked_for_one_by_one(filled) -> None:
         ("NoSuchKeyword=1", "NoSuchKeyword"),
         ("SeriesNumber.=1", "SeriesNumber."),
         ("orderby=StudyDate&_=1700000000", "orderby"),
+        ("PatientName.PatientID=P1", "PatientName.PatientID is no attribute"),
     ],
 )
 async def test_what_is_ignored_is_told(filled, query: str, word: str) -> None:

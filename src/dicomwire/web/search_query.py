@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 from dicomwire.archive.query import Level, Match, Path, level_of
-from dicomwire.dicom.dictionary import TAGS, keyword_of
+from dicomwire.dicom.dictionary import TAGS, keyword_of, vr_of
 from dicomwire.dicom.indexed import SPECIFIC_CHARACTER_SET
 from dicomwire.web.parameters import flag, put_once, uint
 from dicomwire.web.problems import Problem, shown
@@ -129,7 +129,7 @@ def _named(name: str) -> Path | None:
         if tag is None:
             return None
         path.append(tag)
-    return tuple(path)
+    return tuple(path) if all(vr_of(tag) == "SQ" for tag in path[:-1]) else None
 
 
 def parameters(query_string: bytes) -> Iterable[tuple[str, str]]:
