@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 from dicomwire.access.identity import IdentityPolicy, User, Verifier, hash_password
 from dicomwire.access.permission import Permission
 from dicomwire.node.login import Login, credentials, operation
+from dicomwire.web.options import WebOptions
 
 HASH = hash_password("open sesame")
 
@@ -23,7 +24,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 def client(*, required: bool = True) -> httpx.AsyncClient:
     users = {"ann": User(HASH), "scanner": User(HASH, Permission.STORE)}
     verifier = Verifier(IdentityPolicy(required=required, users=users))
-    transport = httpx.ASGITransport(app=Login(application, verifier, "/dicom-web"))
+    options = WebOptions(cors_origins=("https://viewer.example",))
+    transport = httpx.ASGITransport(app=Login(application, verifier, "/dicom-web", options))
     return httpx.AsyncClient(transport=transport, base_url="http://node")
 
 
@@ -35,6 +37,19 @@ async def test_without_a_login_only_health_is_told() -> None:
             answer = await web.get(path)
             assert answer.status_code == 401
             assert answer.headers["WWW-Authenticate"].startswith("Basic ")
+
+
+async def test_pages_of_named_origins_can_read_that_a_login_is_needed() -> None:
+    async with client() as web:
+        for origin, readable in (("https://viewer.example", "https://viewer.example"), ("https://x", None)):
+            answer = await web.get("/dicom-web/studies", headers={"Origin": origin})
+            assert answer.status_code == 401
+            assert answer.headers.get("Access-Control-Allow-Origin") == readable
+        scanner = httpx.BasicAuth("scanner", "open sesame")
+        page = {"Origin": "https://viewer.example"}
+        refused = await web.get("/dicom-web/studies", auth=scanner, headers=page)
+        assert refused.status_code == 403
+        assert refused.headers["Access-Control-Allow-Origin"] == "https://viewer.example"
 
 
 async def test_a_right_password_lets_in_and_a_wrong_one_does_not() -> None:
@@ -85,6 +100,9 @@ def test_a_password_may_hold_colons() -> None:
         ("GET", "/dicom-web/studies/1.2", Permission.GET),
         ("HEAD", "/dicom-web/studies/1.2/metadata", Permission.GET),
         ("DELETE", "/dicom-web/studies/1.2", Permission.DELETE),
+        ("GET", "/dicom-web", Permission.GET),
+        ("GET", "/dicom-web/", Permission.GET),
+        ("GET", "/dicom-webs", Permission.NONE),
         ("GET", "/wado", Permission.GET),
         ("GET", "/fhir/ImagingStudy", Permission.FIND),
         ("POST", "/dicom-web/commitment-requests/1.2", Permission.COMMIT),
@@ -126,7 +144,8 @@ async def test_event_channels_need_a_login_too(user: str, inside: bool) -> None:
         sent.append(message["type"])
 
     users = {"ann": User(HASH), "scanner": User(HASH, Permission.STORE)}
-    login = Login(channel, Verifier(IdentityPolicy(required=True, users=users)), "/dicom-web")
+    verifier = Verifier(IdentityPolicy(required=True, users=users))
+    login = Login(channel, verifier, "/dicom-web", WebOptions())
     header = b"Basic " + base64.b64encode(user.encode())
     headers = [(b"authorization", header)] if user else []
     scope = {"type": "websocket", "path": "/dicom-web/subscribers/AE1", "headers": headers}

@@ -17,6 +17,8 @@ from dicomwire.access.identity import Accepted, Credentials, Refused, Verifier
 from dicomwire.access.permission import Permission
 from dicomwire.node.work_api import AVAILABILITY, PROCEDURE_STEPS
 from dicomwire.web import wado_uri
+from dicomwire.web.options import WebOptions
+from dicomwire.web.origins import origins
 from dicomwire.web.problems import problem_response
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})  # what supervises the node has no login
@@ -28,15 +30,17 @@ log = structlog.get_logger()
 class Login:
     """ASGI middleware that lets in whom the verifier accepts, for what they may do."""
 
-    def __init__(self, app: ASGIApp, verifier: Verifier, prefix: str) -> None:
+    def __init__(self, app: ASGIApp, verifier: Verifier, prefix: str, options: WebOptions) -> None:
         """Stand before an application.
 
         Args:
             prefix: path below which the DICOMweb resources are.
+            options: say which pages of other origins may read a refusal.
         """
         self._app = app
         self._verifier = verifier
         self._prefix = prefix + "/"
+        self._options = options
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -49,14 +53,15 @@ class Login:
         if isinstance(verdict, Refused):
             log.info("login refused", peer=_peer(scope), path=scope["path"][:300], reason=verdict.reason)
             challenge = {"WWW-Authenticate": 'Basic realm="dicomwire", charset="UTF-8"'}
-            await problem_response(401, "a login is needed", challenge)(scope, receive, send)
+            refusal = problem_response(401, "a login is needed", challenge)
+            await origins(self._options, refusal)(scope, receive, send)
             return
         needed = operation(scope["method"], scope["path"], self._prefix)
         identity = verdict.identity
         if identity is not None and needed & identity.permission != needed:
             log.info("operation refused", peer=_peer(scope), user=identity.name, operation=str(needed.name))
             words = f"user {identity.name!r} may not {(needed.name or '').lower()}"
-            await problem_response(403, words)(scope, receive, send)
+            await origins(self._options, problem_response(403, words))(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
@@ -109,7 +114,7 @@ def operation(method: str, path: str, prefix: str) -> Permission:
         return Permission.FIND if method in ("GET", "HEAD") else Permission.STORE
     if path.startswith((f"{prefix}workitems", f"{prefix}subscribers/", f"{prefix}ws/")):
         return Permission.UPS
-    if not path.startswith(prefix):
+    if not f"{path}/".startswith(prefix):
         return Permission.NONE
     if path.startswith(f"{prefix}commitment-requests/"):
         return Permission.COMMIT

@@ -133,7 +133,7 @@ def build(
     pages = Starlette(routes=routes, exception_handlers=PAGES)
     app: ASGIApp = Front(mounts, pages)
     if verifier.policy.required or verifier.policy.users or verifier.policy.tokens:
-        app = Login(app, verifier=verifier, prefix=DICOMWEB)
+        app = Login(app, verifier, DICOMWEB, web_options(settings))
     return Answered(app, answered)
 
 
