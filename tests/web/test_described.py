@@ -238,9 +238,22 @@ async def test_xml_with_a_document_type_is_refused(door) -> None:
     assert "document type" in response.json()["detail"]
 
 
-async def test_metadata_beyond_the_limit_are_413(door, monkeypatch) -> None:
-    monkeypatch.setattr(described, "METADATA_LIMIT", 100)
-    assert (await post(door, described_as_json(metadata()), octets())).status_code == 413
+@pytest.mark.parametrize(
+    ("limit", "value", "words"),
+    [
+        ("METADATA_LIMIT", 100, "more than 100 bytes"),
+        ("MOST_INSTANCES", 1, "describe 2 instances; 1 at most"),
+        ("MOST_PARTS", 1, "more than 1 parts"),
+        ("_MARKS", {"application/dicom+json": ((b",", 9),)}, "more than 9 ,"),
+    ],
+)
+async def test_metadata_beyond_a_limit_are_413(
+    door, monkeypatch: pytest.MonkeyPatch, limit: str, value: object, words: str
+) -> None:
+    monkeypatch.setattr(described, limit, value)
+    response = await post(door, described_as_json(metadata(), metadata(2)), octets(), octets(2))
+    assert response.status_code == 413
+    assert words in response.json()["detail"]
     assert (await door.get("/studies", "application/dicom+json")).status_code == 204
 
 

@@ -11,7 +11,7 @@ passing through in slices, and taken like one that came as a file.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -50,11 +50,15 @@ from dicomwire.web.problems import Problem, shown
 from dicomwire.web.store_response import Failure, Reason, Result
 
 METADATA_LIMIT: Final = 64 << 20  # bytes of all metadata of one request, held in memory
+MOST_INSTANCES: Final = 10_000  # of one request: all are answered at once
+MOST_PARTS: Final = 100_000  # of one request: each is remembered until the last has come
 VALUE_LIMIT: Final = 64 << 20  # bytes of one instance's bulk data other than its pixel data
 
 _PIXEL_DATA: Final = {tag: f"{tag:08X}" for tag in described_pixels.VRS}  # names in DICOM JSON
 _DOCUMENT: Final = "00420011"
 _METADATA_TYPES: Final = {DICOM_JSON: (DICOM_JSON, JSON), DICOM_XML: (DICOM_XML,)}
+_MARKS: Final = {DICOM_JSON: ((b"{", 1_000_000), (b",", 4_000_000)), DICOM_XML: ((b"<", 4_000_000),)}
+"""How many objects, values or tags all metadata may have: read, each costs 100 to 400 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,8 @@ class Described:
     def take(self, event: PartEvent) -> None:
         if isinstance(event, PartBegin):
             self._taken += 1
+            if self._taken > MOST_PARTS:
+                raise Problem(413, f"the request has more than {MOST_PARTS} parts")
             self._take = self._begin(event)
         elif isinstance(event, PartEnd):
             self._take = None
@@ -214,8 +220,11 @@ class Described:
         return _written(instance, syntax, encapsulated_element(tag, pixels, content))
 
 
-def _objects(form: str, documents: Iterable[bytearray]) -> list[Mapping[str, object]]:
-    """The JSON objects of all instances. Raises: Problem 400."""
+def _objects(form: str, documents: Sequence[bytearray]) -> list[Mapping[str, object]]:
+    """The JSON objects of all instances. Raises: Problem 400; 413, for more than can be answered or read."""
+    for mark, most in _MARKS[form]:
+        if sum(document.count(mark) for document in documents) > most:
+            raise Problem(413, f"metadata have more than {most} {mark.decode()}; send files instead")
     found: list[Mapping[str, object]] = []
     try:
         for document in documents:
@@ -226,6 +235,8 @@ def _objects(form: str, documents: Iterable[bytearray]) -> list[Mapping[str, obj
                 found.append(each)
     except InvalidAttribute as error:
         raise Problem(400, f"metadata cannot be read: {error}") from None
+    if len(found) > MOST_INSTANCES:
+        raise Problem(413, f"metadata describe {len(found)} instances; {MOST_INSTANCES} at most are taken")
     return found
 
 
