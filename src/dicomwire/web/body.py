@@ -6,6 +6,7 @@ A client that trickles, sends too much, or goes away ends its request; nobody el
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from types import TracebackType
 
 from starlette.requests import ClientDisconnect, Request
@@ -19,6 +20,10 @@ from dicomwire.web.options import WebOptions
 from dicomwire.web.problems import Problem, shown
 
 DATA_SET_LIMIT = 16 << 20  # bytes of a data set that is a body of its own
+OBJECT_LIMIT = 200_000  # objects in it: 66,000 references of a commitment request
+_JSON_MARKS = ((b"{", 1, "objects"), (b",", 4, "values"))
+_MARKS = {DICOM_JSON: _JSON_MARKS, JSON: _JSON_MARKS, DICOM_XML: ((b"<", 4, "tags"),)}
+"""What is counted in a document that has not been read, how many of it an object may bring, and its name."""
 
 
 class Body:
@@ -108,8 +113,27 @@ async def read_data_sets(request: Request, options: WebOptions) -> list[DataSet]
             content += chunk
             if len(content) > DATA_SET_LIMIT:
                 raise Problem(413, f"the body has more than {DATA_SET_LIMIT} bytes")
+    weigh(essence, [content], OBJECT_LIMIT)
     try:
-        found = xml_model.decode(bytes(content)) if essence == DICOM_XML else load(content)
-        return [from_object(each) for each in (found if isinstance(found, list) else [found])]
+        return await asyncio.to_thread(_data_sets, essence, content)
     except InvalidAttribute as error:
         raise Problem(400, f"the body cannot be read: {error}") from None
+
+
+def weigh(form: str, documents: Sequence[bytearray], most: int) -> None:
+    """Refuse what would cost too much to read: an object takes some 400 bytes of memory, a value 100.
+
+    Args:
+        form: media type of the documents.
+        most: objects of all of them together.
+
+    Raises: Problem 413.
+    """
+    for mark, share, words in _MARKS[form]:
+        if sum(document.count(mark) for document in documents) > most * share:
+            raise Problem(413, f"the request has more than {most * share} {words}")
+
+
+def _data_sets(form: str, content: bytearray) -> list[DataSet]:
+    found = xml_model.decode(bytes(content)) if form == DICOM_XML else load(content)
+    return [from_object(each) for each in (found if isinstance(found, list) else [found])]

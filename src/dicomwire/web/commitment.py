@@ -51,21 +51,17 @@ class Commitment:
         data_sets = await read_data_sets(request, self._options)
         if len(data_sets) != 1:
             raise Problem(400, f"the body has {len(data_sets)} data sets; one wanted")
-        references = list(_references(data_sets[0]))
-        if not references:
-            raise Problem(400, "neither ReferencedSOPSequence nor ReferencedStudySequence names an instance")
-        result = await asyncio.to_thread(commitment.judge, self._archive, transaction_uid, references)
-        content = to_json(_response(data_sets[0], result))
+        content, complete = await asyncio.to_thread(self._judged, transaction_uid, data_sets[0])
         client = request.client.host if request.client else ""
         try:
             await self._store.change(
                 lambda change: commitment.keep(
-                    change, transaction_uid, client, content, complete=result.complete, now=time()
+                    change, transaction_uid, client, content, complete=complete, now=time()
                 )
             )
         except Refused as refused:
             raise Problem(409, f"{refused}: {transaction_uid}; GET it for its result") from None
-        return _answer(content, form)
+        return await asyncio.to_thread(_answer, content, form)
 
     async def result(self, request: Request) -> Response:
         """GET: what a transaction was answered."""
@@ -73,7 +69,15 @@ class Commitment:
         content = await self._store.change(lambda change: commitment.answered(change, transaction_uid))
         if content is None:
             raise Problem(404, f"there is no commitment request {transaction_uid}")
-        return _answer(content, form)
+        return await asyncio.to_thread(_answer, content, form)
+
+    def _judged(self, transaction_uid: str, request: DataSet) -> tuple[str, bool]:
+        """The response, and whether all is committed. Raises: Problem 400."""
+        references = list(_references(request))
+        if not references:
+            raise Problem(400, "neither ReferencedSOPSequence nor ReferencedStudySequence names an instance")
+        result = commitment.judge(self._archive, transaction_uid, references)
+        return to_json(_response(request, result)), result.complete
 
 
 def _answer(content: str, form: str) -> Response:

@@ -32,6 +32,7 @@ from dicomwire.dicom.pixel_description import PIXEL_DATA
 from dicomwire.errors import InvalidAttribute, TranscodingError, WorkersBusy
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN, is_valid_uid
 from dicomwire.web import described_pixels
+from dicomwire.web.body import weigh
 from dicomwire.web.bulk_parts import PROBED, Bulk, Span, bulk_of
 from dicomwire.web.described_pixels import (
     bare,
@@ -51,14 +52,13 @@ from dicomwire.web.store_response import Failure, Reason, Result
 
 METADATA_LIMIT: Final = 64 << 20  # bytes of all metadata of one request, held in memory
 MOST_INSTANCES: Final = 10_000  # of one request: all are answered at once
+MOST_OBJECTS: Final = 1_000_000  # of one request: attributes and items
 MOST_PARTS: Final = 100_000  # of one request: each is remembered until the last has come
 VALUE_LIMIT: Final = 64 << 20  # bytes of one instance's bulk data other than its pixel data
 
 _PIXEL_DATA: Final = {tag: f"{tag:08X}" for tag in described_pixels.VRS}  # names in DICOM JSON
 _DOCUMENT: Final = "00420011"
 _METADATA_TYPES: Final = {DICOM_JSON: (DICOM_JSON, JSON), DICOM_XML: (DICOM_XML,)}
-_MARKS: Final = {DICOM_JSON: ((b"{", 1_000_000), (b",", 4_000_000)), DICOM_XML: ((b"<", 4_000_000),)}
-"""How many objects, values or tags all metadata may have: read, each costs 100 to 400 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,9 +222,7 @@ class Described:
 
 def _objects(form: str, documents: Sequence[bytearray]) -> list[Mapping[str, object]]:
     """The JSON objects of all instances. Raises: Problem 400; 413, for more than can be answered or read."""
-    for mark, most in _MARKS[form]:
-        if sum(document.count(mark) for document in documents) > most:
-            raise Problem(413, f"metadata have more than {most} {mark.decode()}; send files instead")
+    weigh(form, documents, MOST_OBJECTS)
     found: list[Mapping[str, object]] = []
     try:
         for document in documents:
