@@ -6,7 +6,7 @@ Pure: a query string in, keys, fields and flags out, with words for what is aske
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl
@@ -19,7 +19,7 @@ from dicomwire.web.problems import Problem, shown
 
 _PARAMETER_LIMIT: Final = 1_000  # of one query string; a request's head has at most 64 KiB
 _TAG = re.compile(r"[0-9A-Fa-f]{8}", re.ASCII)
-_FLAGS: Final = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")
+_CONTROLS: Final = ("limit", "offset", "fuzzymatching", "emptyvaluematching", "multiplevaluematching")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,41 +52,76 @@ def parse(query_string: bytes, level: Level) -> Asked:
     Raises: Problem 400, for names that are no attributes and values that are none of their kind,
         and for what is there twice.
     """
+    found = given(query_string)
     matches: dict[Path, str] = {}
-    fields: set[int] = set()
-    reserved: dict[str, str] = {}
-    everything = False
     warnings: list[str] = []
-    for name, value in parameters(query_string):
-        plain = name.lower()
-        if plain in ("limit", "offset", *_FLAGS):
-            put_once(reserved, plain, value.strip(), name)
-        elif plain == "includefield":
-            names = [each.strip() for each in value.split(",") if each.strip()]
-            everything = everything or "all" in [each.lower() for each in names]
-            fields |= {attribute(each)[0] for each in names if each.lower() != "all"}
-        elif plain not in ("accept", "charset"):
-            path = _named(name)
-            if path is None:
-                warnings.append(f"{name[:80]} is no attribute; it was ignored.")
-                continue
-            if why := _unmatched(path, level):
-                warnings.append(f"Matching of {name[:80]} {why}; it was ignored.")
-                continue
-            fields.add(path[0])
+    for name, value in found.keys:
+        path = _named(name)
+        if path is None:
+            warnings.append(f"{name[:80]} is no attribute; it was ignored.")
+        elif why := _unmatched(path, level):
+            warnings.append(f"Matching of {name[:80]} {why}; it was ignored.")
+        else:
             put_once(matches, path, value, name)
-    flags = {name: flag(name, reserved.get(name, "false")) for name in _FLAGS}
+    fields = found.fields | {path[0] for path in matches}
     absent = {tag: why for tag in sorted(fields) if (why := _not_included(tag, level))}
     return Asked(
         tuple(Match(path, value) for path, value in matches.items()),
-        frozenset(fields - absent.keys()),
-        everything,
-        uint("limit", reserved["limit"]) if "limit" in reserved else None,
-        uint("offset", reserved.get("offset", "0")),
-        flags["fuzzymatching"],
-        flags["emptyvaluematching"],
-        flags["multiplevaluematching"],
+        fields - absent.keys(),
+        found.everything,
+        found.number("limit"),
+        found.number("offset") or 0,
+        found.flag("fuzzymatching"),
+        found.flag("emptyvaluematching"),
+        found.flag("multiplevaluematching"),
         (*warnings, *(f"{_shown(tag)} {why}; it is not included." for tag, why in absent.items())),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The parameters of a query string by kind (PS3.18 8.3.4).
+
+    Attributes:
+        keys: names and values of everything else, which may be attributes.
+        fields: tags of `includefield`.
+        everything: `includefield=all`.
+        controls: each of the others.
+    """
+
+    keys: tuple[tuple[str, str], ...]
+    fields: frozenset[int]
+    everything: bool
+    controls: Mapping[str, str]
+
+    def number(self, name: str) -> int | None:
+        """None where it is not there. Raises: Problem 400."""
+        return uint(name, self.controls[name]) if name in self.controls else None
+
+    def flag(self, name: str) -> bool:
+        """False where it is not there. Raises: Problem 400."""
+        return flag(name, self.controls.get(name, "false"))
+
+
+def given(query_string: bytes, ignored: Sequence[str] = ()) -> Given:
+    """Sort the parameters.
+
+    Raises: Problem 400, for what is no query string, no attribute to include, or there twice.
+    """
+    controls: dict[str, str] = {}
+    included: list[str] = []
+    keys = []
+    for name, value in parameters(query_string):
+        plain = name.lower()
+        if plain in _CONTROLS:
+            put_once(controls, plain, value.strip(), name)
+        elif plain == "includefield":
+            included += [each.strip() for each in value.split(",") if each.strip()]
+        elif plain not in ("accept", "charset", *ignored):
+            keys.append((name, value))
+    named = [each for each in included if each.lower() != "all"]
+    return Given(
+        tuple(keys), frozenset(attribute(each)[0] for each in named), len(named) < len(included), controls
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -29,13 +28,11 @@ from dicomwire.web.media_types import (
 )
 from dicomwire.web.multipart import PartWriter
 from dicomwire.web.options import WebOptions
-from dicomwire.web.parameters import flag, put_once, uint
+from dicomwire.web.parameters import put_once
 from dicomwire.web.problems import Problem
-from dicomwire.web.search_query import attribute, parameters
+from dicomwire.web.search_query import attribute, given
 from dicomwire.work.matching import Selection, query_of, search, texts
 from dicomwire.work.store import Store
-
-_FLAGS: Final = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,33 +51,20 @@ class Asked:
 
 def parse(query_string: bytes, most: int, ignored: Sequence[str] = ()) -> Asked:
     """The query parameters of a search. most: matches of one answer. Raises: Problem 400."""
+    found = given(query_string, ignored)
     matches: dict[Path, str] = {}
-    fields: set[int] = set()
-    reserved: dict[str, str] = {}
-    everything = False
-    for name, value in parameters(query_string):
-        plain = name.lower()
-        if plain in ("limit", "offset", *_FLAGS):
-            put_once(reserved, plain, value.strip(), name)
-        elif plain == "includefield":
-            names = [each.strip() for each in value.split(",") if each.strip()]
-            everything = everything or "all" in [each.lower() for each in names]
-            fields |= {attribute(each)[0] for each in names if each.lower() != "all"}
-        elif plain not in ("accept", "charset", *ignored):
-            path = attribute(name)
-            fields.add(path[0])
-            put_once(matches, path, value, name)
-    flags = {name: flag(name, reserved.get(name, "false")) for name in _FLAGS}
-    limit = uint("limit", reserved["limit"]) if "limit" in reserved else most
+    for name, value in found.keys:
+        put_once(matches, attribute(name), value, name)
+    limit = found.number("limit")
     query = query_of(
         [Match(path, value) for path, value in matches.items()],
-        limit=min(limit, most) + 1,  # one more tells whether there are more
-        offset=uint("offset", reserved.get("offset", "0")),
-        fuzzy=flags["fuzzymatching"],
-        empty_values=flags["emptyvaluematching"],
-        all_values=flags["multiplevaluematching"],
+        limit=(most if limit is None else min(limit, most)) + 1,  # one more tells whether there are more
+        offset=found.number("offset") or 0,
+        fuzzy=found.flag("fuzzymatching"),
+        empty_values=found.flag("emptyvaluematching"),
+        all_values=found.flag("multiplevaluematching"),
     )
-    return Asked(query, frozenset(fields), everything)
+    return Asked(query, found.fields | {path[0] for path in matches}, found.everything)
 
 
 async def answer(
