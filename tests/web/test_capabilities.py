@@ -35,6 +35,19 @@ async def test_json_describes_the_same(door) -> None:
     assert {"@mediaType": 'multipart/related; type="application/dicom"'} in store["request"]["representation"]
 
 
+async def test_what_is_described_is_given(door, make_instance) -> None:
+    """Every media type of a picture and of a single frame; lossless ones can be made of any image."""
+    await door.store(make_instance())
+    instance = "/studies/1.2.3/series/1.2.3.4/instances/1.2.3.4.1"
+    for media_type in TRANSACTIONS["GET", "rendered"].gives:
+        if media_type.startswith("image/"):
+            assert (await door.get(f"{instance}/rendered", media_type)).status_code == 200, media_type
+    given = TRANSACTIONS["GET", "{frames}"].gives
+    for media_type in ("application/octet-stream", "image/jls", "image/jp2", "image/jphc", "image/dicom-rle"):
+        assert {media_type, f'multipart/related; type="{media_type}"'} <= set(given)
+        assert (await door.get(f"{instance}/frames/1", media_type)).status_code == 200, media_type
+
+
 async def test_every_route_has_its_transaction(archive, work) -> None:
     for path, resource in routes(archive, WebOptions(delete=True), Transcoder(archive), work).items():
         last = path.rpartition("/")[2]

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dicomwire.web.documents import SHOWN
+from dicomwire.web.frames import FRAME_MEDIA_TYPES
 from dicomwire.web.media_types import (
     DICOM,
     DICOM_JSON,
@@ -37,6 +38,7 @@ NAMESPACE: Final = "http://wadl.dev.java.net/2009/02"
 
 _FORMS: Final = {WADL: WADL, "application/xml": WADL, "text/xml": WADL, JSON: JSON}
 _PARTS: Final = f'{MULTIPART_RELATED}; type="{{}}"'
+_STORED: Final = tuple(dict.fromkeys(FRAME_MEDIA_TYPES.values()))
 _RENDERING: Final = ("accept", "annotation", "quality", "viewport", "window", "iccprofile")
 
 
@@ -68,11 +70,17 @@ _SEARCH: Final = Transaction(
     ),
     statuses=(200, 204),
 )  # fmt: skip
-_INSTANCES: Final = Transaction("Retrieve", gives=(_PARTS.format(DICOM), DICOM, ZIP), parameters=("accept",))
+_OCTETS: Final = (_PARTS.format(OCTET_STREAM), OCTET_STREAM)
+_IN_PARTS: Final = tuple(_PARTS.format(each) for each in _STORED)
+_INSTANCES: Final = Transaction(
+    "Retrieve",
+    gives=(_PARTS.format(DICOM), DICOM, ZIP, _PARTS.format(OCTET_STREAM), *_IN_PARTS),
+    parameters=("accept",),
+)
 _METADATA: Final = Transaction(
     "Retrieve Metadata", gives=(DICOM_JSON, JSON, _PARTS.format(DICOM_XML)), parameters=("accept",)
 )
-_OCTETS: Final = (_PARTS.format(OCTET_STREAM), OCTET_STREAM)
+_BULK_DATA: Final = Transaction("Retrieve Bulkdata", (), (*_OCTETS, *_IN_PARTS, *_STORED), ("accept",))
 _RENDERED: Final = Transaction("Retrieve Rendered", gives=(*STILLS, *SHOWN), parameters=_RENDERING)
 _STORE: Final = Transaction(
     "Store",
@@ -95,17 +103,18 @@ TRANSACTIONS: Final[Mapping[tuple[str, str], Transaction]] = {
     ("GET", "{series}"): _INSTANCES,
     ("GET", "{instance}"): _INSTANCES,
     ("GET", "metadata"): _METADATA,
-    ("GET", "{frames}"): Transaction("Retrieve Frames", gives=_OCTETS, parameters=("accept",)),
-    ("GET", "bulkdata"): Transaction("Retrieve Bulkdata", gives=_OCTETS, parameters=("accept",)),
-    ("GET", "{path:path}"): Transaction("Retrieve Bulkdata", gives=_OCTETS, parameters=("accept",)),
-    ("GET", "pixeldata"): Transaction("Retrieve Pixel Data", gives=_OCTETS, parameters=("accept",)),
+    ("GET", "{frames}"): replace(_BULK_DATA, name="Retrieve Frames"),
+    ("GET", "bulkdata"): _BULK_DATA,
+    ("GET", "{path:path}"): _BULK_DATA,
+    ("GET", "pixeldata"): replace(_BULK_DATA, name="Retrieve Pixel Data"),
     ("GET", "rendered"): _RENDERED,
     ("GET", "thumbnail"): Transaction("Retrieve Thumbnail", gives=STILLS, parameters=("accept", "viewport")),
     ("GET", "wado"): Transaction(
         "URI Retrieve",
-        gives=(DICOM, *STILLS, *SHOWN),
+        gives=(DICOM, *_RENDERED.gives),
         parameters=(
-            *("requestType", "studyUID", "seriesUID", "objectUID", "contentType", "transferSyntax"),
+            *("requestType", "studyUID", "seriesUID", "objectUID", "contentType", "charset"),
+            *("anonymize", "transferSyntax"),
             *("annotation", "imageAnnotation", "frameNumber", "imageQuality", "rows", "columns", "region"),
             *("windowCenter", "windowWidth", "presentationSeriesUID", "presentationUID"),
         ),
