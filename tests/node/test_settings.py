@@ -45,6 +45,19 @@ def test_sizes_take_units(written: object, bytes: int) -> None:
     assert Settings.model_validate({"dimse": {"maximum_length": written}}).dimse.maximum_length == bytes
 
 
+@pytest.mark.parametrize(
+    "origin", ["viewer.example", "https://viewer.example/", "https://a/b", "https://", ""]
+)
+def test_an_origin_that_no_browser_sends_is_refused(origin: str) -> None:
+    assert "SCHEME://HOST[:PORT]" in refusal(web={"cors_origins": [origin]})
+
+
+def test_an_origin_is_in_lower_case_as_browsers_send_it() -> None:
+    written = ["HTTPS://Viewer.Example:8443", "*", "null"]
+    settings = Settings.model_validate({"web": {"cors_origins": written}})
+    assert settings.web.cors_origins == ("https://viewer.example:8443", "*", "null")
+
+
 def test_a_size_with_an_unknown_unit_is_refused() -> None:
     assert "unknown unit 'parsecs'" in refusal(dimse={"maximum_length": "12 parsecs"})
 

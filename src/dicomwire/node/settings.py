@@ -22,6 +22,7 @@ from dicomwire.node.values import (
     CharacterSet,
     Host,
     MaximumLength,
+    Origin,
     PeerPort,
     Port,
     Seconds,
@@ -220,8 +221,8 @@ class WebSettings(Section):
     trust_forwarded: bool = Field(
         False, description="Take X-Forwarded-Proto, -Host and -Prefix of a proxy into account."
     )
-    cors_origins: tuple[str, ...] = Field(
-        (), description="Origins whose pages may use the node; none by default."
+    cors_origins: tuple[Origin, ...] = Field(
+        (), description="Origins whose pages may use the node, as https://HOST[:PORT]; none by default."
     )
     delete: bool = Field(False, description="Let DICOMweb clients delete.")
     idle: Seconds = Field(75.0, description="Seconds an idle keep-alive connection stays open.")

@@ -14,6 +14,7 @@ from dicomwire.work.hl7_character_sets import CHARACTER_SETS
 _SIZES = {"b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 _SIZE = re.compile(r"\s*(\d+)\s*([a-zA-Z]+)\s*")
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+_ORIGIN = re.compile(r"\*|null|[A-Za-z][A-Za-z0-9+.-]*://[^/@?#\s]+")
 
 
 def _size(value: object) -> object:
@@ -41,6 +42,13 @@ def _uid(value: str) -> str:
     if len(uid) > 64 or not _UID.fullmatch(uid):
         raise ValueError("a UID has at most 64 digits and dots and no empty component")
     return uid
+
+
+def _origin(value: str) -> str:
+    """An origin as browsers send it (RFC 6454 7.1), or `*` for all."""
+    if not _ORIGIN.fullmatch(value):
+        raise ValueError("should be SCHEME://HOST[:PORT] without a path, or * for all origins")
+    return value.lower()
 
 
 def one_of(*schemes: str) -> Callable[[str], str]:
@@ -92,6 +100,7 @@ UIDOrAny = Annotated[str, AfterValidator(_uid_or_any)]
 CharacterSet = Annotated[str, AfterValidator(_character_set)]
 HL7CharacterSet = Annotated[str, AfterValidator(_hl7_character_set)]
 Host = Annotated[str, AfterValidator(_host), Field(min_length=1)]
+Origin = Annotated[str, AfterValidator(_origin)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 PeerPort = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400 * 7, allow_inf_nan=False)]
