@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -82,9 +82,9 @@ async def test_a_peer_without_relational_queries_is_asked_level_by_level(
     asked: list[Level] = []
     find = Questions.find
 
-    def counted(self: Questions, keys: Sequence[Key], level: Level) -> object:
+    def counted(self: Questions, keys: Sequence[Key], level: Level, enough: Callable[[], bool]) -> object:
         asked.append(level)
-        return find(self, keys, level)
+        return find(self, keys, level, enough)
 
     monkeypatch.setattr(Questions, "find", counted)
     monkeypatch.setattr("dicomwire.gateway.peer.agreed", lambda answer: Agreed())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Final, Literal
@@ -44,14 +44,16 @@ class Questions:
     agreed: Agreed
     ae_title: str
 
-    async def find(self, keys: Iterable[Key], level: Level) -> AsyncGenerator[Match, None]:
-        """Matches as they come; leaving early sends C-CANCEL.
+    async def find(
+        self, keys: Iterable[Key], level: Level, enough: Callable[[], bool] | None = None
+    ) -> AsyncGenerator[Match, None]:
+        """Matches as they come. enough: asked behind each, whether C-CANCEL is sent now.
 
         Raises: RemoteFailed; QueryError, when a key cannot be written.
         """
         wanted = (*keys, Key((QUERY_RETRIEVE_LEVEL,), level.name, given=True))
         with at_peer(self.ae_title, "C-FIND"):
-            answers = querying.find(self.association, Root.STUDY.value.find, wanted)
+            answers = querying.find(self.association, Root.STUDY.value.find, wanted, enough=enough)
             async with aclosing(answers):
                 async for match in answers:
                     yield match

@@ -8,7 +8,7 @@ answers an entity more than once, as pynetdicom 3.0's qrscp does for each of its
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
@@ -171,8 +171,7 @@ def _warn_of_flags(asked: Asked, answer: Answer) -> None:
 
 async def _ask(questions: Questions, question: Question, answer: Answer) -> None:
     """All at once, where keys of all levels may stand in one identifier."""
-    matches = questions.find(question.keys, _MODEL_LEVELS[question.level])
-    await _take_all(matches, question.level, {}, answer)
+    await _take_all(questions, question.keys, question.level, {}, answer)
 
 
 async def _descend(
@@ -200,8 +199,8 @@ async def _descend(
     if not any(key.path == (_UIDS[level],) for key in own):
         own.append(Key((_UIDS[level],)))
     found = Answer(MOST_PARENTS + 1)
-    matches = questions.find((*named, *own), _MODEL_LEVELS[level])
-    await _take_all(matches, level, above, answer if level is question.level else found)
+    last = level is question.level
+    await _take_all(questions, (*named, *own), level, above, answer if last else found)
     if found.full:
         what = "studies" if level is Level.STUDY else "series of one study"
         raise Problem(413, f"this would have to look into more than {MOST_PARENTS} {what}; name one")
@@ -212,13 +211,14 @@ async def _descend(
             await _descend(questions, question, answer, above=row, level=Level(level + 1))
 
 
-async def _take_all(matches: AsyncGenerator[Match, None], level: Level, above: Row, answer: Answer) -> None:
-    """Take matches as they come; leaving early sends C-CANCEL."""
+async def _take_all(
+    questions: Questions, keys: Sequence[Key], level: Level, above: Row, answer: Answer
+) -> None:
+    """Ask at one level, until the answer is full."""
+    matches = questions.find(keys, _MODEL_LEVELS[level], lambda: answer.full)
     async with aclosing(matches):
         async for match in matches:
             _take(match, level, above, answer)
-            if answer.full:
-                return
 
 
 def _take(match: Match, level: Level, above: Row, answer: Answer) -> None:

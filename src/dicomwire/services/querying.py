@@ -7,7 +7,7 @@ C-CANCEL.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -61,6 +61,7 @@ async def find(
     keys: Iterable[Key],
     *,
     limit: int | None = None,
+    enough: Callable[[], bool] | None = None,
     priority: int = Priority.MEDIUM,
     character_set: str | None = None,
 ) -> AsyncGenerator[Match, None]:
@@ -70,6 +71,7 @@ async def find(
         sop_class_uid: of the information model, see `models.Root`.
         keys: the whole identifier, see `models.query`.
         limit: most matches; behind them C-CANCEL is sent.
+        enough: asked behind each match, whether C-CANCEL is sent now.
         character_set: Specific Character Set of the identifier's text; None chooses.
 
     Raises: QueryError, when a key cannot be written; NoAcceptedContext; OperationFailed, when the peer
@@ -89,7 +91,7 @@ async def find(
                 continue  # a match that says nothing
             count += 1
             yield Match(response.data, context.transfer_syntax, response.status)
-            if count == limit:
+            if count == limit or (enough is not None and enough()):
                 association.cancel(command.message_id)
                 await _drain(answers, association.timeouts.dimse)
                 return
