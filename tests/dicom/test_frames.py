@@ -130,6 +130,13 @@ def test_the_basic_offset_table_joins_fragments() -> None:
     assert frames_of(encapsulated(2, [B, A, B], offsets=[0, 12]), JPEG) == [B, A + B]
 
 
+def test_more_fragments_than_can_be_remembered_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dicomwire.dicom.frames.FRAGMENT_LIMIT", 4)
+    assert frames_of(encapsulated(2, [A, B]), JPEG) == [A, B]
+    with pytest.raises(FrameError, match="more than 4 fragments"):
+        frames_of(encapsulated(3, [A, B, C]), JPEG)
+
+
 def test_without_a_table_there_is_one_fragment_a_frame_or_one_frame() -> None:
     assert frames_of(encapsulated(3, [A, B, C]), JPEG) == [A, B, C]
     assert frames_of(encapsulated(1, [A, B, B]), JPEG) == [A + B + B]

@@ -14,7 +14,7 @@ from pydicom.data import get_testdata_file
 
 from dicomwire.dicom.part10 import write_file_meta
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN
-from tests.web.conftest import element
+from tests.web.conftest import element, make
 from tests.web.test_frames import data_of
 
 INSTANCE = "/studies/1.2.3/series/1.2.3.4/instances/1.2.3.4.1"
@@ -499,3 +499,55 @@ async def test_a_presentation_state_shows_the_overlays_that_it_activates(door, m
 async def test_a_presentation_state_for_images_that_are_elsewhere_is_404(door) -> None:
     await door.store(presentation_state())
     assert (await door.get(STATE)).status_code == 404
+
+
+def lying(frames: int, pixels: bytes | list[bytes]) -> bytes:
+    """A file of 2 by 2 pixels whose Number of Frames has nothing to do with them."""
+    image = pydicom.dcmread(BytesIO(make(frames=(FRAMES[0], FRAMES[1])).file))
+    image.NumberOfFrames = frames
+    if isinstance(pixels, bytes):
+        image.PixelData = pixels
+    else:
+        image.PixelData = pydicom.encaps.encapsulate(pixels)
+        image["PixelData"].VR, image["PixelData"].is_undefined_length = "OB", True
+        image.file_meta.TransferSyntaxUID = pydicom.uid.RLELossless
+    file = BytesIO()
+    image.save_as(file, enforce_file_format=True)
+    return file.getvalue()
+
+
+async def test_no_more_frames_are_believed_than_there_are_pixels_for(door) -> None:
+    """Two thousand million of them were listed one by one, until the machine had no memory left."""
+    await door.client.post(
+        f"{door.base}/studies", content=lying(3_000_000, FRAMES[0] + FRAMES[1]),
+        headers={"Content-Type": "application/dicom"},
+    )  # fmt: skip
+    assert picture(await door.get(f"{INSTANCE}/rendered", "image/png")).size == (2, 2)
+    assert picture(await door.get(f"{INSTANCE}/thumbnail", "image/png")).size
+    parts = await door.get(f"{INSTANCE}/rendered", 'multipart/related; type="image/png"')
+    assert parts.content.count(b"\x89PNG") == 2
+    query = "requestType=WADO&studyUID=1.2.3&seriesUID=1.2.3.4&objectUID=1.2.3.4.1&contentType=image/png"
+    assert picture(await door.get(f"/wado?{query}", "*/*")).size == (2, 2)
+    assert (await door.get(f"{INSTANCE}/frames/3", "*/*")).status_code == 404
+
+
+@pytest.mark.parametrize("resource", ["rendered", "bulkdata", "pixeldata", "frames/1"])
+async def test_encapsulated_frames_that_cannot_be_told_apart_are_a_problem(door, resource: str) -> None:
+    await door.client.post(
+        f"{door.base}/studies", content=lying(3_000_000, [b"xx", b"yy"]),
+        headers={"Content-Type": "application/dicom"},
+    )  # fmt: skip
+    response = await door.get(f"{INSTANCE}/{resource}", "*/*")
+    assert response.status_code in (404, 406)
+    assert "2 fragments for 3000000 frames" in response.json()["detail"]
+
+
+async def test_too_many_frames_for_one_answer_are_413(door, make_instance, monkeypatch) -> None:
+    await door.store(make_instance(frames=FRAMES))
+    monkeypatch.setattr("dicomwire.web.pictures.MOST_FRAMES", 2)
+    monkeypatch.setattr("dicomwire.web.layout.MOST_FRAMES", 2)
+    for resource in ("rendered", "thumbnail"):
+        refused = await door.get(f"{INSTANCE}/{resource}", "*/*")
+        assert refused.status_code == 413
+        assert "the image has 3 frames; 2 at most" in refused.json()["detail"]
+    assert (await door.get(f"{INSTANCE}/frames/1", "*/*")).status_code == 200

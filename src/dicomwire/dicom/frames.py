@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from struct import Struct
 from typing import Final
 
@@ -16,6 +17,8 @@ from dicomwire.dicom.context import Context
 from dicomwire.dicom.encoding import EXPLICIT_LITTLE, Buffer, encoding_of, fragments
 from dicomwire.dicom.scan import PixelData, Scan
 from dicomwire.errors import DecodeError
+
+FRAGMENT_LIMIT: Final = 1_000_000  # of one image; each is remembered while frames are told apart
 
 # First bytes of a frame's codestream: JPEG and JPEG-LS (SOI and the next marker), JPEG 2000 and HTJ2K (SOC,
 # SIZ), JP2-boxed JPEG 2000, JPEG XL (codestream, container)
@@ -158,7 +161,11 @@ def encapsulated_spans(
     extended_offset_table: offset and length of each frame (PS3.3 C.7.6.3.1.8).
     Raises: FrameError, when frames cannot be told apart; DataSetError, when the fragments are cut.
     """
-    every = list(fragments(data, pixel_data.offset, pixel_data.end, EXPLICIT_LITTLE))
+    every = list(
+        islice(fragments(data, pixel_data.offset, pixel_data.end, EXPLICIT_LITTLE), FRAGMENT_LIMIT + 1)
+    )
+    if len(every) > FRAGMENT_LIMIT:
+        raise FrameError(f"pixel data: more than {FRAGMENT_LIMIT} fragments", pixel_data.offset)
     if len(every) < 3:
         raise FrameError(
             "pixel data: encapsulated, without a fragment", pixel_data.offset, section="PS3.5 A.4"

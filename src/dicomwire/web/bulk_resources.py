@@ -120,6 +120,8 @@ class BulkResources:
         tag = entity_tag(plan, form.media_type, repr(form.frames), str(self._pixels_only), base)
         if (unchanged := not_modified(request, tag)) is not None:
             return unchanged
+        if len(plan) == 1:
+            self._frames.locate(plan[0])  # behind the first part nothing can be told any more
         writer = PartWriter(form.media_type)
         chunks = (
             self._octets(plan, writer, base, form)

@@ -30,6 +30,7 @@ from dicomwire.errors import DataSetError
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN
 from dicomwire.web.problems import Problem
 
+MOST_FRAMES: Final = 1_000_000  # of one instance in one answer; about 200 MB
 _REMEMBERED_INSTANCES: Final = 256
 _REMEMBERED_SPANS: Final = 100_000  # of encapsulated frames, in all; about 20 MB
 
@@ -87,15 +88,19 @@ class Layouts:
     def spans(self, stored: Stored, numbers: Sequence[int] | None) -> list[FrameSpan]:
         """Span of each of these frames, of all of them for None; offsets count in the inflated data set.
 
-        Raises: Problem 404, when one does not exist or cannot be found.
+        Raises: Problem 404, when one does not exist or cannot be found; 413, for too many at once.
         """
         try:
             layout = self._layout(stored)
             count = layout.number_of_frames
-            wanted = range(1, count + 1) if numbers is None else numbers
-            if (highest := max(wanted, default=0)) > count:
+            if numbers is None:
+                layout.span(count)  # there is pixel data for as many as are told of
+                if count > MOST_FRAMES:
+                    raise Problem(413, f"there are {count} frames; {MOST_FRAMES} at most are given together")
+                numbers = range(1, count + 1)
+            elif (highest := max(numbers, default=0)) > count:
                 raise Problem(404, f"there is no frame {highest}; the instance has {count}")
-            return [layout.span(number) for number in wanted]
+            return [layout.span(number) for number in numbers]
         except (FrameError, DataSetError) as error:
             raise Problem(404, f"the frames cannot be found: {error}") from None
 

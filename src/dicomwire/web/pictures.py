@@ -21,6 +21,9 @@ STILLS: Final = ("image/jpeg", "image/png", "image/gif", "image/jp2", "image/jxl
 
 ANIMATIONS: Final = (GIF, *FILMS)
 
+MOST_FRAMES: Final = 100_000  # of one image, each a picture or a part of a film
+_FRAGMENT: Final = 8  # bytes of an encapsulated frame at least: the item around it (PS3.5 A.4)
+
 PRESENTATION_STATES: Final = frozenset(f"1.2.840.10008.5.1.4.1.1.11.{number}" for number in (1, 2, 3))
 """Grayscale, colour and pseudo-colour softcopy presentation states."""
 
@@ -38,6 +41,24 @@ class Picture:
     stored: Stored
     numbers: tuple[int, ...]
     state: Stored | None = None
+
+
+def whole(stored: Stored, state: Stored | None = None) -> Picture:
+    """An image with all its frames: as many as its pixel data has room for, whatever Number of Frames says.
+
+    Raises: Problem 413, when they are too many for one answer.
+    """
+    if stored.pixel_data_length is None:
+        room = stored.length // _FRAGMENT
+    else:
+        frame = (
+            (stored.rows or 1) * (stored.columns or 1) * (stored.bits_allocated or 1)
+        )  # bits, of one sample
+        room = 8 * stored.pixel_data_length // frame
+    count = max(min(stored.number_of_frames, room), 1)
+    if count > MOST_FRAMES:
+        raise Problem(413, f"the image has {count} frames; {MOST_FRAMES} at most are rendered together")
+    return Picture(stored, tuple(range(1, count + 1)), state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +122,7 @@ def referenced(archive: Archive, state: Stored) -> list[Picture]:
     for uid, numbers in _references(archive, state):
         for stored in archive.plan(instance=uid):
             if is_image(stored):
-                every = tuple(range(1, stored.number_of_frames + 1))
-                pictures.append(Picture(stored, numbers or every, state))
+                pictures.append(Picture(stored, numbers, state) if numbers else whole(stored, state))
     if not pictures:
         raise Problem(404, "the presentation state refers to no image that is stored here")
     return pictures

@@ -37,6 +37,7 @@ from dicomwire.web.pictures import (
     is_image,
     offered,
     referenced,
+    whole,
 )
 from dicomwire.web.plans import instance_url_of, planned
 from dicomwire.web.problems import Problem, shown
@@ -140,11 +141,7 @@ class Rendered:
         """The images of a plan with all their frames; for one presentation state those that it is for."""
         if _is_state(plan):
             return referenced(self._archive, plan[0])
-        return [
-            Picture(stored, tuple(range(1, stored.number_of_frames + 1)))
-            for stored in plan
-            if is_image(stored)
-        ]
+        return [whole(stored) for stored in plan if is_image(stored)]
 
     async def _single(self, picture: Picture, rendering: Rendering, headers: dict[str, str]) -> Response:
         body = await self._render(picture, rendering)

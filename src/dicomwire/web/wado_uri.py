@@ -21,7 +21,7 @@ from dicomwire.uids import is_valid_uid
 from dicomwire.web.anonymous import Anonymous
 from dicomwire.web.media_types import DICOM, PARAMETER, parse_accept
 from dicomwire.web.parameters import check_once
-from dicomwire.web.pictures import PRESENTATION_STATES, Picture, is_image, referenced
+from dicomwire.web.pictures import PRESENTATION_STATES, Picture, is_image, referenced, whole
 from dicomwire.web.plans import absent
 from dicomwire.web.problems import Problem, shown
 from dicomwire.web.rendered import Rendered
@@ -98,8 +98,7 @@ class WadoUri:
     def _images(self, query: QueryParams, stored: Stored) -> tuple[Sequence[Picture], list[Stored]]:
         """The image, as a presentation state has it where one is named; and what that is made of."""
         if "presentationUID" not in query and "presentationSeriesUID" not in query:
-            whole = Picture(stored, tuple(range(1, stored.number_of_frames + 1)))
-            return [whole] if is_image(stored) else [], [stored]
+            return [whole(stored)] if is_image(stored) else [], [stored]
         uid = _uid(query, "presentationUID")
         for name in ("windowCenter", "windowWidth", "frameNumber"):
             if name in query:
