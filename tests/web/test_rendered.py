@@ -542,6 +542,25 @@ async def test_encapsulated_frames_that_cannot_be_told_apart_are_a_problem(door,
     assert "2 fragments for 3000000 frames" in response.json()["detail"]
 
 
+async def test_bulk_data_with_frames_that_cannot_be_decoded_are_a_problem(door) -> None:
+    """Other bulk data of the instance, were they first, would begin an answer that breaks off."""
+    file = lying(1, [b"no RLE"])
+    image = pydicom.dcmread(BytesIO(file))
+    image.add_new(0x00091010, "OB", bytes(5000))
+    image.add_new(0x00090010, "LO", "TEST")
+    written = BytesIO()
+    image.save_as(written, enforce_file_format=True)
+    await door.client.post(
+        f"{door.base}/studies", content=written.getvalue(), headers={"Content-Type": "application/dicom"}
+    )
+    refused = await door.get(f"{INSTANCE}/bulkdata", "*/*")
+    assert refused.status_code == 406, refused.text
+    stored = await door.get(
+        f"{INSTANCE}/bulkdata", 'multipart/related; type="application/octet-stream"; transfer-syntax=*'
+    )
+    assert stored.content.count(b"Content-Location") == 2
+
+
 async def test_too_many_frames_for_one_answer_are_413(door, make_instance, monkeypatch) -> None:
     await door.store(make_instance(frames=FRAMES))
     monkeypatch.setattr("dicomwire.web.pictures.MOST_FRAMES", 2)

@@ -120,8 +120,6 @@ class BulkResources:
         tag = entity_tag(plan, form.media_type, repr(form.frames), str(self._pixels_only), base)
         if (unchanged := not_modified(request, tag)) is not None:
             return unchanged
-        if len(plan) == 1:
-            self._frames.locate(plan[0])  # behind the first part nothing can be told any more
         writer = PartWriter(form.media_type)
         chunks = (
             self._octets(plan, writer, base, form)
@@ -133,9 +131,9 @@ class BulkResources:
     async def _octets(self, plan: list[Stored], writer: PartWriter, base: str, form: BulkForm) -> AsyncChunks:
         any_there = False
         for stored, frames in zip(plan, form.frames, strict=True):
-            for value in self._wanted(stored):
+            for value in sorted(self._wanted(stored), key=_is_read_as_it_stands):
                 any_there = True
-                if value.encapsulated and len(value.path) == 1:
+                if not _is_read_as_it_stands(value):
                     async with aclosing(self._frames.parts(stored, writer, base, frames)) as chunks:
                         async for chunk in chunks:
                             yield chunk
@@ -165,6 +163,11 @@ class BulkResources:
         with self._archive.open_stored(stored) as opened:
             encode(opened.view[stored.data_set_offset :], stored.transfer_syntax_uid, bulk_data_uri=noted)
         return (value for value in found if not self._pixels_only or value.path[0] in PIXEL_DATA)
+
+
+def _is_read_as_it_stands(value: Value) -> bool:
+    """What is not, frames that may be decoded, goes first: failures are told before the first part only."""
+    return not value.encapsulated or len(value.path) > 1
 
 
 def _offer(wanted: Wanted, accept: Accept) -> bool | None:

@@ -175,11 +175,6 @@ class Frames:
         own = _as_frames_lie(stored)
         return FramesForm(True, FRAME_MEDIA_TYPES.get(own, OCTET_STREAM), own)
 
-    def locate(self, stored: Stored) -> None:
-        """Find the frames of encapsulated pixel data. Raises: Problem 404, when they cannot be found."""
-        if stored.pixel_data_offset is not None and stored.pixel_data_length is None:
-            self._layouts.spans(stored, None)
-
     async def parts(self, stored: Stored, writer: PartWriter, base: str, form: FramesForm) -> AsyncChunks:
         """Every frame of an instance as a part of a larger answer."""
         spans = self._layouts.spans(stored, None)
