@@ -15,6 +15,7 @@ import numpy
 import pytest
 
 from dicomwire.archive.archive import Archive, Stored
+from dicomwire.archive.jobs import Job
 from dicomwire.archive.transcoder import Spooled, Transcoder
 from dicomwire.archive.workers import WorkerOptions
 from dicomwire.dicom import codecs, rle
@@ -227,6 +228,33 @@ async def test_a_job_that_nobody_waits_for_is_finished_and_its_worker_kept(
         await asking
     await transcoder.frame(one, 1, EXPLICIT_VR_LITTLE_ENDIAN)
     assert len(transcoder._pool._idle) == 1
+
+
+async def test_a_job_that_has_not_begun_ends_with_who_asked(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transcoder = Transcoder(archive, WorkerOptions(processes=1))
+    one = await stored(archive, image())
+    begun = []
+    run = transcoder._pool._run_in_worker
+
+    async def noted(job: Job, descriptors: list[int]) -> bytearray:
+        begun.append(job)
+        return await run(job, descriptors)
+
+    monkeypatch.setattr(transcoder._pool, "_run_in_worker", noted)
+    first, second = (
+        asyncio.create_task(transcoder.frame(one, 1, EXPLICIT_VR_LITTLE_ENDIAN)) for _ in range(2)
+    )
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    second.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await second
+    assert await first == PIXELS.tobytes()
+    assert len(begun) == 1
+    assert not transcoder._pool._queued
+    await transcoder.close()
 
 
 async def test_too_many_waiting_jobs_are_turned_away(archive: Archive) -> None:

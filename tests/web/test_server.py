@@ -209,6 +209,34 @@ async def test_who_sends_no_more_still_gets_every_answer(
     writer.close()
 
 
+async def test_who_goes_away_is_found_out_and_ends_what_only_they_would_have_had(
+    server: Server, application: Application
+) -> None:
+    """A client that closes looks like one that only sends no more, until it is written to."""
+    _, writer = await asyncio.open_connection(*server.addresses[0])
+    writer.write(WAIT)
+    await application.entered.wait()
+    writer.close()
+    async with asyncio.timeout(5):
+        await application.closed.wait()
+
+
+async def test_who_waits_long_for_the_answer_gets_it_behind_interim_ones(
+    server: Server, application: Application
+) -> None:
+    reader, writer = await asyncio.open_connection(*server.addresses[0])
+    writer.write(WAIT)
+    writer.write_eof()
+    async with asyncio.timeout(5):
+        interim = await reader.readuntil(b"\r\n\r\n")
+        assert interim == b"HTTP/1.1 102 Processing\r\n\r\n"
+        application.go_on.set()
+        answer = await reader.read()
+    assert answer.replace(interim, b"").startswith(b"HTTP/1.1 200 OK")
+    assert b"done" in answer
+    writer.close()
+
+
 async def test_a_websocket_is_not_opened_in_the_middle_of_an_answer(
     server: Server, application: Application
 ) -> None:
@@ -241,6 +269,18 @@ async def test_a_head_too_long_is_431(exchange: Exchange, head: bytes, end: byte
     assert answer.startswith(b"HTTP/1.1 431 ")
     assert b"application/problem+json" in answer
     assert b"4096 bytes" in answer
+
+
+async def test_who_still_sends_a_head_too_long_sees_the_431(server: Server) -> None:
+    """Closed with bytes unread, a connection is reset and the answer lost (RFC 9112 9.6)."""
+    reader, writer = await asyncio.open_connection(*server.addresses[0])
+    async with asyncio.timeout(10):
+        for _ in range(100):
+            writer.write(b"GET /" + b"a" * 100_000)
+            await writer.drain()
+        answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 431 ")
+    writer.close()
 
 
 @pytest.mark.parametrize(

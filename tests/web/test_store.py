@@ -60,6 +60,20 @@ async def test_other_content_under_the_same_uid_is_a_warning(door, make_instance
     assert response.json()["00081199"]["Value"][0]["00081196"]["Value"] == [0xB000]
 
 
+async def test_a_conflicting_version_has_no_url(door, make_instance) -> None:
+    """Its URL would lead to the version before it, or to nothing."""
+    await door.store(make_instance())
+    other = make_instance(study="2.5", series="2.5.1", uid="1.2.3.4.1")
+    response = await door.store(other)
+    assert response.status_code == 202
+    (item,) = response.json()["00081199"]["Value"]
+    assert "00081190" not in item
+    assert "Value" not in response.json()["00081190"]
+    assert "location" not in response.headers
+    both = await door.store(make_instance(2), other)
+    assert both.headers["location"].endswith("/instances/1.2.3.4.2")
+
+
 async def test_the_study_of_the_url_is_the_only_one_taken(door, make_instance) -> None:
     response = await door.store(make_instance(1), make_instance(2, study="1.2.9"), study="1.2.3")
     assert response.status_code == 202

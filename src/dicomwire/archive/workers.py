@@ -76,6 +76,7 @@ class WorkerPool:
         self._spool = spool
         self._idle: list[_Worker] = []
         self._running: set[asyncio.Task[bytearray]] = set()
+        self._queued: set[asyncio.Task[bytearray]] = set()  # those that wait for a worker
         self._slots: asyncio.Semaphore | None = None
         self._room = Room(self.options.together)
         self._waiting = 0
@@ -84,7 +85,7 @@ class WorkerPool:
         weakref.finalize(self, _end_all, self._workers)  # for a pool that nobody closed
 
     async def run(self, job: Job, descriptors: Sequence[int] = (), *, footprint: int = 0) -> bytearray:
-        """The answer to a job; it is finished even where nobody waits for it any more.
+        """The answer to a job; once begun it is finished, though nobody waits for it any more.
 
         footprint: bytes of memory that it will take.
         descriptors: open files that go with it; the worker has copies of its own.
@@ -97,8 +98,14 @@ class WorkerPool:
             raise WorkersBusy(f"{self._waiting} images wait to be decoded already")
         task = asyncio.create_task(self._run(job, [os.dup(each) for each in descriptors], footprint))
         self._running.add(task)
+        self._queued.add(task)
         task.add_done_callback(self._finished)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task in self._queued:
+                task.cancel()
+            raise
 
     async def close(self) -> None:
         """End all workers, those at work too."""
@@ -113,6 +120,7 @@ class WorkerPool:
 
     def _finished(self, task: asyncio.Task[bytearray]) -> None:
         self._running.discard(task)
+        self._queued.discard(task)
         if not task.cancelled():
             task.exception()  # nobody may be left to ask for it
 
@@ -130,6 +138,9 @@ class WorkerPool:
                     self._waiting -= 1
                 if footprint > self.options.together // 2:
                     await self._make_place()
+                task = asyncio.current_task()
+                assert task is not None
+                self._queued.discard(task)
                 return await self._run_in_worker(job, descriptors)
         finally:
             for descriptor in descriptors:

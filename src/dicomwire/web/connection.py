@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from http import HTTPStatus
+from typing import Final
 from urllib.parse import unquote
 
 import httptools
@@ -22,6 +23,9 @@ from dicomwire.web import problems
 from dicomwire.web.exchange import Exchange
 from dicomwire.web.foreign import foreign_protocol
 from dicomwire.web.options import ServerOptions
+
+_ASKED_AFTER: Final = 0.5  # seconds that a client that sends no more waits for its answer undisturbed
+_LINGER: Final = 2.0  # seconds in which what a refused client still sends is dropped
 
 _log = structlog.get_logger()
 
@@ -173,13 +177,20 @@ class Connection(asyncio.Protocol):
             return False
         if self._in_body:
             _log.info("web.cut", peer=self._peer)
-            self._answer_and_close(HTTPStatus.BAD_REQUEST, "the request's body ends before its length")
+            self._answer_last(HTTPStatus.BAD_REQUEST, "the request's body ends before its length")
             return False
         last = self._waiting[-1] if self._waiting else self._exchange
         if last is None or last.complete or self._scheme == "https":
             return False
         last.keep_alive = False
+        self.loop.call_later(_ASKED_AFTER, self._ask)
         return True
+
+    def _ask(self) -> None:
+        """A client that has gone looks like one that only sends no more, until it is written to."""
+        exchange = self._exchange
+        if not self.transport.is_closing() and exchange is not None and exchange.ask():
+            self.loop.call_later(_ASKED_AFTER, self._ask)
 
     # the parser
 
@@ -275,9 +286,10 @@ class Connection(asyncio.Protocol):
         if len(self._state.connections) > self._limits.connections:
             words = f"more than {self._limits.connections} connections are open; try again"
             _log.warning("web.full", peer=self._peer, connections=self._limits.connections)
-            self._answer_and_close(HTTPStatus.SERVICE_UNAVAILABLE, words, "retry-after: 5\r\n")
+            self._answer_last(HTTPStatus.SERVICE_UNAVAILABLE, words, "retry-after: 5\r\n")
+            self.transport.close()
             return
-        task = self.loop.create_task(exchange.run(self._app))
+        task = exchange.task = self.loop.create_task(exchange.run(self._app))
         self._state.tasks.add(task)
         task.add_done_callback(self._state.tasks.discard)
 
@@ -317,13 +329,25 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, status: HTTPStatus, detail: str) -> None:
         _log.warning("web.unreadable", peer=self._peer, status=int(status), detail=detail)
-        self._answer_and_close(status, detail)
+        self._answer_last(status, detail)
+        self._linger()
+
+    def _linger(self) -> None:
+        """Drop what still comes, or the client may never see its answer (RFC 9112 9.6), for a while."""
+        if self._scheme == "https" or self.transport.is_closing():
+            self.transport.close()
+            return
+        self.transport.set_protocol(_Refused(self.loop, self.transport, self._state))
+        self.transport.write_eof()
+        if not self._reading:
+            self.transport.resume_reading()
+        self.connection_lost(None)
 
     def _too_large(self) -> tuple[HTTPStatus, str]:
         words = f"request line and headers are longer than {self._limits.head_limit} bytes"
         return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, words
 
-    def _answer_and_close(self, status: HTTPStatus, detail: str, header: str = "") -> None:
+    def _answer_last(self, status: HTTPStatus, detail: str, header: str = "") -> None:
         """An answer in place of a request's own; none in the middle of another one's."""
         if self.transport.is_closing():
             return
@@ -338,7 +362,6 @@ class Connection(asyncio.Protocol):
             self.transport.write(head.encode("ascii") + document)
         if exchange is not None and unanswered:
             exchange.disconnect()
-        self.transport.close()
 
     # time
 
@@ -377,7 +400,8 @@ class Connection(asyncio.Protocol):
             return
         detail = f"the request's head did not come within {self._limits.head_timeout:g} s"
         _log.info("web.timeout", peer=self._peer, waiting_for="the rest of a request's head")
-        self._answer_and_close(HTTPStatus.REQUEST_TIMEOUT, detail)
+        self._answer_last(HTTPStatus.REQUEST_TIMEOUT, detail)
+        self.transport.close()
 
     def _end_discarding(self, now: float) -> None:
         """What comes behind a refusal is read, or the client may never see it (RFC 9112 9.6), for a while."""
@@ -392,6 +416,26 @@ class Connection(asyncio.Protocol):
     @property
     def _peer(self) -> str:
         return f"{self._client[0]}:{self._client[1]}" if self._client else ""
+
+
+class _Refused(asyncio.Protocol):
+    """A connection on which nothing is wanted any more."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, state: ServerState
+    ) -> None:
+        self._transport = transport
+        self._state = state
+        self._state.connections.add(self)  # type: ignore[arg-type]
+        self._end = loop.call_later(_LINGER, transport.abort)
+
+    def shutdown(self) -> None:
+        """The server stops."""
+        self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end.cancel()
+        self._state.connections.discard(self)
 
 
 def _parser(connection: Connection) -> httptools.HttpRequestParser:

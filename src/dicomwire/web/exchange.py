@@ -23,6 +23,8 @@ _STATUS_LINES: Final = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
 }
 _NO_BODY: Final = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
+_SAFE: Final = frozenset({"GET", "HEAD"})  # RFC 9110 9.2.1
+_PROCESSING: Final = b"HTTP/1.1 102 Processing\r\n\r\n"
 _DISCONNECT: Final[Message] = {"type": "http.disconnect"}
 _FAULT: Final = "the node failed to answer this request; its log says why"
 
@@ -58,6 +60,7 @@ class Exchange:
 
     Attributes:
         keep_alive: the connection may be used again afterwards.
+        task: runs the application, once it has begun.
         scope: the request, as ASGI describes it.
         whole: all of its body is here.
         disconnected: nobody takes the answer any more.
@@ -82,6 +85,7 @@ class Exchange:
         "keep_alive",
         "scope",
         "started",
+        "task",
         "whole",
     )
 
@@ -90,6 +94,7 @@ class Exchange:
     ) -> None:
         self.scope = scope
         self.keep_alive = keep_alive
+        self.task: asyncio.Task[None] | None = None
         self.whole = self.disconnected = self.started = self.complete = False
         self._connection = connection
         self._continue = expects_continue
@@ -118,9 +123,21 @@ class Exchange:
         self._wake()
 
     def disconnect(self) -> None:
-        """The client has gone."""
+        """The client has gone. What only it would have had of it ends."""
         self.disconnected = True
         self._wake()
+        if self.task is not None and self.scope["method"] in _SAFE:
+            self.task.cancel()
+
+    def ask(self) -> bool:
+        """Whether anybody waits still? Who has gone answers an interim answer by a reset (RFC 9110 15.2).
+
+        Returns: whether it may be asked: where no answer has begun.
+        """
+        if self.started or self.disconnected or self.scope["http_version"] == "1.0":
+            return False
+        self._connection.transport.write(_PROCESSING)
+        return True
 
     # the application's side
 
@@ -129,7 +146,8 @@ class Exchange:
         try:
             await app(self.scope, self.receive, self.send)
         except asyncio.CancelledError:
-            self._connection.transport.abort()
+            if not self.disconnected:
+                self._connection.transport.abort()
             raise
         except Exception as error:
             _log.error("web.fault", method=self.scope["method"], error=type(error).__name__, exc_info=error)

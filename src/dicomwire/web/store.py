@@ -6,6 +6,7 @@ time. Every instance gets its own verdict: those complete before a request break
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Final, TypeAlias
@@ -37,6 +38,8 @@ from dicomwire.web.store_response import Result, Stored, encode, locations_of, s
 
 # Type of a multipart body to the form of its instances
 _FORMS: Final = {DICOM: DICOM, OCTET_STREAM: DICOM, DICOM_JSON: DICOM_JSON, DICOM_XML: DICOM_XML}
+
+_AT_ONCE: Final = 1_000  # parts' heads, data and ends in a row, before others have their turn
 
 Confirm: TypeAlias = Callable[[Sequence[Result]], Awaitable[Sequence[Result]]]
 """Has the last word on what the archive has taken."""
@@ -98,8 +101,10 @@ async def _receive(body: Body, reader: PartReader | WholeBody, intake: Intake) -
     try:
         async with body:
             while chunk := await body.read():
-                for event in reader.feed(chunk):
+                for number, event in enumerate(reader.feed(chunk), 1):
                     intake.take(event)
+                    if number % _AT_ONCE == 0:
+                        await asyncio.sleep(0)
                 if intake.congested:
                     body.pause()
                     await intake.drain()

@@ -55,6 +55,11 @@ class Stored:
     outcome: Outcome
     warning: Reason | None = None
 
+    @property
+    def is_current(self) -> bool:
+        """Its URL leads to it; to that of a conflicting version leads none."""
+        return self.outcome.verdict is not Verdict.CONFLICT
+
 
 Result: TypeAlias = Stored | Failure
 
@@ -98,12 +103,12 @@ def status_of(results: Sequence[Result]) -> int:
 
 def locations_of(results: Sequence[Result], base: str) -> dict[str, str]:
     """Where what was stored is: the instance, the study, or all studies (PS3.18 Table 10.5.3-2)."""
-    stored = [result.outcome for result in results if isinstance(result, Stored)]
-    if not stored:
+    current = [result.outcome for result in results if isinstance(result, Stored) and result.is_current]
+    if not current:
         return {}
-    if len(stored) == 1:
-        url = _instance_url(stored[0], base)
-    elif len(studies := {outcome.study_instance_uid for outcome in stored}) == 1:
+    if len(current) == 1:
+        url = _instance_url(current[0], base)
+    elif len(studies := {outcome.study_instance_uid for outcome in current}) == 1:
         url = study_url(base, studies.pop())
     else:
         url = f"{base}/studies"
@@ -119,7 +124,7 @@ def encode(results: Sequence[Result], base: str) -> bytes:
     failures = [result for result in results if isinstance(result, Failure)]
     named = [failure for failure in failures if failure.sop_instance_uid]
     others = [failure for failure in failures if not failure.sop_instance_uid]
-    studies = {result.outcome.study_instance_uid for result in stored}
+    studies = {result.outcome.study_instance_uid for result in stored if result.is_current}
     response = {"00081190": _element("UR", study_url(base, studies.pop()) if len(studies) == 1 else None)}
     if named:
         response["00081198"] = _sequence([_reference(failure) | _reason(failure) for failure in named])
@@ -133,7 +138,8 @@ def encode(results: Sequence[Result], base: str) -> bytes:
 def _referenced(result: Stored, base: str) -> Members:
     outcome = result.outcome
     item = _reference(outcome)
-    item["00081190"] = _element("UR", _instance_url(outcome, base))
+    if result.is_current:
+        item["00081190"] = _element("UR", _instance_url(outcome, base))
     if result.warning is not None:
         item["00000902"] = _element("LO", outcome.comment[:_COMMENT_LENGTH])
         item["00081196"] = _element("US", int(result.warning))

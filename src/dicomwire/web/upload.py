@@ -139,7 +139,8 @@ def _refusal(identity: Identity, options: WebOptions) -> tuple[Reason, str] | No
         if not is_valid_uid(uid):
             return Reason.CANNOT_UNDERSTAND, f"{keyword} is {shown(uid, 40)}, no UID"
     if options.sop_classes is not None and sop_class not in options.sop_classes:
-        kind = "is no storage SOP class" if sop_class in SOP_CLASSES else "is not known"
+        row = SOP_CLASSES.get(sop_class)
+        kind = "is not known" if row is None else "is refused" if row.storage else "is no storage SOP class"
         return Reason.SOP_CLASS_NOT_SUPPORTED, f"{name_of(sop_class)} {kind}"
     if syntax not in options.transfer_syntaxes:
         words = f"transfer syntax {name_of(syntax)[:30]} is not supported"
