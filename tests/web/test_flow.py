@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from starlette.requests import Request
@@ -50,6 +51,8 @@ class Reception:
 
 
 class Archive:
+    data = Path("/nonexistent")  # nothing is spooled
+
     def __init__(self) -> None:
         self.receptions: list[Reception] = []
         self.room = asyncio.Event()
@@ -111,7 +114,7 @@ async def test_nothing_is_read_while_the_archive_has_no_room(make_instance) -> N
     body = Body(*cut(whole + b"\r\n--B--", 65_536))
     archive.room.clear()
     request = asyncio.create_task(post(archive, body))
-    await archive.draining.wait()
+    await asyncio.wait_for(archive.draining.wait(), 5)
     left = len(body.chunks)
     assert left > 10
     for _ in range(20):
@@ -127,7 +130,7 @@ async def test_complete_instances_hold_the_next_back_too(make_instance) -> None:
     body = Body(b"".join(parts[:2]) + b"\r\n--B\r\n", parts[2][7:], *parts[3:], b"\r\n--B--")
     archive.room.clear()
     request = asyncio.create_task(post(archive, body))
-    await archive.draining.wait()
+    await asyncio.wait_for(archive.draining.wait(), 5)
     assert len(archive.receptions) == 2
     archive.room.set()
     assert (await request).status_code == 200
