@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+from asyncio.trsock import TransportSocket
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -168,6 +170,32 @@ async def test_pipelined_requests_in_any_chunking_get_the_same_answers(server: S
         (b"200", b"4\r\none \r\n3\r\ntwo\r\n0\r\n\r\n"),
         (b"200", b"hello http"),
     ]
+
+
+async def test_what_comes_of_a_request_is_acknowledged_at_once(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client with Nagle's algorithm that sends head and body apart waits 40 ms for it otherwise."""
+    acknowledged = asyncio.Event()
+    set_option = TransportSocket.setsockopt
+
+    def noted(own: TransportSocket, level: int, option: int, value: int) -> None:
+        set_option(own, level, option, value)
+        if option == socket.TCP_QUICKACK:
+            acknowledged.set()
+
+    monkeypatch.setattr(TransportSocket, "setsockopt", noted)
+    reader, writer = await asyncio.open_connection(*server.addresses[0])
+    async with asyncio.timeout(5):
+        for piece in (b"POST /read HTTP/1.1\r\nHost: x\r\n", b"Content-Length: 9\r\n\r\n", b"one", b"two"):
+            writer.write(piece)
+            await acknowledged.wait()
+            acknowledged.clear()
+        writer.write(b"end")
+        answer = await reader.readuntil(b"onetwoend")
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert not acknowledged.is_set()  # the answer says it
+    writer.close()
 
 
 async def test_head_and_body_of_an_answer_come_in_one_piece(server: Server) -> None:

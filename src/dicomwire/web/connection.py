@@ -8,7 +8,9 @@ requests are answered as problem details and logged by peer. Websockets are hand
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import deque
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import unquote
@@ -22,10 +24,11 @@ from uvicorn.server import ServerState
 from dicomwire.web import problems
 from dicomwire.web.exchange import Exchange
 from dicomwire.web.foreign import foreign_protocol
+from dicomwire.web.lingering import Lingering
 from dicomwire.web.options import ServerOptions
 
 _ASKED_AFTER: Final = 0.5  # seconds that a client that sends no more waits for its answer undisturbed
-_LINGER: Final = 2.0  # seconds in which what a refused client still sends is dropped
+_QUICKACK: Final = getattr(socket, "TCP_QUICKACK", None)  # Linux has it
 
 _log = structlog.get_logger()
 
@@ -90,6 +93,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.transport = transport
+        self._socket: socket.socket = transport.get_extra_info("socket")
         self._state.connections.add(self)  # type: ignore[arg-type]
         self._client = _address(transport.get_extra_info("peername"))
         self._server = _address(transport.get_extra_info("sockname"))
@@ -157,6 +161,14 @@ class Connection(asyncio.Protocol):
             return
         if self._head_since is not None and self._head_bytes > self._limits.head_limit:
             self._refuse(*self._too_large())
+        elif self._in_body or self._head_bytes:
+            self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        """What has come, at once: a client with Nagle's algorithm may wait for that (RFC 9293 3.7.4)."""
+        if _QUICKACK is not None:
+            with suppress(OSError):  # it has gone
+                self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
 
     def _take_body(self, data: bytes) -> None:
         """What comes of a body of known length goes on as it came; the parser would copy it."""
@@ -167,6 +179,8 @@ class Connection(asyncio.Protocol):
             self.on_message_complete()
             if len(body) < len(data):
                 self.data_received(data[len(body) :])
+        else:
+            self._acknowledge()
 
     def eof_received(self) -> bool:
         """The client sends no more: what it has asked for is answered, a body that is not whole is refused.
@@ -337,7 +351,7 @@ class Connection(asyncio.Protocol):
         if self._scheme == "https" or self.transport.is_closing():
             self.transport.close()
             return
-        self.transport.set_protocol(_Refused(self.loop, self.transport, self._state))
+        self.transport.set_protocol(Lingering(self.loop, self.transport, self._state))
         self.transport.write_eof()
         if not self._reading:
             self.transport.resume_reading()
@@ -416,26 +430,6 @@ class Connection(asyncio.Protocol):
     @property
     def _peer(self) -> str:
         return f"{self._client[0]}:{self._client[1]}" if self._client else ""
-
-
-class _Refused(asyncio.Protocol):
-    """A connection on which nothing is wanted any more."""
-
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, state: ServerState
-    ) -> None:
-        self._transport = transport
-        self._state = state
-        self._state.connections.add(self)  # type: ignore[arg-type]
-        self._end = loop.call_later(_LINGER, transport.abort)
-
-    def shutdown(self) -> None:
-        """The server stops."""
-        self._transport.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._end.cancel()
-        self._state.connections.discard(self)
 
 
 def _parser(connection: Connection) -> httptools.HttpRequestParser:
