@@ -86,6 +86,19 @@ def images(draw: st.DrawFn) -> tuple[PixelDescription, Array]:
 
 
 @everywhere
+def test_jpeg_xl_gives_back_what_its_lowest_effort_confuses(scratch: Scratch) -> None:
+    """libjxl 0.11.2 changes pixels of this noise at effort 1."""
+    random = numpy.random.default_rng(1446)
+    rows, columns = (int(each) for each in random.integers(4, 12, 2))
+    cells = random.integers(0, 256, (rows, columns, 3)).astype("<u1")
+    one = description(rows, columns, allocated=8, samples=3, photometric="RGB")
+    encoded = encode_lossless(cells, "RGB", one, codecs.JPEG_XL_LOSSLESS, scratch=scratch)
+    stored = replace(one, photometric_interpretation=encoded.photometric_interpretation)
+    decoded, _ = decode_frame(encoded.data, codecs.JPEG_XL_LOSSLESS, stored, scratch=scratch)
+    assert numpy.array_equal(decoded, cells)
+
+
+@everywhere
 @pytest.mark.parametrize("syntax", LOSSLESS)
 @settings(max_examples=60, deadline=None)
 @given(image=images())

@@ -26,7 +26,7 @@ _ENCODED: Final = {
     Codec.JPEG_LS: 0.4,
     Codec.JPEG_2000: 1.1,
     Codec.HTJ2K: 1.0,
-    Codec.JPEG_XL: 1.0,
+    Codec.JPEG_XL: 5.0,
 }
 _DECODED: Final = {
     Codec.NATIVE: 0.2,
