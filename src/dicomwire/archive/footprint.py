@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from dicomwire.archive.archive import Stored
-from dicomwire.dicom.codecs import CODECS, LOSSY, RECOMPRESSED, Codec
+from dicomwire.dicom.codecs import CODECS, RECOMPRESSED, Codec
 from dicomwire.dicom.deflate import INFLATE_LIMIT
 from dicomwire.dicom.encoding import encoding_of
 from dicomwire.dicom.raster import Header
@@ -26,7 +26,7 @@ _ENCODED: Final = {
     Codec.JPEG_LS: 0.4,
     Codec.JPEG_2000: 1.1,
     Codec.HTJ2K: 1.0,
-    Codec.JPEG_XL: 5.0,
+    Codec.JPEG_XL: 5.5,
 }
 _DECODED: Final = {
     Codec.NATIVE: 0.2,
@@ -39,7 +39,6 @@ _DECODED: Final = {
     Codec.HTJ2K: 1.3,
     Codec.JPEG_XL: 1.2,
 }
-_JPEG_XL_LOSSY: Final = 5.5
 _RECOMPRESSED: Final = 8.0
 
 # Bytes for a pixel of a picture
@@ -53,8 +52,6 @@ def of_frames(stored: Stored, target: str, quality: int | None = None) -> int:
     encoded = _ENCODED[CODECS[target]]
     if target in RECOMPRESSED.get(stored.transfer_syntax_uid, ()) and quality is None:
         encoded = _RECOMPRESSED
-    elif CODECS[target] is Codec.JPEG_XL and target in LOSSY and quality is not None:
-        encoded = _JPEG_XL_LOSSY
     return int(_frame(stored) * max(_decoded(stored), encoded)) + _inflated(stored)
 
 

@@ -136,9 +136,11 @@ class Outlines:
             return
         self._missed, self._wait = 0, min(max(1, 2 * self._wait), _LONGEST_WAIT)
         pieces = _pieces(data, encoding)
+        if not pieces:
+            return
         for outline in self._outlines:
             common = _common(outline.pieces, pieces) if outline.encoding is encoding else ()
-            if common and len(common) >= _ALIKE * max(len(outline.pieces), len(pieces)):
+            if len(common) >= _ALIKE * max(len(outline.pieces), len(pieces)):
                 others = tuple(each for each in self._outlines if each is not outline)
                 self._outlines = (_Outline(encoding, common, tuple(_steps(common, values))), *others)
                 return
@@ -149,6 +151,7 @@ class Outlines:
 def _follow(steps: Sequence[_Step], data: bytes | bytearray, values: dict[int, bytes]) -> Reached:
     position, end = 0, len(data)
     passed = last = 0
+    whole = False
     try:
         for run, run_length, found, taken, unpack, size, tag, closing in steps:
             if not data.startswith(run, position):
@@ -170,10 +173,10 @@ def _follow(steps: Sequence[_Step], data: bytes | bytearray, values: dict[int, b
             if closing:
                 passed, last = position, closing
         else:
-            return Reached(passed, last >> 16, last & 0xFFFF, True) if passed else NOTHING
+            whole = True
     except StructError:  # cut in a length
         pass
-    return Reached(passed, last >> 16, last & 0xFFFF, False) if passed else NOTHING
+    return Reached(passed, last >> 16, last & 0xFFFF, whole) if passed else NOTHING
 
 
 def _pieces(data: bytes | bytearray, encoding: Encoding) -> tuple[_Piece, ...]:
