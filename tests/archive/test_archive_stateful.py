@@ -16,8 +16,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from dicomwire.archive import arrival, committer, ingest, segments
+from dicomwire.archive import arrival, committer, segments, spool
 from dicomwire.archive.archive import Archive, ArchiveOptions, Verdict
+from dicomwire.archive.committer import Committer
 from dicomwire.archive.maintenance import verify
 from tests.archive.test_archive import data_set, lose_catalogue, offer
 
@@ -49,7 +50,7 @@ def full_disk(writes: int) -> Iterator[None]:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with pytest.MonkeyPatch.context() as patched:
-        for module in (segments, committer, arrival, ingest):
+        for module in (segments, committer, arrival, spool):
             patched.setattr(module, "write_all", full)
         yield
 
@@ -136,22 +137,18 @@ class ArchiveMachine(RuleBasedStateMachine):
     @rule(steps=st.integers(0, 4))
     def kill_during_compaction(self, steps: int) -> None:
         """After each of its steps: planned, copied, unlinked."""
-        call = self.archive._committer.call
+        call = Committer.call
 
-        def killed_later(run: Callable[[], object]) -> object:
+        def killed_later(committer: Committer, run: Callable[[], object]) -> object:
             nonlocal steps
             if not steps:
                 raise KeyboardInterrupt
             steps -= 1
-            return call(run)
+            return call(committer, run)
 
-        self.archive._committer.call = killed_later  # type: ignore[method-assign, assignment]
-        try:
+        with pytest.MonkeyPatch.context() as patched, suppress(KeyboardInterrupt):
+            patched.setattr(Committer, "call", killed_later)
             self.archive.compact(0.05)
-        except KeyboardInterrupt:
-            pass
-        finally:
-            self.archive._committer.call = call  # type: ignore[method-assign]
         self.crash()
 
     @rule(writes=st.integers(0, 3))

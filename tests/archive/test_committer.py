@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from dicomwire.archive.archive import Archive, ArchiveOptions, Outcome, Reception, Verdict
-from dicomwire.archive.catalogue import Catalogue, DatabaseError
-from dicomwire.archive.committer import OUT_OF_SPACE, Committer
+from dicomwire.archive.catalogue import DatabaseError
+from dicomwire.archive.catalogue_writer import CatalogueWriter
+from dicomwire.archive.committer import Committer
+from dicomwire.archive.disk import OUT_OF_SPACE
 from dicomwire.archive.maintenance import rebuild
 from dicomwire.archive.segments import SegmentWriter
 from dicomwire.errors import ArchiveError
@@ -88,7 +90,7 @@ async def test_no_room_for_the_first_bytes_of_a_large_instance_is_out_of_resourc
 ) -> None:
     archive = opened(tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr("dicomwire.archive.ingest.write_all", full)
+        patched.setattr("dicomwire.archive.spool.write_all", full)
         outcome = await offer(archive, data_set(pixels=LARGE))
     assert outcome.verdict is Verdict.OUT_OF_RESOURCES
     assert outcome.comment == OUT_OF_SPACE
@@ -132,7 +134,7 @@ async def test_what_the_catalogue_did_not_take_is_indexed_before_the_next(
         def failing(*_: object) -> None:
             raise DatabaseError("disk I/O error")
 
-        patched.setattr(Catalogue, "add", failing)
+        patched.setattr(CatalogueWriter, "add", failing)
         outcome = await offer(archive, data_set())
         assert outcome.verdict is Verdict.OUT_OF_RESOURCES
         outcome = await offer(archive, data_set("1.2.4"), "1.2.4")
@@ -152,7 +154,7 @@ async def test_a_removal_that_the_catalogue_did_not_take_is_done_before_the_next
         def failing(*_: object) -> None:
             raise DatabaseError("disk I/O error")
 
-        patched.setattr(Catalogue, "remove", failing)
+        patched.setattr(CatalogueWriter, "remove", failing)
         with pytest.raises(DatabaseError):
             archive.remove(archive.plan())
     await offer(archive, data_set("1.2.4"), "1.2.4")

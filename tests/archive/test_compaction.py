@@ -10,7 +10,7 @@ import pytest
 
 from dicomwire.archive import compaction
 from dicomwire.archive.archive import Archive, ArchiveOptions
-from dicomwire.archive.catalogue import Catalogue
+from dicomwire.archive.catalogue_writer import CatalogueWriter
 from dicomwire.archive.committer import Committer
 from dicomwire.archive.maintenance import rebuild, verify
 from dicomwire.archive.records import SEGMENT_HEADER, Kind, Unwritten, batches, identity_of
@@ -146,7 +146,7 @@ async def test_a_crash_around_the_unlinking_brings_nothing_back(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Path if step == "unlink" else Catalogue, step, crashed)
+        patched.setattr(Path if step == "unlink" else CatalogueWriter, step, crashed)
         with pytest.raises(KeyboardInterrupt):
             archive.compact()
     shutil.copytree(tmp_path / "data", tmp_path / "crashed")

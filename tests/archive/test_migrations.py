@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dicomwire.archive.catalogue import Catalogue
+from dicomwire.archive.catalogue_writer import CatalogueWriter
 from dicomwire.archive.maintenance import migrate
 from dicomwire.archive.migrate import newest, upgrade
 from dicomwire.archive.schema import HEAD
@@ -43,20 +43,20 @@ def schema(path: Path) -> dict[str, object]:
 
 
 def test_every_migration_in_turn_gives_the_schema_of_a_new_catalogue(tmp_path: Path) -> None:
-    Catalogue(tmp_path / "new").close()
+    CatalogueWriter(tmp_path / "new").close()
     sqlite3.connect(tmp_path / "migrated").close()
     upgrade(tmp_path / "migrated")
     assert schema(tmp_path / "migrated") == schema(tmp_path / "new")
 
 
 def test_a_new_catalogue_is_stamped_with_the_last_revision(tmp_path: Path) -> None:
-    Catalogue(tmp_path / "new").close()
+    CatalogueWriter(tmp_path / "new").close()
     assert newest() == HEAD
     assert schema(tmp_path / "new")["stamp"] == [(HEAD,)]
 
 
 def test_an_upgrade_of_what_is_up_to_date_changes_nothing(tmp_path: Path) -> None:
-    Catalogue(tmp_path / "new").close()
+    CatalogueWriter(tmp_path / "new").close()
     before = schema(tmp_path / "new")
     upgrade(tmp_path / "new")
     assert schema(tmp_path / "new") == before
@@ -68,7 +68,7 @@ def test_migrate_tells_where_from_and_where_to(tmp_path: Path) -> None:
     upgrade(path, to="0001")
     assert migrate(tmp_path) == ("0001", HEAD)
     assert migrate(tmp_path) == (HEAD, HEAD)
-    Catalogue(tmp_path / "new").close()
+    CatalogueWriter(tmp_path / "new").close()
     assert schema(path) == schema(tmp_path / "new")
 
 
@@ -86,10 +86,10 @@ def test_migrate_needs_an_archive(tmp_path: Path) -> None:
 
 def test_a_catalogue_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "new"
-    Catalogue(path).close()
+    CatalogueWriter(path).close()
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
     with pytest.raises(ArchiveError, match="newer version"):
-        Catalogue(path)
+        CatalogueWriter(path)
     assert schema(path)["stamp"] == [("9999",)]

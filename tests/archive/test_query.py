@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dicomwire.archive.catalogue import Catalogue
+from dicomwire.archive.catalogue_writer import CatalogueWriter
 from dicomwire.archive.entry import entry_of
 from dicomwire.archive.names import folded
 from dicomwire.archive.query import Level, Match, Query, level_of
@@ -59,7 +59,7 @@ def instance(number: int, *, series: str = "1", modality: str | None = None) -> 
     )
 
 
-def add(catalogue: Catalogue, data_set: DataSet, record_id: int, current: int = 1) -> None:
+def add(catalogue: CatalogueWriter, data_set: DataSet, record_id: int, current: int = 1) -> None:
     data = encode(data_set, EXPLICIT_VR_LITTLE_ENDIAN, character_set="ISO_IR 192")
     entry = entry_of(data, EXPLICIT_VR_LITTLE_ENDIAN, ArchiveOptions())
     entry.record_id, entry.segment = record_id, 1
@@ -69,9 +69,9 @@ def add(catalogue: Catalogue, data_set: DataSet, record_id: int, current: int = 
 
 
 @pytest.fixture(scope="module")
-def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalogue]:
+def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CatalogueWriter]:
     """Each instance with a conflict version; the second study has another series, a SEG."""
-    opened = Catalogue(tmp_path_factory.mktemp("catalogue") / "catalogue.sqlite")
+    opened = CatalogueWriter(tmp_path_factory.mktemp("catalogue") / "catalogue.sqlite")
     for number in range(1, 5):
         add(opened, instance(number), number * 2, current=1)
         add(opened, instance(number), number * 2 + 1, current=0)
@@ -80,7 +80,7 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalogue]:
     opened.close()
 
 
-def run(catalogue: Catalogue, query: Query, size: int = 3) -> list[Found]:
+def run(catalogue: CatalogueWriter, query: Query, size: int = 3) -> list[Found]:
     walk, found = Walk(plan(query)), []
     while not walk.finished:
         with catalogue.reading(30.0) as read:
@@ -88,7 +88,7 @@ def run(catalogue: Catalogue, query: Query, size: int = 3) -> list[Found]:
     return found
 
 
-def find(catalogue: Catalogue, level: Level = Level.STUDY, **keys: str) -> list[str]:
+def find(catalogue: CatalogueWriter, level: Level = Level.STUDY, **keys: str) -> list[str]:
     """UIDs of the studies of what is found; `__` stands between the keywords of a path."""
     matches = tuple(Match(tuple(TAGS[k] for k in name.split("__")), v) for name, v in keys.items())
     query = Query(level, matches, (TAGS["StudyInstanceUID"],), empty_values=True)
@@ -151,7 +151,7 @@ def find(catalogue: Catalogue, level: Level = Level.STUDY, **keys: str) -> list[
         ("PatientComments", "x", ""),
     ],
 )
-def test_studies_match(catalogue: Catalogue, keyword: str, value: str, expected: str) -> None:
+def test_studies_match(catalogue: CatalogueWriter, keyword: str, value: str, expected: str) -> None:
     assert find(catalogue, **{keyword: value}) == expected.split()
 
 
@@ -172,7 +172,7 @@ def test_studies_match(catalogue: Catalogue, keyword: str, value: str, expected:
         ("PatientID", "P2", "1.2 1.2"),
     ],
 )
-def test_series_match(catalogue: Catalogue, keyword: str, value: str, expected: str) -> None:
+def test_series_match(catalogue: CatalogueWriter, keyword: str, value: str, expected: str) -> None:
     assert find(catalogue, Level.SERIES, **{keyword: value}) == expected.split()
 
 
@@ -188,7 +188,7 @@ def test_series_match(catalogue: Catalogue, keyword: str, value: str, expected: 
     ],
 )
 def test_instances_match_and_conflict_versions_never_do(
-    catalogue: Catalogue, keyword: str, value: str, expected: str
+    catalogue: CatalogueWriter, keyword: str, value: str, expected: str
 ) -> None:
     assert find(catalogue, Level.INSTANCE, **{keyword: value}) == expected.split()
 
@@ -213,12 +213,12 @@ def test_instances_match_and_conflict_versions_never_do(
         ("PatientID", "x" * 1025),
     ],
 )
-def test_what_cannot_be_matched_is_refused(catalogue: Catalogue, keyword: str, value: str) -> None:
+def test_what_cannot_be_matched_is_refused(catalogue: CatalogueWriter, keyword: str, value: str) -> None:
     with pytest.raises(QueryError, match=keyword):
         find(catalogue, **{keyword: value})
 
 
-def test_keys_of_one_sequence_have_to_match_in_one_item(catalogue: Catalogue) -> None:
+def test_keys_of_one_sequence_have_to_match_in_one_item(catalogue: CatalogueWriter) -> None:
     keys = {
         "RequestAttributesSequence__ScheduledProcedureStepID": "STEP3",
         "RequestAttributesSequence__RequestedProcedureID": "X",
@@ -229,7 +229,7 @@ def test_keys_of_one_sequence_have_to_match_in_one_item(catalogue: Catalogue) ->
 
 
 @pytest.mark.parametrize("offset", range(6))
-def test_pages_neither_overlap_nor_leave_gaps(catalogue: Catalogue, offset: int) -> None:
+def test_pages_neither_overlap_nor_leave_gaps(catalogue: CatalogueWriter, offset: int) -> None:
     query = Query(Level.STUDY, fields=(TAGS["StudyInstanceUID"],), limit=2, offset=offset)
     expected = ["1.4", "1.3", "1.2", "1.1"][offset : offset + 2]
     assert [found.study[0] for found in run(catalogue, query, size=1)] == expected
@@ -239,7 +239,7 @@ def test_pages_neither_overlap_nor_leave_gaps(catalogue: Catalogue, offset: int)
 @pytest.mark.parametrize("level", list(Level))
 @pytest.mark.parametrize("value", ["*", "A*\\?_2\\A[3]\\A1", "A1\\A_2", "A1\\A?\\A_2"])
 def test_every_page_size_finds_everything_once(
-    catalogue: Catalogue, size: int, level: Level, value: str
+    catalogue: CatalogueWriter, size: int, level: Level, value: str
 ) -> None:
     matches = () if value == "*" else (Match((TAGS["AccessionNumber"],), value),)
     uids = tuple(TAGS[f"{each}InstanceUID"] for each in ("Study", "Series", "SOP"))
@@ -264,7 +264,7 @@ def test_every_page_size_finds_everything_once(
     ],
 )
 def test_an_index_is_used_and_nothing_is_sorted(
-    catalogue: Catalogue, level: Level, keyword: str, value: str, index: str
+    catalogue: CatalogueWriter, level: Level, keyword: str, value: str, index: str
 ) -> None:
     planned = plan(Query(level, (Match((TAGS[keyword],), value),), limit=10))
     plans = []
@@ -285,7 +285,7 @@ MATCHABLE = sorted(tag for tag in TAGS.values() if level_of((tag,)))
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.sampled_from(MATCHABLE), st.text(st.characters(exclude_categories=("Cs", "Cc"))))
-def test_any_value_is_answered_or_refused(catalogue: Catalogue, tag: int, value: str) -> None:
+def test_any_value_is_answered_or_refused(catalogue: CatalogueWriter, tag: int, value: str) -> None:
     query = Query(Level.INSTANCE, (Match((tag,), value),), limit=10)
     try:
         planned = plan(query)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dicomwire.archive.catalogue import Catalogue
+from dicomwire.archive.catalogue_writer import CatalogueWriter
 from dicomwire.archive.query import Level, Match, Query
 from dicomwire.archive.search import Walk
 from dicomwire.archive.statement import plan
@@ -127,8 +127,8 @@ def matches(study: dict[str, str], asked: dict[str, str]) -> bool:
 
 
 @pytest.fixture
-def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
-    opened = Catalogue(tmp_path / "catalogue.sqlite")
+def catalogue(tmp_path: Path) -> Iterator[CatalogueWriter]:
+    opened = CatalogueWriter(tmp_path / "catalogue.sqlite")
     yield opened
     opened.close()
 
@@ -140,7 +140,7 @@ def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
 )
 @given(questions(), st.integers(1, 4))
 def test_the_index_finds_what_the_standard_says(
-    catalogue: Catalogue, question: tuple[list[dict[str, str]], dict[str, str]], size: int
+    catalogue: CatalogueWriter, question: tuple[list[dict[str, str]], dict[str, str]], size: int
 ) -> None:
     held, asked = question
     with catalogue.transaction():

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from dicomwire.archive import search
-from dicomwire.archive.catalogue import Catalogue, Interrupted, Read
+from dicomwire.archive.catalogue import Interrupted, Read
+from dicomwire.archive.catalogue_writer import CatalogueWriter
 from dicomwire.archive.query import Level, Match, Query
 from dicomwire.archive.search import Found, Pages, Searches
 from dicomwire.archive.statement import Plan, plan
@@ -23,8 +24,8 @@ STUDIES = plan(Query(Level.STUDY, fields=(UID,)))
 
 
 @pytest.fixture
-def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
-    opened = Catalogue(tmp_path / "catalogue.sqlite")
+def catalogue(tmp_path: Path) -> Iterator[CatalogueWriter]:
+    opened = CatalogueWriter(tmp_path / "catalogue.sqlite")
     for number in range(1, 5):
         add(opened, instance(number), number)
     yield opened
@@ -32,7 +33,7 @@ def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
 
 
 @pytest.fixture
-def searches(catalogue: Catalogue) -> Iterator[Searches]:
+def searches(catalogue: CatalogueWriter) -> Iterator[Searches]:
     opened = Searches(catalogue)
     yield opened
     opened.close()
@@ -88,7 +89,7 @@ async def test_a_search_ends_when_the_archive_closes(
         await reading
 
 
-def test_a_long_statement_is_interrupted_in_its_middle(catalogue: Catalogue) -> None:
+def test_a_long_statement_is_interrupted_in_its_middle(catalogue: CatalogueWriter) -> None:
     endless = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
     with pytest.raises(Interrupted), catalogue.reading(0.01) as read:
         read(endless, ())
@@ -108,7 +109,7 @@ def planned(level: Level, limit: int | None = None, offset: int = 0) -> Plan:
 
 
 async def test_what_was_removed_between_two_pages_is_left_out(
-    searches: Searches, catalogue: Catalogue
+    searches: Searches, catalogue: CatalogueWriter
 ) -> None:
     pages = searches.pages(planned(Level.INSTANCE), first=1)
     first = await pages.next()

@@ -6,6 +6,7 @@ import fcntl
 import os
 import struct
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,9 +37,12 @@ class Disk:
         self.mounted = True
 
     def unmount(self) -> None:
-        """Unmount it if it is mounted; nothing may have a file open on it."""
+        """Unmount it if it is mounted. The writer of a node that was killed ends a moment after it."""
         if self.mounted:
-            _run("umount", str(self.folder))
+            given_up = time.monotonic() + 10
+            while subprocess.run(["umount", str(self.folder)], check=False, capture_output=True).returncode:
+                assert time.monotonic() < given_up, f"{self.folder} stays busy"
+                time.sleep(0.02)
             self.mounted = False
 
     def cut_power(self) -> None:

@@ -325,7 +325,6 @@ async def test_a_file_that_is_a_tiff_as_well_stays_one_where_the_option_says_so(
     headers = {"Content-Type": "application/dicom"}
     for option, first in (("zero", bytes(4)), ("keep", b"II*\0")):
         door.archive.options = replace(door.archive.options, preamble=option)
-        door.archive._committer.options = door.archive.options
         assert (await door.client.post(f"{door.base}/studies", content=file, headers=headers)).is_success
         plan = door.archive.plan(study="1.2.3")
         with door.archive.open_stored(plan[0]) as stored:

@@ -17,17 +17,15 @@ from typing import Final
 
 import structlog
 
-from dicomwire.archive.backup import unlinking
-from dicomwire.archive.catalogue import Catalogue, DatabaseError
-from dicomwire.archive.committer import Committer
-from dicomwire.archive.compaction import compact
+from dicomwire.archive.catalogue import Catalogue
+from dicomwire.archive.committer import CLOSED
 from dicomwire.archive.entry import instance_attributes
-from dicomwire.archive.ingest import Budget, Reception
+from dicomwire.archive.ingest import Reception
 from dicomwire.archive.records import origin_before
-from dicomwire.archive.recovery import recover
 from dicomwire.archive.search import Searches
-from dicomwire.archive.segments import OpenStored, SegmentReader, name_of, numbers_in
+from dicomwire.archive.segments import OpenStored, SegmentReader, name_of
 from dicomwire.archive.values import ArchiveOptions, Damage, Origin, Outcome, Stats, Stored, Verdict
+from dicomwire.archive.writing import Writing
 from dicomwire.errors import ArchiveError, InstanceRemoved
 
 __all__ = [
@@ -53,23 +51,18 @@ _SPOOLERS: Final = 4  # threads that write large instances
 class Archive:
     """Instances in a data folder. Opened by one process at a time."""
 
-    def __init__(
-        self, data: Path, lock: int, catalogue: Catalogue, options: ArchiveOptions, damage: tuple[Damage, ...]
-    ) -> None:
-        folder = data / "segments"
-        self.damage = damage
+    def __init__(self, data: Path, lock: int, options: ArchiveOptions, *, rebuild: bool) -> None:
+        """lock: of the data folder. Raises: ArchiveError, OSError."""
         self.data = data
         self.options = options
-        self.catalogue = catalogue
-        self.searches = Searches(catalogue)
-        catalogue.attributes_of = self._attributes_of
         self._lock = lock
-        self._reader = SegmentReader(folder)
-        newest = max((*numbers_in(folder), *catalogue.segments()), default=0)
-        self._committer = Committer(folder, catalogue, self._reader, options, next_segment=newest + 1)
-        self._budget = Budget(options.memory)
+        self._reader = SegmentReader(data / "segments")
+        self._writing = Writing(data, options, self._reader, rebuild=rebuild)
+        self.damage = self._writing.damage
+        self.catalogue = Catalogue(data / "catalogue.sqlite")
+        self.catalogue.attributes_of = self._attributes_of
+        self.searches = Searches(self.catalogue)
         self._pool = ThreadPoolExecutor(_SPOOLERS, "spool")
-        self._committer.on_released = self._budget.release
         self._closed = False
 
     @classmethod
@@ -79,30 +72,21 @@ class Archive:
         rebuild: forget the catalogue first and make it again from the segments.
         Raises: ArchiveError, when another process has it open; OSError, when it cannot be written.
         """
-        options = options or ArchiveOptions()
-        folder = data / "segments"
-        folder.mkdir(parents=True, exist_ok=True)
+        (data / "segments").mkdir(parents=True, exist_ok=True)
         lock = _locked(data)
         try:
-            catalogue = _opened(data / "catalogue.sqlite")
-            catalogue.remembers_removed = options.remembers_removed
-            indexed, damage = recover(folder, catalogue, options, rebuild=rebuild)
+            return cls(data, lock, options or ArchiveOptions(), rebuild=rebuild)
         except BaseException:
             os.close(lock)
             raise
-        for found in damage:
-            log.error("archive.damage", segment=found.segment, offset=found.offset, reason=found.reason)
-        if indexed:
-            log.info("archive.recovered", instances=indexed)
-        return cls(data, lock, catalogue, options, tuple(damage))
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Receive in this loop from now on."""
-        self._committer.loop = loop
+        """Receive in this loop from now on; called in its thread, or before it runs."""
+        self._writing.start(loop)
 
     def listen(self, stored: Callable[[], None]) -> None:
         """Have something called in the loop behind each batch that has been answered; one listener."""
-        self._committer.on_stored = stored
+        self._writing.on_stored = stored
 
     async def stop(self) -> None:
         """Commit what is complete, answer it, and close."""
@@ -114,9 +98,9 @@ class Archive:
             self._closed = True
             self._pool.shutdown()
             self.searches.close()
-            self._committer.close()
+            self.catalogue.disconnect()
+            self._writing.close()
             self._reader.close()
-            self.catalogue.close()
             os.close(self._lock)
 
     def receive(
@@ -135,9 +119,12 @@ class Archive:
         head: preamble and file meta information of the file that it comes from.
         """
         if self._closed:
-            raise ArchiveError("The archive is closed")
-        offered = (sop_class_uid, sop_instance_uid, transfer_syntax_uid, study_instance_uid)
-        return Reception(self._committer, self._budget, self._pool, offered, origin, head=head)
+            raise ArchiveError(CLOSED)
+        study = None if study_instance_uid is None else str(study_instance_uid)
+        # plain text: others' classes of UIDs do not travel to the writer
+        offered = str(sop_class_uid), str(sop_instance_uid), str(transfer_syntax_uid), study
+        kept = head if self.options.preamble == "keep" else b""
+        return Reception(self._writing, self._pool, offered, origin, head=kept)
 
     def plan(
         self,
@@ -248,7 +235,7 @@ class Archive:
         """Remove instances, durably; blocking. Raises: ArchiveError, OSError."""
         record_ids = [one.record_id for one in stored]
         if record_ids:
-            self._committer.call(lambda: self._committer.remove(record_ids))
+            self._writing.call("remove", record_ids)
 
     def compact(self, least_waste: float = 0.3) -> int:
         """Copy what lives out of segments of which at least this share is dead, and unlink them; blocking.
@@ -256,8 +243,8 @@ class Archive:
         Returns: bytes given back to the disk.
         Raises: ArchiveError, when there is no room for the copies, or a backup is being made.
         """
-        with unlinking(self.data):
-            return sum(compact(self._committer, number, least_waste) for number in self.catalogue.segments())
+        freed: int = self._writing.call("compact", least_waste)
+        return freed
 
     def stats(self) -> Stats:
         return self.catalogue.stats()
@@ -281,18 +268,3 @@ def _locked(data: Path) -> int:
         os.close(descriptor)
         raise ArchiveError(f"{data} is in use by a running node") from None
     return descriptor
-
-
-def _opened(path: Path) -> Catalogue:
-    """The catalogue; one that is no database any more is put aside and made again from the segments."""
-    try:
-        return Catalogue(path)
-    except DatabaseError as error:
-        if "not a database" not in str(error) and "malformed" not in str(error):
-            raise ArchiveError(f"{path}: {error}") from None
-        log.error("archive.catalogue_unreadable", error=str(error))
-        for suffix in ("", "-wal", "-shm"):
-            broken = path.with_name(path.name + suffix)
-            if broken.exists():
-                broken.replace(broken.with_name(f"{broken.name}.broken"))
-        return Catalogue(path)

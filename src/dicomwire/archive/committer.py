@@ -7,9 +7,6 @@ writer, its verdicts on duplicates fall against committed rows.
 
 from __future__ import annotations
 
-import asyncio
-import errno
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,31 +14,38 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import structlog
 
 from dicomwire.archive.arrival import CONFLICT, REJECTED, Arrival, accepted, outcome, refused, seal
-from dicomwire.archive.catalogue import Catalogue, DatabaseError
+from dicomwire.archive.catalogue import DatabaseError
+from dicomwire.archive.catalogue_writer import CatalogueWriter
 from dicomwire.archive.checksum import checksum
 from dicomwire.archive.comparison import equal
+from dicomwire.archive.disk import Disk, words_for
 from dicomwire.archive.records import Unwritten, encode_batch, tombstone
-from dicomwire.archive.segments import EXTENT, SegmentReader, SegmentWriter, last_written, write_all
+from dicomwire.archive.segments import (
+    EXTENT,
+    NUMBER_STEP,
+    SegmentReader,
+    SegmentWriter,
+    last_written,
+    write_all,
+)
 from dicomwire.archive.values import ArchiveOptions, Outcome, Stored, Verdict
-from dicomwire.dicom.outline import Outlines
 from dicomwire.errors import ArchiveError
 
 log = structlog.get_logger()
 
-OUT_OF_SPACE = "Out of disk space"
-_CLOSED = "The archive is closed"
-_BATCH_BYTES = 32 << 20  # one batch's payload, so that answers do not wait for a whole queue
-_BATCH_RECORDS = 256
-_FRESH = 0.1  # seconds that the free space of the disk is taken as known
-_MICROSECOND = 1000  # ns; record ids count microseconds
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_IDLE = 0.02  # seconds without an arrival before space is prepared
+CLOSED: Final = "The archive is closed"
+_BATCH_BYTES: Final = 32 << 20  # one batch's payload, so that answers do not wait for a whole queue
+_BATCH_RECORDS: Final = 256
+_MICROSECOND: Final = 1000  # ns; record ids count microseconds
+_IDLE: Final = 0.02  # seconds without an arrival before space is prepared
 
+Reply: TypeAlias = Callable[[Sequence[tuple[Arrival, Outcome]]], None]
+"""Takes what is said of arrivals, in the committer's thread."""
 
 _Result = TypeVar("_Result")
 
@@ -65,9 +69,11 @@ class Committer:
     def __init__(
         self,
         folder: Path,
-        catalogue: Catalogue,
+        catalogue: CatalogueWriter,
         reader: SegmentReader,
         options: ArchiveOptions,
+        disk: Disk,
+        reply: Reply,
         *,
         next_segment: int,
     ) -> None:
@@ -75,22 +81,17 @@ class Committer:
         self.catalogue = catalogue
         self.reader = reader
         self.options = options
-        self.outlines = Outlines()
-        self.loop: asyncio.AbstractEventLoop | None = None
-        self.on_released: Callable[[int], None] = lambda _: None
-        self.on_stored: Callable[[], None] = lambda: None
+        self.disk = disk
+        self.on_unlinked: Callable[[int], None] = lambda number: None
+        self._reply = reply
         self._queue: SimpleQueue[Arrival | Job | None] = SimpleQueue()
         self._held: list[Arrival] = []
         self._unindexed: list[Callable[[], None]] = []
         self._writer: SegmentWriter | None = None
         self._next_segment = next_segment
-        self._numbers = threading.Lock()
         self._entrance = threading.Lock()  # nothing enters the queue behind the end
         self._last_id = max(catalogue.newest(), last_written(folder) // _MICROSECOND)
-        self._broken = ""
         self._ended = False
-        self._asked = -_FRESH
-        self._free = 0
         self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
         self._thread.start()
 
@@ -103,7 +104,7 @@ class Committer:
                 self._queue.put(arrival)
                 return
         self._discard((arrival,))
-        self._reply((arrival,), [refused(arrival, _CLOSED)])
+        self._reply([(arrival, refused(arrival, CLOSED))])
 
     def call(self, run: Callable[[], _Result]) -> _Result:
         """Run something between two batches and wait for its result. Raises: ArchiveError, when closed."""
@@ -111,35 +112,12 @@ class Committer:
         job = Job(lambda: results.append(run()))
         with self._entrance:
             if self._ended:
-                raise ArchiveError(_CLOSED)
+                raise ArchiveError(CLOSED)
             self._queue.put(job)
         job.finished.wait()
         if job.error is not None:
             raise job.error
         return results[0]
-
-    def new_segment(self, *, preallocate: bool = True) -> SegmentWriter:
-        """A new segment file, durable by name."""
-        with self._numbers:
-            number = self._next_segment
-            self._next_segment += 1
-        return SegmentWriter(self.folder, number, preallocate=preallocate, floor=self.options.free_space)
-
-    def room(self, size: int) -> str:
-        """Why there is no room for `size` bytes more; "" when there is.
-
-        The disk is asked a few times a second only; what comes between is far below the floor.
-        """
-        if self._broken:
-            return self._broken
-        now = time.monotonic()
-        if now - self._asked > _FRESH or self._free - size < self.options.free_space:
-            try:
-                disk = os.statvfs(self.folder)
-            except OSError as error:
-                return words_for(error)
-            self._asked, self._free = now, disk.f_bavail * disk.f_frsize
-        return "" if self._free - size >= self.options.free_space else OUT_OF_SPACE
 
     def close(self) -> None:
         """Commit what was submitted, then end."""
@@ -188,15 +166,15 @@ class Committer:
 
     def _next(self) -> Arrival | Job | None:
         """Wait for what comes next; until it does, prepare the space that it will go to."""
-        while not self._broken and (self._writer is None or not self._writer.prepared):
+        while not self.disk.broken and (self._writer is None or not self._writer.prepared):
             try:
                 return self._queue.get(timeout=_IDLE)
             except Empty:
                 pass
             try:
-                if self.room(EXTENT):
+                if self.disk.room(EXTENT):
                     break
-                self._log().prepare(self.sync)
+                self._log().prepare(self.disk.sync)
             except OSError as error:
                 log.warning("archive.not_prepared", error=str(error))
                 break
@@ -216,27 +194,7 @@ class Committer:
         except Exception:
             log.exception("archive.commit_failed", instances=len(batch))
             outcomes = [refused(arrival, "The archive failed; its log says why") for arrival in batch]
-        self._reply(batch, outcomes)
-
-    def _reply(self, batch: Sequence[Arrival], outcomes: Sequence[Outcome]) -> None:
-        released = sum(arrival.size for arrival in batch)
-        loop = self.loop
-        if loop is None or loop.is_closed():
-            return
-        answers = [(arrival.done, said) for arrival, said in zip(batch, outcomes, strict=True)]
-        try:
-            loop.call_soon_threadsafe(self._answer, answers, released)
-        except RuntimeError:  # the loop closed in between: nobody is left to be told
-            log.warning("archive.unanswered", instances=len(batch))
-
-    def _answer(self, answers: list[tuple[Callable[[Outcome], None], Outcome]], released: int) -> None:
-        for done, said in answers:
-            try:
-                done(said)
-            except Exception:
-                log.exception("archive.answer_failed")
-        self.on_released(released)
-        self.on_stored()
+        self._reply(list(zip(batch, outcomes, strict=True)))
 
     def _commit(self, batch: Sequence[Arrival]) -> list[Outcome]:
         try:
@@ -321,7 +279,7 @@ class Committer:
     def _write(self, arrivals: Sequence[Arrival]) -> str:
         """Make instances durable and index them; returns why not, or ""."""
         small = [arrival for arrival in arrivals if arrival.own is None]
-        if refusal := self.room(sum(arrival.size for arrival in small)):
+        if refusal := self.disk.room(sum(arrival.size for arrival in small)):
             self._discard(arrivals)
             return refusal
         for arrival in arrivals:
@@ -330,7 +288,7 @@ class Committer:
         for arrival in small:  # here, not in the loop's thread: a checksum lets go of the interpreter
             arrival.entry.crc = checksum(arrival.payload)
         try:
-            reached = [seal(arrival, self.sync) for arrival in arrivals if arrival.own is not None]
+            reached = [seal(arrival, self.disk.sync) for arrival in arrivals if arrival.own is not None]
             if logged := self._logged(small, arrivals):
                 place, offsets = self.append(logged)
                 reached.append(place)
@@ -387,7 +345,8 @@ class Committer:
         if self._writer is not None and self._writer.end >= self.options.segment_size:
             self._seal_log()
         if self._writer is None:
-            self._writer = self.new_segment()
+            number, self._next_segment = self._next_segment, self._next_segment + NUMBER_STEP
+            self._writer = SegmentWriter(self.folder, number, preallocate=True, floor=self.options.free_space)
         return self._writer
 
     def _seal_log(self) -> None:
@@ -399,20 +358,6 @@ class Committer:
             writer.close()
         except OSError as error:  # the next start cuts what is reserved behind the end
             log.error("archive.not_sealed", segment=writer.path.name, error=str(error))
-
-    def sync(self, writer: SegmentWriter) -> None:
-        """Make a segment durable; any thread.
-
-        Raises: OSError. But for a full disk nothing more is stored after it: the kernel may have dropped what
-            it could not write, and the next sync would say nothing of that.
-        """
-        try:
-            writer.sync()
-        except OSError as error:
-            if error.errno not in _FULL:
-                self._broken = f"Disk failed to sync: {error.strerror}; restart after repair"
-                log.critical("archive.sync_failed", segment=writer.path.name, error=str(error))
-            raise
 
     # jobs: they run in the committer's thread, through call()
 
@@ -426,18 +371,18 @@ class Committer:
         buffers, offsets, end = encode_batch(writer.identity, writer.end, records)
         writer.reserve(end)
         write_all(writer.descriptor, buffers, writer.end)
-        self.sync(writer)
+        self.disk.sync(writer)
         writer.end = end
         return (writer.number, writer.path.name, end), offsets
 
     def ready(self) -> None:
         """Index what is durable already. Raises: ArchiveError, when nothing can be stored; DatabaseError."""
-        if self._broken:
-            raise ArchiveError(self._broken)
+        if self.disk.broken:
+            raise ArchiveError(self.disk.broken)
         self._index_late()
 
     @contextmanager
-    def indexing(self, *, durable: bool = False) -> Iterator[Catalogue]:
+    def indexing(self, *, durable: bool = False) -> Iterator[CatalogueWriter]:
         """A transaction of the catalogue, behind all that is durable but not indexed yet.
 
         Raises: ArchiveError, when nothing can be stored any more; DatabaseError.
@@ -466,10 +411,3 @@ class Committer:
     def writing(self) -> int | None:
         """Number of the segment that is being appended to."""
         return self._writer.number if self._writer is not None else None
-
-
-def words_for(error: OSError) -> str:
-    """Why nothing could be written, for the one who sent it."""
-    if error.errno in _FULL:
-        return OUT_OF_SPACE
-    return f"Archive: {error.strerror}"

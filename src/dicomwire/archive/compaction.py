@@ -15,7 +15,8 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from dicomwire.archive.committer import OUT_OF_SPACE, Committer
+from dicomwire.archive.committer import Committer
+from dicomwire.archive.disk import OUT_OF_SPACE
 from dicomwire.archive.records import (
     SEGMENT_HEADER,
     Kind,
@@ -185,6 +186,7 @@ def _drop(committer: Committer, number: int, buried: Sequence[int]) -> bool:
             catalogue.reached(*place)
     committer.reader.forget(number)
     (committer.folder / name_of(number)).unlink()
+    committer.on_unlinked(number)
     sync_folder(committer.folder)
     with committer.indexing() as catalogue:
         catalogue.forget_segment(number)

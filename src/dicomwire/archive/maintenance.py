@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dicomwire.archive.archive import Archive, locked
 from dicomwire.archive.catalogue import Catalogue, revision
+from dicomwire.archive.catalogue_writer import CatalogueWriter
 from dicomwire.archive.records import SEGMENT_HEADER, batches, identity_of
 from dicomwire.archive.segments import SegmentReader, name_of
 from dicomwire.archive.values import ArchiveOptions, Damage, Stored
@@ -21,6 +22,7 @@ def verify(data: Path) -> Iterator[Damage]:
     path = data / "catalogue.sqlite"
     if not path.exists():
         raise ArchiveError(f"{data} holds no archive")
+    CatalogueWriter(path).disconnect()  # which brings an older one up to date
     catalogue = Catalogue(path)
     try:
         yield from _verify(catalogue, SegmentReader(data / "segments"))
@@ -89,7 +91,7 @@ def migrate(data: Path) -> tuple[str, str]:
         raise ArchiveError(f"{data} holds no archive")
     with locked(data):
         before = revision(path)
-        Catalogue(path).close()
+        CatalogueWriter(path).close()
         return before, revision(path)
 
 

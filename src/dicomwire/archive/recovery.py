@@ -7,9 +7,10 @@ that the catalogue records is indexed as if it had just arrived.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
-from dicomwire.archive.catalogue import Catalogue
+from dicomwire.archive.catalogue_writer import CatalogueWriter
 from dicomwire.archive.entry import Entry, Unindexable, entry_of
 from dicomwire.archive.records import (
     HEADER_LENGTH,
@@ -28,12 +29,18 @@ from dicomwire.errors import DicomwireError
 
 
 def recover(
-    folder: Path, catalogue: Catalogue, options: ArchiveOptions, *, rebuild: bool = False
+    folder: Path,
+    catalogue: CatalogueWriter,
+    options: ArchiveOptions,
+    *,
+    rebuild: bool = False,
+    under_way: Callable[[int], bool] = lambda number: False,
 ) -> tuple[int, list[Damage]]:
     """Index what the catalogue does not know yet, and cut torn tails; all in one transaction.
 
     rebuild: forget first what the catalogue knows. Nobody knows then what was acknowledged, as with a
         catalogue that is new: nothing is cut.
+    under_way: whether somebody still writes a segment; it is left alone.
     Returns: how many instances were indexed, and the damage found on the way.
     """
     with catalogue.transaction():  # a tombstone and what it buries may lie far apart
@@ -45,6 +52,8 @@ def recover(
         for number in numbers:
             path = folder / name_of(number)
             durable = known.get(number, SEGMENT_HEADER.size)
+            if under_way(number):
+                continue
             if number not in known or path.stat().st_size != durable:
                 recovery.segment(path, number, durable)
         for record_id in recovery.buried:
@@ -58,7 +67,12 @@ class _Recovery:
     """One pass over the segments; tombstones count wherever they lie."""
 
     def __init__(
-        self, catalogue: Catalogue, options: ArchiveOptions, present: frozenset[int], *, rebuilding: bool
+        self,
+        catalogue: CatalogueWriter,
+        options: ArchiveOptions,
+        present: frozenset[int],
+        *,
+        rebuilding: bool,
     ) -> None:
         self.indexed = 0
         self.damage: list[Damage] = []

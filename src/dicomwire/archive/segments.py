@@ -29,6 +29,7 @@ _RESIDENT: Final = 16 << 20  # bytes read through a map before its pages are giv
 _POPULATE_READ: Final = 22  # MADV_POPULATE_READ, which the mmap module does not name yet
 _AHEAD: Final = 4 << 20  # bytes that the kernel is asked to read ahead
 _LARGE: Final = 4 << 20  # bytes of an instance that has a segment of its own, which keeps no pages behind it
+NUMBER_STEP: Final = 2  # segments of the log have odd numbers, those of one large instance even ones
 _VECTORS: Final = 512  # buffers of one pwritev, below every system's IOV_MAX
 
 
@@ -64,18 +65,26 @@ def write_all(descriptor: int, buffers: Sequence[Buffer], offset: int) -> int:
 class SegmentWriter:
     """A segment that is being written."""
 
-    def __init__(self, folder: Path, number: int, *, preallocate: bool, floor: int = 0) -> None:
-        """floor: bytes of the disk that space reserved ahead leaves free."""
+    def __init__(
+        self, folder: Path, number: int, *, preallocate: bool, floor: int = 0, identity: int | None = None
+    ) -> None:
+        """floor: bytes of the disk that space reserved ahead leaves free.
+
+        identity: of a segment that is there already, for another process has begun it.
+        """
         self.number = number
         self.path = folder / name_of(number)
-        self.identity = secrets.randbits(32)
-        self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        self.identity = secrets.randbits(32) if identity is None else identity
+        made = os.O_CREAT | os.O_EXCL if identity is None else 0
+        self.descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | made, 0o640)
         self.end = SEGMENT_HEADER.size
         self._allocated = 0
         self._preallocate = preallocate
         self._floor = floor
         self._zeroed = 0
         self._closed = False
+        if identity is not None:
+            return
         try:
             self.reserve(self.end)
             write_all(self.descriptor, [segment_header(self.identity, time.time_ns())], 0)
@@ -133,6 +142,10 @@ class SegmentWriter:
         """What the segment holds is not wanted, be it sealed or not."""
         self._release()
         self.path.unlink(missing_ok=True)
+
+    def leave(self) -> None:
+        """Another process goes on with it."""
+        self._release()
 
     def _release(self) -> None:
         """Close the file, once: a second time its number may be another file's."""

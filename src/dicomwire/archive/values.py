@@ -25,6 +25,7 @@ class ArchiveOptions:
         inflate_limit: bytes that a deflated data set may inflate to.
         preamble: `zero` makes our own; `keep` takes a file's first bytes as they are when its preamble says
             something, as that of a file which is a TIFF as well does (PS3.10 7.1).
+        writer: what writes: a `process` of its own, or a `thread` for those who open an archive for a moment.
         remembers_removed: what was removed is told from what was never there; of no use to a cache.
     """
 
@@ -36,6 +37,7 @@ class ArchiveOptions:
     depth_limit: int = 64
     inflate_limit: int = 64 << 20
     preamble: Literal["zero", "keep"] = "zero"
+    writer: Literal["thread", "process"] = "thread"
     remembers_removed: bool = True
 
 

@@ -20,7 +20,7 @@ from dicomwire.dicom.encoding import Buffer, Encoding
 from dicomwire.dicom.indexed import INDEXED
 from dicomwire.errors import DataSetError
 
-_REACH: Final = 64 << 10  # bytes from the start of a data set that an outline covers at most
+REACH: Final = 64 << 10  # bytes from the start of a data set that an outline covers at most
 _OUTLINES: Final = 16  # kept, the one used last first
 _ALIKE: Final = 0.9  # part of their pieces that data sets of one outline share
 _LONGEST_WAIT: Final = 256  # data sets that match no outline, between two of which one is made
@@ -107,9 +107,10 @@ class Outlines:
         self._wait = 0  # data sets without outline to let pass before one is made
         self._missed = 0
 
-    def advance(self, data: bytes | bytearray, encoding: Encoding, values: dict[int, bytes]) -> Reached:
+    def advance(self, data: bytes, encoding: Encoding, values: dict[int, bytes]) -> Reached:
         """Pass what is known of a data set.
 
+        data: its first REACH bytes.
         values: takes the values of INDEXED elements on the way; those behind `position` are correct, too.
         """
         best = NOTHING
@@ -126,10 +127,10 @@ class Outlines:
                 best = reached
         return best
 
-    def learn(self, data: bytes | bytearray, encoding: Encoding, values: dict[int, bytes]) -> None:
+    def learn(self, data: bytes, encoding: Encoding, values: dict[int, bytes]) -> None:
         """Take a data set into account that no outline covers; now and then, since that takes its time.
 
-        values: of its INDEXED elements. The data set must be whole and without findings.
+        data: its first REACH bytes. values: of its INDEXED elements. It must be whole and without findings.
         """
         self._missed += 1
         if self._missed <= self._wait:
@@ -148,7 +149,7 @@ class Outlines:
         self._outlines = (made, *self._outlines[: _OUTLINES - 1])
 
 
-def _follow(steps: Sequence[_Step], data: bytes | bytearray, values: dict[int, bytes]) -> Reached:
+def _follow(steps: Sequence[_Step], data: bytes, values: dict[int, bytes]) -> Reached:
     position, end = 0, len(data)
     passed = last = 0
     whole = False
@@ -179,13 +180,13 @@ def _follow(steps: Sequence[_Step], data: bytes | bytearray, values: dict[int, b
     return Reached(passed, last >> 16, last & 0xFFFF, whole) if passed else NOTHING
 
 
-def _pieces(data: bytes | bytearray, encoding: Encoding) -> tuple[_Piece, ...]:
+def _pieces(data: bytes, encoding: Encoding) -> tuple[_Piece, ...]:
     """A data set up to its pixel data, or to where an outline cannot follow."""
     pieces: list[_Piece] = []
     whole = position = level = 0
     try:
         for kind, tag, vr, start, end, written in elements(data, encoding):
-            if end > _REACH or tag >= 0x7FE00000 or kind is Kind.ENCAPSULATED or written is not encoding:
+            if end > REACH or tag >= 0x7FE00000 or kind is Kind.ENCAPSULATED or written is not encoding:
                 break
             level -= kind is Kind.SEQUENCE_END
             closes = level == 0 and kind in (Kind.VALUE, Kind.SEQUENCE_END)

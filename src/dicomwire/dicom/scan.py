@@ -33,7 +33,7 @@ from dicomwire.dicom.encoding import (
     odd_header,
 )
 from dicomwire.dicom.indexed import INDEXED, INDEXED_BY_GROUP, SEQUENCES_BY_GROUP, SPECIFIC_CHARACTER_SET
-from dicomwire.dicom.outline import NOTHING, Outlines, Reached
+from dicomwire.dicom.outline import NOTHING, REACH, Outlines, Reached
 from dicomwire.dicom.values import Decoder
 from dicomwire.errors import DataSetError
 
@@ -159,13 +159,14 @@ def scan(
     elif isinstance(data, memoryview) and data.format != "B":
         data = data.cast("B")
     result = Scan(encoding, length=len(data))
-    if outlines is None or not isinstance(data, bytes | bytearray):
+    if outlines is None:
         _walk(data, result, depth_limit, NOTHING)
         return result
-    reached = outlines.advance(data, encoding, result.values)
+    head = bytes(data[:REACH])
+    reached = outlines.advance(head, encoding, result.values)
     _walk(data, result, depth_limit, reached)
     if not reached.whole and not result.findings:
-        outlines.learn(data, encoding, result.values)
+        outlines.learn(head, encoding, result.values)
     return result
 
 

@@ -251,6 +251,11 @@ class ArchiveSettings(Section):
         description="keep: a file that is a TIFF as well, and comes by STOW-RS or import, keeps its "
         "preamble and meta information.",
     )
+    writer: Literal["process", "thread"] = Field(
+        "process",
+        description="What scans, writes and indexes what has arrived: a process of its own, so that "
+        "receiving has a processor for itself; or a thread, which takes 40 MB less memory.",
+    )
     segment_size: Size = Field(1 << 30, ge=1 << 20, description="Bytes of one segment file.")
     memory: Size = Field(
         32 << 20, ge=1 << 20, description="Bytes of instances under way, in all; beyond it reading pauses."

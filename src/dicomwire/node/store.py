@@ -35,7 +35,9 @@ def open_cache(settings: Settings, name: str) -> Archive:
     folder = settings.node.data / "gateways" / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        options = replace(options_of(settings), duplicates="replace", remembers_removed=False)
+        options = replace(
+            options_of(settings), duplicates="replace", remembers_removed=False, writer="thread"
+        )
         return Archive.open(folder, options)
     except (ArchiveError, OSError) as error:
         words = (error.strerror if isinstance(error, OSError) else None) or str(error)
@@ -72,4 +74,5 @@ def options_of(settings: Settings) -> ArchiveOptions:
         depth_limit=chosen.depth_limit,
         inflate_limit=chosen.inflate_limit,
         preamble=chosen.preamble,
+        writer=chosen.writer,
     )
