@@ -127,3 +127,33 @@ async def test_bulk_data_are_not_repeated_for_who_has_them(door, make_instance) 
         again = await door.get(path, OCTETS, **{"If-None-Match": tag})
         assert again.status_code == 304
     assert (await door.get(STUDY + "/pixeldata", OCTETS)).headers["etag"] != tag
+
+
+async def test_the_only_value_of_an_instance_comes_as_itself_and_in_ranges(door, make_instance) -> None:
+    await door.store(make_instance(1), make_instance(2, extra=PRIVATE))
+    whole = await door.get(INSTANCE + "/pixeldata", "application/octet-stream")
+    assert (whole.status_code, whole.headers["content-type"]) == (200, "application/octet-stream")
+    assert whole.content == bytes(range(1, 9))
+    assert (await door.get(INSTANCE + "/bulkdata", "application/octet-stream")).content == whole.content
+    named = await door.get(INSTANCE + "/bulkdata/7FE00010", "application/octet-stream")
+    assert whole.headers["etag"] == named.headers["etag"]
+    for resource in ("/pixeldata", "/bulkdata"):
+        ranged = await door.get(INSTANCE + resource, "application/octet-stream", range="bytes=2-4")
+        assert (ranged.status_code, ranged.content) == (206, b"\3\4\5")
+        assert ranged.headers["content-range"] == "bytes 2-4/8"
+    second = INSTANCE[:-1] + "2"
+    assert (await door.get(second + "/pixeldata", "application/*")).content == whole.content
+    for path in (second + "/bulkdata", SERIES + "/pixeldata"):  # two values
+        assert (await door.get(path, "application/octet-stream")).status_code == 406
+
+
+async def test_the_only_frame_of_a_compressed_image_comes_as_itself_and_in_ranges(door) -> None:
+    await door.store(RLE)
+    stored = pydicom.dcmread(BytesIO(RLE))
+    resource = f"/studies/{stored.StudyInstanceUID}/pixeldata"
+    pixels = stored.pixel_array.tobytes()
+    assert (await door.get(resource, "application/octet-stream")).content == pixels
+    ranged = await door.get(resource, "application/octet-stream", range="bytes=-6")
+    assert (ranged.status_code, ranged.content) == (206, pixels[-6:])
+    as_stored = await door.get(resource, "application/octet-stream; transfer-syntax=*")
+    assert as_stored.content == next(pydicom.encaps.generate_frames(stored.PixelData, number_of_frames=1))

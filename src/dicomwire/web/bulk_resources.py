@@ -2,7 +2,8 @@
 
 A part a value, or a frame of compressed pixel data: uncompressed in little endian order, or as it is stored
 where `transfer-syntax=*` asks for that or nothing here can decode it. A compressed media type is of frames:
-then every frame comes in it and values that are no pixels are left out.
+then every frame comes in it and values that are no pixels are left out. The only value of an instance comes
+as itself to who takes octets and no parts.
 """
 
 from __future__ import annotations
@@ -74,9 +75,14 @@ class BulkResources:
         accept = accept_of(request)
         plan = planned(request, self._archive)
         form = accept.choose(lambda wanted: self.offer(wanted, accept, plan))
-        if form is None:
+        if form is not None:
+            return await self.answer(request, plan, form)
+        alone = self._alone(plan)
+        if alone is None:
             raise not_acceptable(accept, self.offered(plan))
-        return await self.answer(request, plan, form)
+        if not _takes_octets(accept):
+            raise not_acceptable(accept, [*self.offered(plan), OCTET_STREAM])
+        return await self._values.answer(request, plan[0], alone)
 
     def offer(self, wanted: Wanted, accept: Accept, plan: list[Stored]) -> BulkForm | None:
         """What a range of Accept makes of the bulk data of instances."""
@@ -111,6 +117,11 @@ class BulkResources:
         compressed = [each for each in dict.fromkeys(chain(*frames)) if each in common]
         parts = [f'{MULTIPART_RELATED}; type="{each}"' for each in (OCTET_STREAM, *compressed)]
         return [*parts, f"{parts[0]}; transfer-syntax=*"]
+
+    def _alone(self, plan: list[Stored]) -> Value | None:
+        """The only value that there is: it comes as itself, and ranges of it."""
+        values = list(self._wanted(plan[0])) if len(plan) == 1 else []
+        return values[0] if len(values) == 1 else None
 
     async def answer(self, request: Request, plan: list[Stored], form: BulkForm) -> Response:
         """The bulk data of instances in a form that was chosen."""
@@ -168,6 +179,13 @@ class BulkResources:
 def _is_read_as_it_stands(value: Value) -> bool:
     """What is not, frames that may be decoded, goes first: failures are told before the first part only."""
     return not value.encapsulated or len(value.path) > 1
+
+
+def _takes_octets(accept: Accept) -> bool:
+    """Whether a single value may be octets."""
+    return accept.allows(OCTET_STREAM, multipart=False) and any(
+        wanted.single and wanted.part.matches(OCTET_STREAM) for wanted in accept.wanted
+    )
 
 
 def _offer(wanted: Wanted, accept: Accept) -> bool | None:

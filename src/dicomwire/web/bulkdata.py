@@ -39,7 +39,6 @@ class BulkData:
         self._frames = frames
 
     async def __call__(self, request: Request) -> Response:
-        accept = accept_of(request)
         text: str = request.path_params["path"]
         path = parse_path(text)
         if path is None:
@@ -48,7 +47,12 @@ class BulkData:
         value = self._locate(stored, path)
         if value is None:
             raise Problem(404, f"the instance has no value {text}")
-        if value.encapsulated and len(path) == 1:
+        return await self.answer(request, stored, value)
+
+    async def answer(self, request: Request, stored: Stored, value: Value) -> Response:
+        """One value, or the range of it that is asked for. Raises: Problem 406, 416."""
+        accept = accept_of(request)
+        if value.encapsulated and len(value.path) == 1:
             return await self._frames.all_frames(request, stored)
         if value.encapsulated:
             return self._codestream(request, stored, value)
@@ -56,7 +60,7 @@ class BulkData:
         if multipart is None:
             raise not_acceptable(accept, [OCTET_STREAM, f'multipart/related; type="{OCTET_STREAM}"'])
         base = base_url(request, self._options)
-        tag = entity_tag([stored], text, base if multipart else "")
+        tag = entity_tag([stored], format_path(value.path), base if multipart else "")
         if (unchanged := not_modified(request, tag)) is not None:
             return unchanged
         span = requested_range(request, value.length, tag)
