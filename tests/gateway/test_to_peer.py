@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
+from io import BytesIO
 from pathlib import Path
 
+import pydicom
 import pytest
 import pytest_asyncio
 
@@ -54,6 +56,25 @@ async def test_studies_are_found_at_the_peer(gateway: Running) -> None:
     assert all("00080052" not in each for each in found)
     (url,) = (each["00081190"]["Value"][0] for each in found if each["0020000D"]["Value"] == [STUDY])
     assert url == str(gateway.http.base_url.join(f"studies/{STUDY}"))
+
+
+async def test_the_peer_is_asked_in_the_time_zone_that_is_named(tmp_path: Path) -> None:
+    dated = pydicom.dcmread(BytesIO(OTHER.file))
+    dated.StudyDate, dated.StudyTime, dated.TimezoneOffsetFromUTC = "20240101", "233000", "+0100"
+    file = BytesIO()
+    dated.save_as(file)
+    async with running(tmp_path / "pacs", dimse={"port": 0, "calling_ae_title": "off"}) as pacs:
+        assert (await stow(pacs.http, file.getvalue())).status_code == 200
+        async with gateway_to(tmp_path / "gateway", pacs.dimse_port) as node:
+            zone = {"TimezoneOffsetFromUTC": "+0900"}
+            found = await node.http.get("studies", params={"StudyDate": "20240102", **zone})
+            assert (values(found.json(), "00080020"), values(found.json(), "00080201")) == (
+                ["20240102"],
+                ["+0900"],
+            )
+            assert (
+                await node.http.get("studies", params={"StudyDate": "20240101", **zone})
+            ).status_code == 204
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 
+import pydicom
 import pytest
 
 from dicomwire.dicom.data_set import from_json, from_xml
@@ -126,6 +128,7 @@ async def test_nothing_found_is_204_without_a_body(filled, path: str) -> None:
         ".".join(["ReferencedStudySequence"] * 1000) + ".CodeValue=x",
         *("limit=-1", "limit=x", "limit=", "offset=-1", "offset=1.5", "fuzzymatching=maybe"),
         *("StudyDate=2024", "StudyDate=20241301", "StudyInstanceUID=1.2.x"),
+        "StudyDate=20240101&TimezoneOffsetFromUTC=UTC",
         *("includefield=NoSuchKeyword", "PatientName=%FF", "PatientName=a%00b"),
     ],
 )
@@ -209,6 +212,52 @@ async def test_xml_says_what_json_says_a_part_a_result(filled) -> None:
 
 async def test_xml_that_is_not_in_parts_is_406(filled) -> None:
     assert (await filled.get("/studies", "application/dicom+xml")).status_code == 406
+
+
+def with_values(file: bytes, **values: str) -> bytes:
+    """A file with some values more."""
+    data_set = pydicom.dcmread(BytesIO(file))
+    for keyword, value in values.items():
+        setattr(data_set, keyword, value)
+    changed = BytesIO()
+    data_set.save_as(changed)
+    return changed.getvalue()
+
+
+DATED = {"StudyDate": "20240101", "StudyTime": "233000.5"}
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("StudyDate=20240102&TimezoneOffsetFromUTC=%2B0900", ("20240102", "073000.5", "+0900")),
+        ("StudyDate=20240102&TimezoneOffsetFromUTC=+0900", ("20240102", "073000.5", "+0900")),
+        ("StudyDate=20240101-&StudyTime=2230-&00080201=-0000", ("20240101", "223000.5", "-0000")),
+        ("StudyDate=20240101&TimezoneOffsetFromUTC=%2B0900", None),
+        ("StudyDate=20240101&TimezoneOffsetFromUTC=", ("20240101", "233000.5", "+0100")),
+        ("TimezoneOffsetFromUTC=%2B0100", ("20240101", "233000.5", "+0100")),
+        ("TimezoneOffsetFromUTC=%2B0900", None),
+    ],
+)
+async def test_dates_and_times_are_in_the_time_zone_that_is_named_with_them(
+    door, make_instance, query: str, expected: tuple[str, ...] | None
+) -> None:
+    await door.store(with_values(make_instance().file, TimezoneOffsetFromUTC="+0100", **DATED))
+    answer = await door.get("/studies?includefield=TimezoneOffsetFromUTC&" + query, JSON)
+    found = answer.json() if answer.content else []
+    tags = ("00080020", "00080030", "00080201")
+    told = [tuple(each[tag]["Value"][0] for tag in tags) for each in found]
+    assert told == ([expected] if expected else [])
+
+
+async def test_a_study_without_a_time_zone_is_taken_as_it_is_and_told_without_one(
+    door, make_instance
+) -> None:
+    await door.store(with_values(make_instance().file, **DATED))
+    query = "/studies?StudyDate=20240101&TimezoneOffsetFromUTC=%2B0900"
+    (study,) = (await door.get(query, JSON)).json()
+    assert study["00080020"] == {"vr": "DA", "Value": ["20240101"]}
+    assert study["00080201"] == {"vr": "SH"}
 
 
 async def test_pages_cover_everything_once(filled) -> None:

@@ -6,6 +6,7 @@ returned in it; those of a study that does not tell its own offset from UTC are 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
@@ -14,6 +15,10 @@ from dicomwire.archive.attributes import COLUMNS, Column, Level, Path, level_of,
 from dicomwire.archive.matching import Condition, Parameter, all_of, bounds, padded, ranged
 from dicomwire.archive.query import EMPTY, Query
 from dicomwire.dicom.dictionary import TAGS
+
+OFFSET: Final = re.compile(r"[+-](?:0\d|1[0-4])[0-5]\d", re.ASCII)
+"""What the time zone of a query is written as: its offset from UTC."""
+TIMEZONE: Final = TAGS["TimezoneOffsetFromUTC"]
 
 _EVENTS: Final = (
     "Study",
@@ -76,6 +81,11 @@ def in_timezone(tag: int, timezone: str) -> tuple[str, tuple[Parameter, ...]]:
     day = _DAYS.get(tag, tag)
     part = "1, 8" if tag == day else "9"
     return f"substr({_moment(day)}, {part})", (timezone,)
+
+
+def told_timezone(timezone: str) -> tuple[str, tuple[Parameter, ...]]:
+    """SQL of the time zone that moments are told in, and its parameters; "" where a study tells none."""
+    return f"CASE WHEN {_OFFSETS['study']} GLOB '[+-][0-9][0-9][0-9][0-9]' THEN ? ELSE '' END", (timezone,)
 
 
 def _near(query: Query, day: int, first: str, last: str) -> Condition:

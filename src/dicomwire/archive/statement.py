@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 from dicomwire.archive.attributes import COLUMNS, Level, level_of, text_of
 from dicomwire.archive.conditions import conditions_of, is_universal, matching_items
 from dicomwire.archive.matching import DEPTH_LIMIT, MATCH_LIMIT, Condition, Parameter, Seek
-from dicomwire.archive.moments import in_timezone, is_moment
+from dicomwire.archive.moments import TIMEZONE, in_timezone, is_moment, told_timezone
 from dicomwire.archive.query import Query
 from dicomwire.dicom.dictionary import vr_of
 from dicomwire.errors import QueryError
@@ -253,6 +253,8 @@ def _fields(query: Query, tables: Sequence[str]) -> dict[str, tuple[Field, ...]]
 def _field(query: Query, tag: int, level: Level) -> Field:
     if query.timezone and is_moment(tag):
         return Field(tag, vr_of(tag), level, *in_timezone(tag, query.timezone))
+    if query.timezone and tag == TIMEZONE:
+        return Field(tag, vr_of(tag), level, *told_timezone(query.timezone))
     nested = [match for match in query.matches if len(match.path) > 1 and match.path[0] == tag]
     nested = [match for match in nested if not is_universal(match, query)]
     if not nested or tag in COLUMNS:

@@ -84,11 +84,11 @@ class Peer:
         self._places = asyncio.Semaphore(QUESTIONS)
 
     @asynccontextmanager
-    async def questions(self, *, fuzzy: bool = False) -> AsyncIterator[Questions]:
-        """An association for C-FIND. Raises: RemoteFailed."""
+    async def questions(self, *, fuzzy: bool = False, timezone: bool = False) -> AsyncIterator[Questions]:
+        """An association for C-FIND. fuzzy, timezone: as in `QueryOptions`. Raises: RemoteFailed."""
         uid = Root.STUDY.value.find
         proposal = proposals.propose([Use.FIND], roots=[Root.STUDY])
-        options = QueryOptions(relational=True, combined_date_time=True, fuzzy=fuzzy)
+        options = QueryOptions(relational=True, combined_date_time=True, fuzzy=fuzzy, timezone=timezone)
         with at_peer(self.ae_title, "association for C-FIND"):
             opened = self._destination.open(
                 proposal.contexts, self._own, extended=options.items([Use.FIND], [Root.STUDY])

@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 from starlette.requests import Request
 from starlette.responses import Response
 
+from dicomwire.archive.moments import TIMEZONE
 from dicomwire.archive.query import Level, level_of
 from dicomwire.dicom import xml_model
 from dicomwire.dicom.dictionary import TAGS, vr_of
@@ -127,9 +128,11 @@ class Search:
         question = Question(self._level, levels[0], _keys(asked, self._level, levels, study, series))
         _warn_of_flags(asked, answer)
         try:
-            async with self._peer.questions(fuzzy=asked.fuzzy) as questions:
+            async with self._peer.questions(fuzzy=asked.fuzzy, timezone=bool(asked.timezone)) as questions:
                 if asked.fuzzy and not questions.agreed.fuzzy:
                     answer.warn("fuzzymatching is not supported. Only literal matching was performed.")
+                if asked.timezone and not questions.agreed.timezone:
+                    answer.warn("TimezoneOffsetFromUTC is matched as any other attribute.")
                 if questions.agreed.relational:
                     await _ask(questions, question, answer)
                 else:
@@ -156,6 +159,8 @@ def _keys(
         value = match.value.replace(",", "\\") if vr_of(match.path[-1]) == "UI" else match.value
         if value != '""':
             matched.setdefault(match.path, value)
+    if asked.timezone:
+        matched[TIMEZONE,] = asked.timezone
     keys = [Key(path, value, given=True) for path, value in matched.items()]
     there = {path[0] for path in matched}
     fields = (*fields_of(asked, level, levels), _AVAILABILITY)

@@ -11,6 +11,7 @@ from struct import Struct, pack
 from typing import Final, TypeAlias
 
 from dicomwire.archive.catalogue import Row
+from dicomwire.archive.moments import TIMEZONE
 from dicomwire.archive.search import Found
 from dicomwire.archive.statement import Field, Plan
 from dicomwire.dicom.charset import CharacterSet, character_set
@@ -23,7 +24,6 @@ from dicomwire.services.find_request import (
     LEVEL_NAMES,
     QUERY_RETRIEVE_LEVEL,
     RETRIEVE_AE_TITLE,
-    TIMEZONE,
     Asked,
 )
 

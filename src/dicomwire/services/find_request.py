@@ -7,11 +7,11 @@ of the answers, which say so.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from dicomwire.archive.moments import OFFSET, TIMEZONE
 from dicomwire.archive.query import Level, Match, Path, Query
 from dicomwire.dicom.data_set import Attribute, DataSet
 from dicomwire.dicom.dictionary import TAGS, keyword_of, tag_text
@@ -22,7 +22,6 @@ from dicomwire.services.models import Root
 
 QUERY_RETRIEVE_LEVEL: Final = TAGS["QueryRetrieveLevel"]
 RETRIEVE_AE_TITLE: Final = TAGS["RetrieveAETitle"]
-TIMEZONE: Final = TAGS["TimezoneOffsetFromUTC"]
 _NO_KEYS: Final = frozenset(
     (SPECIFIC_CHARACTER_SET, QUERY_RETRIEVE_LEVEL, RETRIEVE_AE_TITLE, TAGS["QueryRetrieveView"])
 )
@@ -30,7 +29,6 @@ _LEVELS: Final = {"PATIENT": Level.PATIENT, "STUDY": Level.STUDY, "SERIES": Leve
     "IMAGE": Level.INSTANCE
 }
 LEVEL_NAMES: Final = {level: name for name, level in _LEVELS.items()}
-_OFFSET: Final = re.compile(r"[+-](?:0\d|1[0-4])[0-5]\d", re.ASCII)
 _MATCHES_ONE: Final = frozenset("*?\\")  # in a unique key of a level above, they are no single value
 
 
@@ -129,7 +127,7 @@ def read(identifier: DataSet, root: Root, agreement: Agreed) -> Asked:
         combined=agreement.combined,
         timezone=identifier.text(TIMEZONE) if agreement.timezone else "",
     )
-    if query.timezone and not _OFFSET.fullmatch(query.timezone):
+    if query.timezone and not OFFSET.fullmatch(query.timezone):
         raise Unfit(TIMEZONE, "TimezoneOffsetFromUTC (0008,0201): +HHMM or -HHMM wanted")
     terms = "\\".join(identifier.texts(SPECIFIC_CHARACTER_SET))
     return Asked(query, tuple(dict.fromkeys((*fields, *unique))), items, tuple(unsupported), terms)

@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 
 import structlog
 
+from dicomwire.archive.moments import TIMEZONE
 from dicomwire.archive.query import Match, Path, Query
 from dicomwire.association.performer import Request, Service, Sink
 from dicomwire.dicom.charset import defined
@@ -24,7 +25,7 @@ from dicomwire.dicom.json_decode import load
 from dicomwire.dimse import status
 from dicomwire.errors import DataSetError, InvalidAttribute, QueryError, SearchError, WorkError
 from dicomwire.services import find
-from dicomwire.services.find_request import TIMEZONE, Agreed, Unfit, agreed
+from dicomwire.services.find_request import Agreed, Unfit, agreed
 from dicomwire.services.identifier import LIMIT, Collector
 from dicomwire.work.matching import Selection, query_of, search, texts
 from dicomwire.work.store import DatabaseError, Store

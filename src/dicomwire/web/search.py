@@ -86,6 +86,7 @@ class Search:
             all_values=asked.all_values,
             fuzzy=asked.fuzzy,
             combined=True,
+            timezone=asked.timezone,
         )
         try:
             return plan(query)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl
 
+from dicomwire.archive.moments import OFFSET, TIMEZONE, is_moment
 from dicomwire.archive.query import Level, Match, Path, level_of
 from dicomwire.dicom.dictionary import TAGS, keyword_of, vr_of
 from dicomwire.dicom.indexed import SPECIFIC_CHARACTER_SET
@@ -31,7 +32,7 @@ class Asked:
         fields: tags to return beside the required ones.
         everything: `includefield=all`.
         limit: as asked, None when it was not.
-        fuzzy, empty_values, all_values: as in `Query`.
+        fuzzy, empty_values, all_values, timezone: as in `Query`.
         warnings: what was asked for and is not done.
     """
 
@@ -43,6 +44,7 @@ class Asked:
     fuzzy: bool
     empty_values: bool
     all_values: bool
+    timezone: str
     warnings: tuple[str, ...]
 
 
@@ -64,6 +66,7 @@ def parse(query_string: bytes, level: Level) -> Asked:
         else:
             put_once(matches, path, value, name)
     fields = found.fields | {path[0] for path in matches}
+    timezone = _timezone(matches)
     absent = {tag: why for tag in sorted(fields) if (why := _not_included(tag, level))}
     return Asked(
         tuple(Match(path, value) for path, value in matches.items()),
@@ -74,6 +77,7 @@ def parse(query_string: bytes, level: Level) -> Asked:
         found.flag("fuzzymatching"),
         found.flag("emptyvaluematching"),
         found.flag("multiplevaluematching"),
+        timezone,
         (*warnings, *(f"{_shown(tag)} {why}; it is not included." for tag, why in absent.items())),
     )
 
@@ -123,6 +127,20 @@ def given(query_string: bytes, ignored: Sequence[str] = ()) -> Given:
     return Given(
         tuple(keys), frozenset(attribute(each)[0] for each in named), len(named) < len(included), controls
     )
+
+
+def _timezone(matches: dict[Path, str]) -> str:
+    """The time zone of the dates and times among the keys, taken from them; "" where none is named.
+
+    A key like any other where there is neither date nor time. Raises: Problem 400.
+    """
+    if not any(value and is_moment(path[0]) for path, value in matches.items()):
+        return ""
+    # A plus that nobody escaped has become a space
+    timezone = matches.pop((TIMEZONE,), "").replace(" ", "+")
+    if timezone and not OFFSET.fullmatch(timezone):
+        raise Problem(400, f"TimezoneOffsetFromUTC is {shown(timezone)}; +HHMM or -HHMM wanted")
+    return timezone
 
 
 def _unmatched(path: Path, level: Level) -> str:
