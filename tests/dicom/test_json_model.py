@@ -85,6 +85,21 @@ def test_decimal_strings_keep_their_digits() -> None:
     assert b'"Value":[0.6835940]' in text
 
 
+@pytest.mark.parametrize(
+    ("keyword", "vr", "text", "expected"),
+    [
+        ("SliceThickness", "DS", "1" * 5_000, "1" * 5_000),
+        ("SeriesNumber", "IS", "1" * 5_000, "1" * 5_000),
+        ("SeriesNumber", "IS", "1" * 50, int("1" * 50)),
+        ("SeriesNumber", "IS", "-9007199254740993", -9007199254740993),  # no float has it
+    ],
+)
+def test_numbers_are_exact_and_none_is_longer_than_readers_take(
+    keyword: str, vr: str, text: str, expected: str | int
+) -> None:
+    assert model([element(keyword, vr, text)])[f"{TAGS[keyword]:08X}"]["Value"] == [expected]
+
+
 @pytest.mark.parametrize("syntax", SYNTAXES)
 def test_binary_values_are_inline_little_endian_or_named_by_a_uri(syntax: str) -> None:
     small = Element(TAGS["RedPaletteColorLookupTableData"], "OW", b"\1\2\3\4")

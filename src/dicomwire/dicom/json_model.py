@@ -30,11 +30,13 @@ from dicomwire.errors import DataSetError
 INLINE_LIMIT: Final = (
     1024  # bytes of a binary value that is written as InlineBinary; larger ones as BulkDataURI
 )
+_LONGEST_NUMBER: Final = 64  # characters; DS has 16 at most, and Python reads no number of more than 4,300
 TRAILING_PADDING: Final = 0xFFFCFFFC
 _BINARY_VRS: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 _PLAIN_VRS: Final = STRING_VRS | NUMBER_FORMATS.keys() | {"AT"}
 _SPECIAL: Final = PIXEL_DATA | DECIDING | {SPECIFIC_CHARACTER_SET}
 _JSON_NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?", re.ASCII)
+_INTEGER: Final = re.compile(r"[+-]?\d+", re.ASCII)
 _DECIMAL: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[Ee][+-]?\d+)?", re.ASCII)
 UTF_8: Final = '{"vr":"CS","Value":["ISO_IR 192"]}'
 
@@ -252,6 +254,8 @@ def _float(number: float) -> str:
 
 def _decimal(text: str) -> str:
     """A value of DS: with its own digits where JSON can have them."""
+    if len(text) > _LONGEST_NUMBER:
+        return encode_basestring(text)
     if _JSON_NUMBER.fullmatch(text):
         return text
     if not text:
@@ -265,6 +269,10 @@ def _integer(text: str) -> str:
     """A value of IS; "1.0", which some writers make of it, is the integer (pydicom reads it so)."""
     if not text:
         return "null"
+    if len(text) > _LONGEST_NUMBER:
+        return encode_basestring(text)
+    if _INTEGER.fullmatch(text):
+        return str(int(text))
     if _DECIMAL.fullmatch(text) and isfinite(number := float(text)) and number.is_integer():
         return str(int(number))
     return encode_basestring(text)
