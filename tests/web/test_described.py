@@ -82,6 +82,18 @@ async def test_metadata_and_bulk_data_become_instances(door, form: str) -> None:
     assert first.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
 
 
+@pytest.mark.parametrize(("bits", "said", "written"), [(8, "OB", "OB"), (8, "OW", "OW"), (16, "OB", "OW")])
+async def test_native_pixel_data_keep_the_vr_that_metadata_say_where_it_may_be(
+    door, bits: int, said: str, written: str
+) -> None:
+    allocated = {"00280100": {"vr": "US", "Value": [bits]}}
+    pixels = {"7FE00010": {"vr": said, "BulkDataURI": "bulk/1"}}
+    response = await post(door, described_as_json(metadata(**allocated, **pixels)), octets(1))
+    assert response.status_code == 200, response.text
+    stored = await read(door)
+    assert (stored["PixelData"].VR, stored.PixelData) == (written, PIXELS)
+
+
 async def test_compressed_frames_become_fragments_in_the_order_of_their_parts(door) -> None:
     syntax = "1.2.840.10008.1.2.4.80"
     parts = [part(f"image/jls; transfer-syntax={syntax}", body, f"bulk/1/frames/{number}")

@@ -67,7 +67,7 @@ async def test_a_conflicting_version_has_no_url(door, make_instance) -> None:
     response = await door.store(other)
     assert response.status_code == 202
     (item,) = response.json()["00081199"]["Value"]
-    assert "00081190" not in item
+    assert item["00081190"] == {"vr": "UR"}  # type 2: there, and empty
     assert "Value" not in response.json()["00081190"]
     assert "location" not in response.headers
     both = await door.store(make_instance(2), other)

@@ -207,7 +207,8 @@ class Described:
             element = native_element(tag, len(frames), frames.slices())
             return _written(instance, EXPLICIT_VR_LITTLE_ENDIAN, element)
         if not pixels.encapsulated:
-            element = native_element(tag, pixels.length, slices(pixels.spans, content))
+            vr = "OB" if _said_to_be_bytes(found, data_set) else None
+            element = native_element(tag, pixels.length, slices(pixels.spans, content), vr=vr)
             return _written(instance, EXPLICIT_VR_LITTLE_ENDIAN, element)
         syntax = syntax_of(pixels, content)
         pixels = bare(pixels, syntax, content)
@@ -283,6 +284,13 @@ def _pixel_data(found: Mapping[str, object], bulk: Mapping[str, Bulk]) -> tuple[
         if (uri := _uri(found, name)) is not None:
             return tag, _named(bulk, uri)
     return 0xFFFFFFFF, None
+
+
+def _said_to_be_bytes(found: Mapping[str, object], data_set: DataSet) -> bool:
+    """The metadata say OB of native pixel data, and may: samples have at most a byte (PS3.5 A.2)."""
+    attribute = found.get(_PIXEL_DATA[PIXEL_DATA])
+    said = attribute.get("vr") if isinstance(attribute, dict) else None
+    return said == "OB" and data_set.text("BitsAllocated") in ("1", "8")
 
 
 def _uri(found: Mapping[str, object], name: str) -> str | None:

@@ -22,11 +22,11 @@ from dicomwire.errors import InvalidAttribute, TranscodingError
 from dicomwire.web.bulk_parts import Bulk, Span
 
 VRS: Final = {
-    TAGS["PixelData"]: b"OW\0\0",
-    TAGS["FloatPixelData"]: b"OF\0\0",
-    TAGS["DoubleFloatPixelData"]: b"OD\0\0",
+    TAGS["PixelData"]: "OW",
+    TAGS["FloatPixelData"]: "OF",
+    TAGS["DoubleFloatPixelData"]: "OD",
 }
-"""Of native pixel data by tag, as they stand in a header."""
+"""Of native pixel data by tag."""
 
 _MEASURES: Final = tuple(TAGS[keyword] for keyword in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated"))
 _NEEDED: Final = (
@@ -109,11 +109,17 @@ def supply(data_set: DataSet, told: DataSet) -> None:
         data_set.setdefault(tag, attribute)
 
 
-def native_element(tag: int, length: int, value: Iterable[Buffer]) -> Iterator[Buffer]:
-    """Pixel data in Explicit VR Little Endian. Raises: InvalidAttribute, at once, for more than can be."""
+def native_element(
+    tag: int, length: int, value: Iterable[Buffer], *, vr: str | None = None
+) -> Iterator[Buffer]:
+    """Pixel data in Explicit VR Little Endian; vr: another than the usual one.
+
+    Raises: InvalidAttribute, at once, for more than can be.
+    """
     if length > LONGEST_VALUE:
         raise InvalidAttribute(f"{tag_text(tag)}: more bytes than a value may have")
-    head = pack("<HH", tag >> 16, tag & 0xFFFF) + VRS[tag] + pack("<I", length + length % 2)
+    code = (vr or VRS[tag]).encode()
+    head = pack("<HH2sHI", tag >> 16, tag & 0xFFFF, code, 0, length + length % 2)
     return chain((head,), value, (b"\0" * (length % 2),))
 
 

@@ -138,8 +138,7 @@ def encode(results: Sequence[Result], base: str) -> bytes:
 def _referenced(result: Stored, base: str) -> Members:
     outcome = result.outcome
     item = _reference(outcome)
-    if result.is_current:
-        item["00081190"] = _element("UR", _instance_url(outcome, base))
+    item["00081190"] = _element("UR", _instance_url(outcome, base) if result.is_current else None)
     if result.warning is not None:
         item["00000902"] = _element("LO", outcome.comment[:_COMMENT_LENGTH])
         item["00081196"] = _element("US", int(result.warning))
