@@ -63,5 +63,10 @@ class TestCORS:
             f"{door.base}/studies", headers={**origin, "Access-Control-Request-Method": "POST"}
         )
         assert preflight.status_code == 200
+        headers = "authorization, if-match, x-requested-with"
+        asked = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": headers}
+        preflight = await door.client.options(f"{door.base}/studies", headers=origin | asked)
+        assert preflight.status_code == 200
+        assert preflight.headers["access-control-allow-headers"] == headers
         other = await door.get("/studies/1.2.3/metadata", Origin="https://evil.example")
         assert "access-control-allow-origin" not in other.headers
