@@ -262,6 +262,29 @@ async def test_another_version_of_fhir_is_406(door) -> None:
     assert response.status_code == 406
 
 
+@pytest.mark.parametrize(
+    ("given", "version"),
+    [
+        ("json", "4.0"),
+        ("application/fhir%2Bjson;%20fhirVersion=5.0", "5.0"),
+        ("application/fhir+json", "4.0"),
+        ("xml", None),
+        ("application/fhir%2Bxml", None),
+    ],
+)
+async def test_a_format_in_the_query_stands_for_accept(
+    door, make_instance, given: str, version: str | None
+) -> None:
+    await door.store(make_instance())
+    url = door.base.replace("/dicom-web", "/fhir") + "/ImagingStudy/1.2.3?_format=" + given
+    response = await door.client.get(url, headers={"Accept": "application/fhir+xml"})
+    if version is None:
+        assert response.status_code == 406
+        assert "_format is " in response.json()["issue"][0]["diagnostics"]
+    else:
+        assert response.headers["content-type"] == f"application/fhir+json; fhirVersion={version}"
+
+
 class TestOfOtherOrigins:
     @pytest.fixture
     def web_options(self) -> WebOptions:

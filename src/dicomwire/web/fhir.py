@@ -25,7 +25,14 @@ from dicomwire.errors import QueryError, SearchError
 from dicomwire.uids import IMPLEMENTATION_VERSION_NAME, is_valid_uid
 from dicomwire.web.fhir_query import KINDS, Asked, asked_of
 from dicomwire.web.imaging_study import Json, Release, Study, imaging_study
-from dicomwire.web.media_types import JSON, accept_of, not_acceptable, parse_media_type
+from dicomwire.web.media_types import (
+    JSON,
+    Accept,
+    accept_of,
+    not_acceptable,
+    parse_accept,
+    parse_media_type,
+)
 from dicomwire.web.options import WebOptions
 from dicomwire.web.origins import origins
 from dicomwire.web.problems import Problem, shown
@@ -37,6 +44,12 @@ FORM: Final = "application/x-www-form-urlencoded"
 _FORM_LIMIT: Final = 1 << 16  # bytes
 _COUNTED: Final = 100_000  # matches that are counted
 _PARTS: Final = 10_000  # series or instances whose studies are looked for
+_FORMATS: Final = {
+    "json": FHIR_JSON,
+    "xml": "application/fhir+xml",
+    "ttl": "text/turtle",
+    "html": "text/html",
+}
 _VERSIONS: Final = {"4.0": Release.R4, "5.0": Release.R5}
 
 _STUDY_FIELDS: Final = (
@@ -248,9 +261,15 @@ def _links(url: str, asked: Asked, total: int) -> Iterator[Json]:
         yield {"relation": "next", "url": f"{url}?{more}"}
 
 
+def _accept(request: Request) -> Accept:
+    """What the client takes: `_format` stands for Accept (FHIR R4 3.1.0.1.11)."""
+    text = request.query_params.get("_format", "").replace("fhir ", "fhir+")  # a plus that nobody escaped
+    return parse_accept((), (_FORMATS.get(text, text),), "_format") if text else accept_of(request)
+
+
 def _release(request: Request) -> Release:
     """The release that the client wants. Raises: Problem 406."""
-    accept = accept_of(request)
+    accept = _accept(request)
     for wanted in accept.wanted:
         if wanted.single and any(wanted.part.matches(essence) for essence in (FHIR_JSON, JSON)):
             version = wanted.part.parameter("fhirversion") or "4.0"
