@@ -37,6 +37,18 @@ async def test_a_zip_file_is_sent_only_where_it_is_asked_for(door, make_instance
         assert (await door.get(INSTANCE, accept)).headers["content-type"] != "application/zip"
 
 
+@pytest.mark.parametrize(
+    ("syntax", "status"),
+    [("*", 200), ("1.2.840.10008.1.2.1", 200), ("1.2.840.10008.1.2", 406), ("1.2.840.10008.1.2.4.80", 406)],
+)
+async def test_a_zip_file_in_another_transfer_syntax_than_what_is_stored_is_406(
+    door, make_instance, syntax: str, status: int
+) -> None:
+    await door.store(make_instance())
+    answer = await door.get(INSTANCE, f"application/zip; transfer-syntax={syntax}")
+    assert answer.status_code == status
+
+
 @pytest.mark.parametrize("accept", ["*/*", "application/dicom", "application/zip"])
 async def test_a_retrieval_is_not_repeated_for_who_has_it(door, make_instance, accept: str) -> None:
     await door.store(make_instance())

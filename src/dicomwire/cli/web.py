@@ -51,7 +51,8 @@ Annotation = Annotated[
     str | None, typer.Option(metavar="A", help="patient, technique, or both with a comma.")
 ]
 Profile = Annotated[
-    str | None, typer.Option(metavar="P", help="Colours: yes for the image's own, srgb, adobergb, rommrgb.")
+    str | None,
+    typer.Option(metavar="P", help="Colours: yes for the image's own, srgb, adobergb, rommrgb, displayp3."),
 ]
 
 _TAG = re.compile("[0-9A-Fa-f]{8}")

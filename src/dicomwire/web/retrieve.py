@@ -252,6 +252,9 @@ def needs_codec(stored: Stored, syntax: str) -> bool:
 
 def _offer(wanted: Wanted, accept: Accept, plan: list[Stored], transcoder: Transcoder) -> _Form | None:
     if wanted.single and wanted.part.essence == ZIP:
+        kept = {stored.transfer_syntax_uid for stored in plan}
+        if wanted.transfer_syntax not in (None, "*") and kept != {wanted.transfer_syntax}:
+            return None  # files are packaged as they are stored
         return _Form(multipart=False, transfer_syntaxes=(), strict=False, packaged=True)
     if not wanted.part.matches(DICOM):
         return None
