@@ -98,6 +98,18 @@ async def test_frames_of_a_deflated_data_set_come_as_octets(door, make_instance,
     assert data_of(response) == [frames[number - 1] for number in numbers]
 
 
+async def test_all_frames_come_where_no_list_is_given(native) -> None:
+    octets = 'multipart/related; type="application/octet-stream"'
+    assert data_of(await native.get(INSTANCE + "/frames", octets)) == list(FRAMES)
+    assert (await native.get(INSTANCE + "/frames", "application/octet-stream")).status_code == 406
+
+
+async def test_all_compressed_frames_come_in_their_own_media_type(compressed) -> None:
+    answer = await compressed.get(INSTANCE + "/frames")
+    assert answer.headers["content-type"].startswith('multipart/related; type="image/jls"')
+    assert data_of(answer) == list(FRAMES)
+
+
 async def test_one_frame_comes_as_itself(native) -> None:
     response = await native.get(INSTANCE + "/frames/2", "application/octet-stream")
     assert response.content == FRAMES[1]

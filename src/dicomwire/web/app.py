@@ -76,6 +76,7 @@ def routes(
         SERIES + "/instances": {"GET": instances},
         INSTANCE: {"GET": retrieve},
         INSTANCE + "/metadata": {"GET": metadata},
+        INSTANCE + "/frames": {"GET": frames},
         INSTANCE + "/frames/{frames}": {"GET": frames},
         INSTANCE + "/bulkdata/{path:path}": {"GET": bulk_data},
     }

@@ -103,6 +103,7 @@ TRANSACTIONS: Final[Mapping[tuple[str, str], Transaction]] = {
     ("GET", "{series}"): _INSTANCES,
     ("GET", "{instance}"): _INSTANCES,
     ("GET", "metadata"): _METADATA,
+    ("GET", "frames"): replace(_BULK_DATA, name="Retrieve Every Frame"),
     ("GET", "{frames}"): replace(_BULK_DATA, name="Retrieve Frames"),
     ("GET", "bulkdata"): _BULK_DATA,
     ("GET", "{path:path}"): _BULK_DATA,

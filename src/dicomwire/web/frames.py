@@ -137,7 +137,7 @@ class FramesForm:
 
 
 class Frames:
-    """Endpoint of GET on .../frames/{frames}."""
+    """Endpoint of GET on .../frames/{frames}, and on .../frames, which are all."""
 
     def __init__(self, archive: Archive, options: WebOptions, transcoder: Transcoder) -> None:
         self._archive = archive
@@ -146,7 +146,8 @@ class Frames:
         self._layouts = Layouts(archive)
 
     async def __call__(self, request: Request) -> Response:
-        numbers = frame_numbers(request.path_params["frames"])
+        listed = request.path_params.get("frames")
+        numbers = None if listed is None else frame_numbers(listed)
         (stored,) = planned(request, self._archive)
         return await self._answer(request, stored, numbers)
 
