@@ -104,7 +104,8 @@ async def test_bulk_data_in_parts(door, make_instance) -> None:
         ("bytes=-3", 206, PIXELS[-3:]),
         ("bytes=6-", 206, PIXELS[6:]),
         ("bytes=8-", 416, None),
-        ("bytes=0-1,4-5", 200, PIXELS),
+        ("bytes=0-1,0-", 200, PIXELS),  # more than there is
+        ("bytes=" + "9" * 5_000 + "-", 416, None),
         ("nonsense", 200, PIXELS),
     ],
 )
@@ -123,6 +124,22 @@ async def test_a_range_of_bulk_data(
         related = 'multipart/related; type="application/octet-stream"'
         ranged = await door.get(INSTANCE + "/bulkdata/7FE00010", related, Range=header)
         assert (ranged.status_code, data_of(ranged)) == (206, [content])
+
+
+async def test_several_ranges_of_bulk_data_come_as_parts(door, make_instance) -> None:
+    await door.store(make_instance(frames=(PIXELS,)))
+    path, header = INSTANCE + "/bulkdata/7FE00010", "bytes=-2,0-2"
+    response = await door.get(path, "application/octet-stream", Range=header)
+    assert response.status_code == 206
+    assert response.headers["content-type"].startswith("multipart/byteranges; boundary=")
+    assert "content-range" not in response.headers
+    assert int(response.headers["content-length"]) == len(response.content)
+    assert data_of(response) == [PIXELS[-2:], PIXELS[:3]]
+    told = [head["content-range"] for head, _ in parts(response)]
+    assert told == ["bytes 6-7/8", "bytes 0-2/8"]
+    related = await door.get(path, 'multipart/related; type="application/octet-stream"', Range=header)
+    assert (related.status_code, data_of(related)) == (206, [PIXELS[-2:], PIXELS[:3]])
+    assert [head["content-range"] for head, _ in parts(related)] == told
 
 
 async def test_bulk_data_have_an_entity_tag_by_which_a_range_is_continued(door, make_instance) -> None:

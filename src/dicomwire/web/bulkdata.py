@@ -6,6 +6,9 @@ of an item, as of an icon, are one codestream.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -23,7 +26,7 @@ from dicomwire.web.multipart import PartWriter
 from dicomwire.web.options import WebOptions
 from dicomwire.web.plans import instance_url_of, planned
 from dicomwire.web.problems import Problem, shown
-from dicomwire.web.ranges import ByteRange, requested_range
+from dicomwire.web.ranges import ByteRange, ranged, requested_ranges
 from dicomwire.web.resources import base_url
 from dicomwire.web.responses import Chunks, StreamedResponse
 
@@ -63,11 +66,16 @@ class BulkData:
         tag = entity_tag([stored], format_path(value.path), base if multipart else "")
         if (unchanged := not_modified(request, tag)) is not None:
             return unchanged
-        span = requested_range(request, value.length, tag)
+        if not multipart:
+            return ranged(
+                request,
+                partial(self.octets, stored, value),
+                length=value.length,
+                content_type=OCTET_STREAM,
+                headers={"ETag": tag},
+            )
         location = bulk_data_url(instance_url_of(base, stored), value)
-        response = (
-            self._parts(stored, value, span, location) if multipart else self._single(stored, value, span)
-        )
+        response = self._parts(stored, value, requested_ranges(request, value.length, tag), location)
         response.headers["ETag"] = tag
         return response
 
@@ -104,35 +112,32 @@ class BulkData:
 
         return StreamedResponse(chunks(), content_type=writer.content_type)
 
-    def _single(self, stored: Stored, value: Value, span: ByteRange | None) -> Response:
-        headers = {"Accept-Ranges": "bytes"}
-        if span is not None:
-            headers["Content-Range"] = span.content_range
-        return StreamedResponse(
-            self.octets(stored, value, span),
-            content_type=OCTET_STREAM,
-            length=value.length if span is None else len(span),
-            status=200 if span is None else 206,
-            headers=headers,
-        )
-
-    def _parts(self, stored: Stored, value: Value, span: ByteRange | None, location: str) -> Response:
-        """One part; a range is of the value in it, as dicomweb-client asks for it."""
+    def _parts(self, stored: Stored, value: Value, spans: Sequence[ByteRange], location: str) -> Response:
+        """One part, or one a range, which is of the value in it, as dicomweb-client asks for it."""
         writer = PartWriter(OCTET_STREAM)
-        content_range = span.content_range if span else ""
-        size = value.length if span is None else len(span)
-        head = writer.head(OCTET_STREAM, length=size, location=location, content_range=content_range)
+        wanted: Sequence[ByteRange | None] = spans or (None,)
+        heads = [
+            writer.head(
+                OCTET_STREAM,
+                length=len(span) if span else value.length,
+                location=location,
+                content_range=span.content_range if span else "",
+            )
+            for span in wanted
+        ]
 
         def chunks() -> Chunks:
-            yield head
-            yield from self.octets(stored, value, span)
+            for head, span in zip(heads, wanted, strict=True):
+                yield head
+                yield from self.octets(stored, value, span)
             yield writer.tail
 
+        size = sum(map(len, spans)) if spans else value.length
         return StreamedResponse(
             chunks(),
             content_type=writer.content_type,
-            length=len(head) + size + len(writer.tail),
-            status=200 if span is None else 206,
+            length=sum(map(len, heads)) + size + len(writer.tail),
+            status=206 if spans else 200,
         )
 
     def content_type(self, stored: Stored, value: Value) -> str:

@@ -8,10 +8,10 @@ a few frames ahead of the client.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise, repeat
 from typing import Final, NamedTuple
 
@@ -42,7 +42,7 @@ from dicomwire.web.multipart import PartWriter
 from dicomwire.web.options import WebOptions
 from dicomwire.web.plans import instance_url_of, planned
 from dicomwire.web.problems import Problem, shown
-from dicomwire.web.ranges import cut, requested_range
+from dicomwire.web.ranges import cut, ranged
 from dicomwire.web.resources import base_url
 from dicomwire.web.responses import Chunks, StreamedResponse
 
@@ -222,10 +222,19 @@ class Frames:
             tail, content_type = writer.tail, writer.content_type
         headers = {"ETag": tag} if heads else {"ETag": tag, "Accept-Ranges": "bytes"}
         if not heads and "range" in request.headers:
+            whole: Callable[[], Chunks]
             if as_stored:
-                return _ranged(request, self._octets(stored, spans), spans[0].length, content_type, headers)
-            frame = await self._frame(stored, wanted[0], form.transfer_syntax)
-            return _ranged(request, pieces_of(frame), len(frame), content_type, headers)
+                whole, length = partial(self._octets, stored, spans), spans[0].length
+            else:
+                frame = await self._frame(stored, wanted[0], form.transfer_syntax)
+                whole, length = partial(pieces_of, frame), len(frame)
+            return ranged(
+                request,
+                lambda span: cut(whole(), span),
+                length=length,
+                content_type=content_type,
+                headers=headers,
+            )
         if as_stored:
             length = sum(map(len, heads)) + sum(span.length for span in spans) + len(tail)
             octets = self._octets(stored, spans, heads, tail)
@@ -315,22 +324,6 @@ def _inflated(data_set: memoryview, spans: Sequence[FrameSpan], heads: Sequence[
             yield heads[index]
         begun = index
         yield piece
-
-
-def _ranged(
-    request: Request, frame: Chunks, length: int, content_type: str, headers: dict[str, str]
-) -> Response:
-    """One frame, or the range of it that is asked for. Raises: Problem 416."""
-    span = requested_range(request, length, headers["ETag"])
-    if span is None:
-        return StreamedResponse(frame, content_type=content_type, length=length, headers=headers)
-    return StreamedResponse(
-        cut(frame, span),
-        content_type=content_type,
-        length=len(span),
-        status=206,
-        headers={**headers, "Content-Range": span.content_range},
-    )
 
 
 def frame_numbers(text: str) -> list[int]:

@@ -17,6 +17,7 @@ from typing import Final, TypeAlias
 from dicomwire.web.media_types import MULTIPART_RELATED, MediaType
 from dicomwire.web.problems import Problem, shown
 
+BYTERANGES: Final = "multipart/byteranges"  # RFC 9110 14.6
 PREAMBLE_LIMIT: Final = 8 << 10  # bytes before the first boundary; nobody is known to send any
 HEAD_LIMIT: Final = 8 << 10  # bytes of the headers of one part
 HEADER_COUNT_LIMIT: Final = 32  # headers of one part
@@ -201,18 +202,19 @@ class WholeBody:
 
 
 class PartWriter:
-    """Heads and tail of a multipart/related answer.
+    """Heads and tail of a multipart answer.
 
     Attributes:
         content_type: value of the answer's Content-Type.
         tail: what follows the last part.
     """
 
-    def __init__(self, part_type: str) -> None:
-        """part_type: media type of the parts."""
+    def __init__(self, part_type: str | None) -> None:
+        """part_type: media type of the parts; None where these are ranges of one representation."""
         boundary = secrets.token_hex(16)  # 128 random bits: not in any data
         self._delimiter = b"\r\n--%b\r\n" % boundary.encode("ascii")
-        self.content_type = f'{MULTIPART_RELATED}; type="{part_type}"; boundary={boundary}'
+        form = BYTERANGES if part_type is None else f'{MULTIPART_RELATED}; type="{part_type}"'
+        self.content_type = f"{form}; boundary={boundary}"
         self.tail = b"\r\n--%b--\r\n" % boundary.encode("ascii")
 
     def head(
