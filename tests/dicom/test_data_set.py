@@ -141,6 +141,8 @@ REFUSED = {
     '{"00280010": {"vr": "US", "Value": ["x"]}}': "'x' is no value of US",
     '{"00280010": {"vr": "US", "Value": [1], "InlineBinary": ""}}': "has InlineBinary and Value",
     '{"00420011": {"vr": "OB", "InlineBinary": "*"}}': "InlineBinary is no base64 text",
+    '{"00420011": {"vr": "OB", "InlineBinary": "ü"}}': "InlineBinary is no base64 text",
+    '{"00420011": {"vr": "OB", "InlineBinary": "\\ud800"}}': "InlineBinary is no base64 text",
     '{"00420011": {"vr": "OB", "BulkDataURI": "x"}}': "a BulkDataURI has no place here",
     '{"00400100": {"vr": "SQ", "Value": [3]}}': "(0040,0100)[0]: a JSON object was expected, not a number",
     '{"00100020": {"vr": "LO", "Value": [true]}}': "true or false is no value of LO",

@@ -7,7 +7,6 @@ their own digits.
 
 from __future__ import annotations
 
-import binascii
 import json
 import re
 from base64 import b64decode
@@ -118,7 +117,7 @@ def _inline(found: object, where: str) -> bytes:
     try:
         if isinstance(found, str):
             return b64decode(found, validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error is one; text beyond ASCII is another
         pass
     raise _error(where, "InlineBinary is no base64 text")
 
