@@ -354,6 +354,23 @@ async def test_a_thumbnail_is_of_the_image_in_the_middle_and_its_middle_frame(
     )
 
 
+async def test_a_thumbnail_is_of_an_image_beside_where_the_middle_one_cannot_be_read(
+    door, make_instance
+) -> None:
+    rows = element(0x00280010, "US", pack("<H", 200))  # more than there are pixels for
+    await door.store(make_instance(1, frames=FRAMES[:1], extra=window(120, 241)))
+    broken = make_instance(2, frames=FRAMES[:1])
+    short = broken.data_set.replace(element(0x00280010, "US", pack("<H", 2)), rows)
+    await door.store(broken.meta + short)
+    first, second = [await door.get(INSTANCE[:-1] + number + "/thumbnail") for number in "12"]
+    assert second.status_code == 406
+    study = await door.get("/studies/1.2.3/thumbnail")
+    assert (study.status_code, study.content) == (200, first.content)
+    again = await door.get("/studies/1.2.3/thumbnail", **{"If-None-Match": study.headers["etag"]})
+    assert again.status_code == 304
+    assert (await door.get("/studies/1.2.3/thumbnail", "text/html")).status_code == 406
+
+
 async def test_a_thumbnail_is_small(door) -> None:
     file, path = bundled("examples_palette.dcm")
     await door.store(file)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from http import HTTPStatus
 from typing import Final
 
 import structlog
@@ -218,20 +219,35 @@ class Thumbnail(Rendered):
         images = self._images(planned(request, self._archive))
         if not images:
             raise Problem(404, "there is no image to make a thumbnail of")
-        image = images[len(images) // 2]
-        numbers = image.numbers[len(image.numbers) // 2 :][:1]
+        ones = _from_the_middle(images)
         if "frames" in request.path_params:
             numbers = tuple(frame_numbers(request.path_params["frames"]))[:1]
-        one = Picture(image.stored, numbers, image.state)
-        form = choose_form(accept, [one])
+            ones = [replace(images[0], numbers=numbers)]
+        form = choose_form(accept, ones[:1])
         if form is None or form.multipart:
-            raise not_acceptable(accept, offered([one], None)[:5])
-        _check_numbers(form)
+            raise not_acceptable(accept, offered(ones[:1], None)[:5])
         rendering = Rendering(media_type=form.media_type, viewport=viewport)
-        tag = entity_tag([image.stored], repr(numbers), repr(rendering))
-        if (unchanged := not_modified(request, tag)) is not None:
-            return unchanged
-        return await self._single(one, rendering, {"ETag": tag})
+        failures: list[Problem] = []
+        for one in ones:
+            tag = entity_tag([one.stored], repr(one.numbers), repr(rendering))
+            if (unchanged := not_modified(request, tag)) is not None:
+                return unchanged
+            try:
+                _check_numbers([one])
+                return await self._single(one, rendering, {"ETag": tag})
+            except Problem as problem:
+                if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+                    raise
+                log.warning("web.not_rendered", record=one.stored.record_id, error=problem.detail)
+                failures.append(problem)
+        raise failures[0]
+
+
+def _from_the_middle(images: Sequence[Picture]) -> list[Picture]:
+    """The middle frame of the image in the middle, then of those beside it, should it not be readable."""
+    middle = len(images) // 2
+    found = [images[place] for place in (middle, middle - 1, middle + 1) if 0 <= place < len(images)]
+    return [replace(image, numbers=image.numbers[len(image.numbers) // 2 :][:1]) for image in found]
 
 
 def _is_state(plan: Sequence[Stored]) -> bool:
@@ -253,7 +269,7 @@ def _check_whole(viewport: Viewport, what: str) -> None:
 
 def _check(form: Form, rendering: Rendering) -> None:
     """Raises: Problem 404, 400."""
-    _check_numbers(form)
+    _check_numbers(form.pictures)
     _check_viewport(form, rendering.viewport)
     if rendering.icc_profile != "no" and form.media_type not in PROFILED:
         carriers = ", ".join(PROFILED)
@@ -262,9 +278,9 @@ def _check(form: Form, rendering: Rendering) -> None:
         )
 
 
-def _check_numbers(form: Form) -> None:
+def _check_numbers(pictures: Sequence[Picture]) -> None:
     """Raises: Problem 404, when a frame does not exist."""
-    for picture in form.pictures:
+    for picture in pictures:
         count = picture.stored.number_of_frames
         if (highest := max(picture.numbers)) > count:
             raise Problem(404, f"there is no frame {highest}; the instance has {count}")
