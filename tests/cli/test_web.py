@@ -72,6 +72,9 @@ def test_store_search_retrieve_and_render(run: Run, url: str, tmp_path: Path) ->
     assert picture.status == 0, picture.err
     assert (tmp_path / "one.png").read_bytes()[:4] == b"\x89PNG"
     shown = ["--window", "40,400", "--annotation", "technique", "--icc-profile", "srgb"]
+    for name, begin in (("one.jxl", b"\xff\x0a"), ("one.jp2", b"\0\0\0\x0cjP"), ("one.gif", b"GIF8")):
+        assert run("web", "rendered", f"{url}/studies/{STUDY}", "-o", tmp_path / name).status == 0
+        assert (tmp_path / name).read_bytes().startswith(begin)
     windowed = run("web", "rendered", f"{url}/studies/{STUDY}", "-o", tmp_path / "two.png", *shown)
     assert windowed.status == 0, windowed.err
     assert b"iCCP" in (tmp_path / "two.png").read_bytes()[:64]

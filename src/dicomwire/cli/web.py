@@ -69,7 +69,10 @@ _TYPES = {
     ".png": "image/png",
     ".gif": "image/gif",
     ".jp2": "image/jp2",
+    ".jxl": "image/jxl",
     ".mp4": "video/mp4",
+    ".mpg": "video/mpeg",
+    ".mpeg": "video/mpeg",
 }
 
 
