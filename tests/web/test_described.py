@@ -82,6 +82,23 @@ async def test_metadata_and_bulk_data_become_instances(door, form: str) -> None:
     assert first.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
 
 
+@pytest.mark.parametrize("form", ["application/dicom+json", "application/dicom+xml"])
+@pytest.mark.parametrize("type_", ['type="application/octet-stream"; ', ""])
+async def test_the_first_part_says_what_comes_where_the_body_s_type_does_not(
+    door, form: str, type_: str
+) -> None:
+    document = part(form, xml_model.encode(json.dumps(metadata())))
+    if form.endswith("json"):
+        document = described_as_json(metadata())
+    response = await door.client.post(
+        f"{door.base}/studies",
+        content=document + octets() + b"\r\n--B--\r\n",
+        headers={"Content-Type": f"multipart/related; {type_}boundary=B"},
+    )
+    assert response.status_code == 200, response.text
+    assert (await read(door)).PixelData == PIXELS
+
+
 @pytest.mark.parametrize(("bits", "said", "written"), [(8, "OB", "OB"), (8, "OW", "OW"), (16, "OB", "OW")])
 async def test_native_pixel_data_keep_the_vr_that_metadata_say_where_it_may_be(
     door, bits: int, said: str, written: str

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from dicomwire.archive.archive import Archive, Origin
-from dicomwire.web.media_types import DICOM, OCTET_STREAM, parse_media_type
+from dicomwire.web.media_types import DICOM, DICOM_JSON, DICOM_XML, OCTET_STREAM, parse_media_type
 from dicomwire.web.multipart import PartBegin, PartData, PartEvent
 from dicomwire.web.options import WebOptions
 from dicomwire.web.problems import Problem, shown
@@ -140,6 +140,39 @@ class Instances:
         if self._current is not None:
             self._current.abort()
             self._current = None
+
+
+class Undecided:
+    """An intake of a body whose type does not say what is in it: its first part does."""
+
+    def __init__(self, files: Instances, described: Callable[[str], Intake]) -> None:
+        """described: makes the intake of metadata in a media type."""
+        self._chosen: Intake = files
+        self._described: Callable[[str], Intake] | None = described
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def take(self, event: PartEvent) -> None:
+        if self._described is not None and isinstance(event, PartBegin):
+            first = parse_media_type(event.header("content-type") or OCTET_STREAM).essence
+            if first in (DICOM_JSON, DICOM_XML):
+                self._chosen = self._described(first)
+            self._described = None
+        self._chosen.take(event)
+
+    @property
+    def congested(self) -> bool:
+        return self._chosen.congested
+
+    async def drain(self) -> None:
+        await self._chosen.drain()
+
+    async def results(self) -> list[Result]:
+        return await self._chosen.results()
+
+    def abort(self) -> None:
+        self._chosen.abort()
 
 
 def _unwanted(part: PartBegin) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import Final, TypeAlias
 
@@ -20,7 +21,7 @@ from dicomwire.archive.transcoder import Transcoder
 from dicomwire.dicom import xml_model
 from dicomwire.web.body import Body
 from dicomwire.web.described import Described
-from dicomwire.web.intake import Instances, Intake
+from dicomwire.web.intake import Instances, Intake, Undecided
 from dicomwire.web.media_types import (
     DICOM,
     DICOM_JSON,
@@ -36,8 +37,8 @@ from dicomwire.web.problems import Problem, shown
 from dicomwire.web.resources import base_url, optional_uid
 from dicomwire.web.store_response import Result, Stored, encode, locations_of, status_of
 
-# Type of a multipart body to the form of its instances
-_FORMS: Final = {DICOM: DICOM, OCTET_STREAM: DICOM, DICOM_JSON: DICOM_JSON, DICOM_XML: DICOM_XML}
+# Type of a multipart body to the form of its instances; None where the first part says it
+_FORMS: Final = {DICOM: DICOM, OCTET_STREAM: None, DICOM_JSON: DICOM_JSON, DICOM_XML: DICOM_XML}
 
 _AT_ONCE: Final = 1_000  # parts' heads, data and ends in a row, before others have their turn
 
@@ -65,9 +66,12 @@ class Store:
         form, reader = _reader(request)
         body = Body(request, self._options)
         instances = Instances(self._archive, self._options, _origin(request), study)
+        described = partial(Described, instances, folder=self._archive.data, transcoder=self._transcoder)
         intake: Intake = instances
-        if form != DICOM:
-            intake = Described(instances, form, self._archive.data, self._transcoder)
+        if form is None:
+            intake = Undecided(instances, described)
+        elif form != DICOM:
+            intake = described(form)
         try:
             await _receive(body, reader, intake)
         except ClientDisconnect:
@@ -125,10 +129,10 @@ def _told_what_is_stored(problem: Problem, results: Sequence[Result]) -> Problem
     return Problem(problem.status, words, problem.headers)
 
 
-def _reader(request: Request) -> tuple[str, PartReader | WholeBody]:
+def _reader(request: Request) -> tuple[str | None, PartReader | WholeBody]:
     """In which form instances come, and what takes the body apart.
 
-    Returns: DICOM for files, else the media type of the metadata.
+    Returns: DICOM for files, else the media type of the metadata; None where the first part says it.
     Raises: Problem 415, when it is none of the media types taken; 400, when its Content-Type cannot be read.
     """
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
@@ -143,7 +147,7 @@ def _reader(request: Request) -> tuple[str, PartReader | WholeBody]:
     content_type = parse_media_type(header)
     if content_type.essence == DICOM:
         return DICOM, WholeBody()
-    part_type = parse_media_type(content_type.parameter("type") or DICOM).essence
+    part_type = parse_media_type(content_type.parameter("type") or OCTET_STREAM).essence
     if content_type.essence != MULTIPART_RELATED or part_type not in _FORMS:
         raise Problem(415, f"Content-Type is {shown(header, 200)}; {taken}")
     return _FORMS[part_type], PartReader(boundary_of(content_type))
