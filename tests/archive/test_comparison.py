@@ -53,6 +53,20 @@ def test_the_same_image_in_another_transfer_syntax_is_the_same(name: str) -> Non
     assert equal(*bundled(name), *bundled("MR_small.dcm"))
 
 
+@pytest.mark.parametrize("vr", [b"OB", b"OW"])
+@pytest.mark.parametrize("syntax", [IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN])
+def test_bytes_of_pixels_are_the_same_as_ob_and_as_ow(vr: bytes, syntax: str) -> None:
+    """Implicit VR has no OB of pixel data, Explicit VR has either where a sample is a byte."""
+    before = DATA[: DATA.index(b"\xe0\x7f\x10\0")]
+    pixels = b"\xe0\x7f\x10\0%b\0\0" + pack("<I", 4) + b"\1\2\3\4"
+    one, other = before + pixels % b"OB", before + pixels % vr
+    written = b"".join(map(bytes, to_transfer_syntax(memoryview(other), EXPLICIT_VR_LITTLE_ENDIAN, syntax)))
+    assert equal(memoryview(one), EXPLICIT_VR_LITTLE_ENDIAN, memoryview(written), syntax)
+    assert equal(memoryview(written), syntax, memoryview(one), EXPLICIT_VR_LITTLE_ENDIAN)
+    changed = memoryview(written[:-1] + b"\5")
+    assert not equal(memoryview(one), EXPLICIT_VR_LITTLE_ENDIAN, changed, syntax)
+
+
 def test_pixel_data_with_more_bytes_is_another_value() -> None:
     """MR_small_padded.dcm: 128 zeros behind the 8192 bytes of pixels; the standard knows no such padding."""
     assert not equal(*bundled("MR_small.dcm"), *bundled("MR_small_padded.dcm"))

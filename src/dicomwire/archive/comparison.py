@@ -1,8 +1,9 @@
 """Whether two data sets are the same, whatever their transfer syntax (PS3.5 7).
 
 The same are the values. Group lengths (PS3.5 7.2), Data Set Trailing Padding (PS3.10 7.2) and whether the
-length of a sequence is written or delimited are encoding, not content. Compressed pixel data is compared as
-it is, never decoded.
+length of a sequence is written or delimited are encoding, not content. So are OB and OW of the same bytes in
+little endian order: Implicit VR has but one of them (PS3.5 A.1, A.2). Compressed pixel data is compared as it
+is, never decoded.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from dicomwire.uids import (
 
 _BLOCK: Final = 1 << 20  # bytes compared at a time
 _TRAILING_PADDING: Final = 0xFFFCFFFC
+_OCTETS: Final = frozenset({"OB", "OW"})
+_LITTLE_ENDIAN: Final = frozenset({IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN})
 _UNCOMPRESSED: Final = (IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN)
 
 
@@ -46,8 +49,11 @@ def equal(
     try:
         one, one_syntax = _plain(one, one_syntax)
         other, other_syntax = _plain(other, other_syntax)
-        if one_syntax == other_syntax:
-            return _equal_elements(one, other, encoding_of(one_syntax), was_read)
+        if one_syntax == other_syntax or {one_syntax, other_syntax} == _LITTLE_ENDIAN:
+            encodings = encoding_of(one_syntax), encoding_of(other_syntax)
+            alike = _equal_elements(one, other, encodings, was_read)
+            if alike or one_syntax == other_syntax:
+                return alike
         if TRANSFER_SYNTAXES[one_syntax].encapsulated or TRANSFER_SYNTAXES[other_syntax].encapsulated:
             return False
         common = next(syntax for syntax in _UNCOMPRESSED if syntax not in (one_syntax, other_syntax))
@@ -76,15 +82,28 @@ def _equal_bytes(one: memoryview, other: memoryview, was_read: Callable[[int], N
 
 
 def _equal_elements(
-    one: memoryview, other: memoryview, encoding: Encoding, was_read: Callable[[int], None]
+    one: memoryview,
+    other: memoryview,
+    encodings: tuple[Encoding, Encoding],
+    was_read: Callable[[int], None],
 ) -> bool:
-    """Whether two data sets in the same encoding have the same elements with the same values, in order."""
-    for left, right in zip_longest(_content(one, encoding), _content(other, encoding)):
-        if left is None or right is None or left[:3] != right[:3]:
+    """Whether two data sets in the same byte order have the same elements with the same values, in order."""
+    at = 0
+    for left, right in zip_longest(_content(one, encodings[0]), _content(other, encodings[1])):
+        if left is None or right is None or left[:2] != right[:2] or not _alike(left, right):
             return False
+        was_read(left.start - at)  # its head, and what is no content before it
         if not _equal_bytes(one[left.start : left.end], other[right.start : right.end], was_read):
             return False
+        at = left.end
     return True
+
+
+def _alike(left: Element, right: Element) -> bool:
+    """Whether the same bytes are the same value: their VRs are the same or as good, or one is not known."""
+    if left.vr == right.vr or not (left.vr and right.vr):
+        return True
+    return {left.vr, right.vr} == _OCTETS and left.encoding.order == "<"
 
 
 def _content(data: memoryview, encoding: Encoding) -> Iterator[Element]:
