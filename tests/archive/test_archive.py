@@ -47,6 +47,16 @@ def data_set(uid: str = "1.2.3", *, patient: str = "P1", study: str = "1.2", pix
     )
 
 
+@pytest.mark.parametrize("number", [b"0 ", b"-1", b"1 "])
+async def test_an_instance_has_a_frame_whatever_number_of_them_it_tells(
+    archive: Archive, number: bytes
+) -> None:
+    pixels = element(0x7FE00010, b"OW", bytes(64))
+    data = data_set()[: -len(pixels)] + element(0x00280008, b"IS", number) + pixels
+    assert (await offer(archive, data)).verdict is Verdict.STORED
+    assert [stored.number_of_frames for stored in archive.plan()] == [1]
+
+
 async def offer(
     archive: Archive,
     data: bytes,

@@ -34,7 +34,7 @@ _PRAGMAS: Final = (
 STORED: Final = (
     "SELECT instance.id, study_instance_uid, series_instance_uid, sop_instance_uid, sop_class_uid,"
     " transfer_syntax_uid, length, data_set_offset, segment, offset, rows, columns, bits_allocated,"
-    " samples_per_pixel, coalesce(number_of_frames, 1), pixel_data_offset, pixel_data_length, crc"
+    " samples_per_pixel, max(coalesce(number_of_frames, 1), 1), pixel_data_offset, pixel_data_length, crc"
     " FROM instance JOIN series ON series.id = instance.series JOIN study ON study.id = series.study"
 )
 # The same beginning with the instance: left to itself SQLite reads the whole series to find one
