@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from io import BytesIO
 from pathlib import Path
 
@@ -40,6 +41,20 @@ async def pacs(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runnin
 async def gateway(pacs: Running, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
     async with gateway_to(tmp_path_factory.mktemp("gateway"), pacs.dimse_port) as node:
         yield node
+
+
+@asynccontextmanager
+async def answering(data: bytes) -> AsyncIterator[int]:
+    """A port where whatever is asked is answered by these bytes."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(data)
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
 
 
 def values(answer: object, tag: str) -> list[object]:
@@ -257,14 +272,59 @@ async def test_a_peer_that_is_gone_is_502(tmp_path: Path, path: str) -> None:
         assert problem["detail"].startswith("PACS, association for C-FIND: unreachable")
 
 
-async def test_what_a_peer_that_is_gone_did_not_take_is_not_kept(tmp_path: Path) -> None:
+def kept_by(gateway: Running) -> list[object]:
+    (kept,) = gateway.node._gateways._gateways
+    return list(kept.cache.archive.plan_all())
+
+
+async def test_storing_at_a_peer_that_is_gone_is_502_and_nothing_is_kept(tmp_path: Path) -> None:
     async with gateway_to(tmp_path, 1) as gateway:
+        answer = await stow(gateway.http, *(each.file for each in INSTANCES))
+        assert answer.status_code == 502
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.headers["retry-after"] == "30"
+        assert answer.json()["detail"].startswith("PACS, C-STORE: unreachable: 127.0.0.1:1 refuses")
+        assert kept_by(gateway) == []
+
+
+async def test_storing_at_a_peer_that_rejects_for_good_is_502_without_a_time_to_come_back(
+    tmp_path: Path,
+) -> None:
+    dimse = {"port": 0, "called_ae_title": "own", "calling_ae_title": "off"}
+    async with (
+        running(tmp_path / "p", node={"ae_title": "OTHER"}, dimse=dimse) as pacs,
+        gateway_to(tmp_path / "g", pacs.dimse_port) as gateway,
+    ):
         answer = await stow(gateway.http, INSTANCES[0].file)
-        assert answer.status_code == 409
-        (failed,) = answer.json()["00081198"]["Value"]
-        assert failed["00081197"]["Value"] == [0x0110]
-        (kept,) = gateway.node._gateways._gateways
-        assert list(kept.cache.archive.plan_all()) == []
+        assert answer.status_code == 502
+        assert "PACS, C-STORE: association rejected" in answer.json()["detail"]
+        assert "retry-after" not in answer.headers
+        assert kept_by(gateway) == []
+
+
+async def test_storing_at_a_peer_that_rejects_for_now_may_be_tried_again(tmp_path: Path) -> None:
+    congested = bytes.fromhex("0300 00000004 00 02 03 01")  # rejected-transient, temporary congestion
+    async with answering(congested) as port, gateway_to(tmp_path, port) as gateway:
+        answer = await stow(gateway.http, INSTANCES[0].file)
+        assert answer.status_code == 502
+        assert answer.headers["retry-after"] == "30"
+
+
+async def test_storing_at_a_peer_that_says_nothing_is_504(tmp_path: Path) -> None:
+    async with answering(b"") as port, gateway_to(tmp_path, port, timeouts={"artim": 0.1}) as gateway:
+        answer = await stow(gateway.http, INSTANCES[0].file)
+        assert answer.status_code == 504
+        assert answer.json()["detail"].startswith("PACS, C-STORE: no answer in time")
+        assert answer.headers["retry-after"] == "30"
+        assert kept_by(gateway) == []
+
+
+async def test_an_instance_that_a_peer_was_not_asked_for_does_not_hide_that_the_peer_is_gone(
+    tmp_path: Path,
+) -> None:
+    async with gateway_to(tmp_path, 1) as gateway:
+        assert (await stow(gateway.http, b"no DICOM", INSTANCES[0].file)).status_code == 502
+        assert (await stow(gateway.http, b"no DICOM")).status_code == 409, "nothing was to be sent"
 
 
 async def test_a_peer_that_refuses_is_502_with_its_reason(tmp_path: Path) -> None:
@@ -279,16 +339,11 @@ async def test_a_peer_that_refuses_is_502_with_its_reason(tmp_path: Path) -> Non
 
 
 async def test_a_peer_that_says_nothing_is_504(tmp_path: Path) -> None:
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-
-    server = await asyncio.start_server(silent, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with server, gateway_to(tmp_path, port, timeouts={"artim": 0.1}) as gateway:
+    async with answering(b"") as port, gateway_to(tmp_path, port, timeouts={"artim": 0.1}) as gateway:
         answer = await gateway.http.get("studies")
         assert answer.status_code == 504
         assert "no answer in time" in answer.json()["detail"]
+        assert answer.headers["retry-after"] == "30"
 
 
 async def test_a_peer_without_queries_is_502(tmp_path: Path) -> None:

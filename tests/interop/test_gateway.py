@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,16 @@ PLAIN = [
     if each.transfer_syntax_uid == EXPLICIT_LE and each.sop_class_uid.endswith((".1.2", ".1.4"))
 ]
 STUDIES = sorted({each.study_instance_uid for each in PLAIN})
+
+
+@dataclass
+class AbortingStoreSCP(BitPreservingStoreSCP):
+    """DCMTK's storescp that aborts the association where it should answer."""
+
+    def command(self) -> list[str]:
+        """As its own, and it aborts."""
+        program, *options = super().command()
+        return [program, "--abort-after", *options]
 
 
 @pytest.fixture
@@ -95,10 +106,30 @@ def test_dicomweb_client_uses_a_dimse_archive(
         assert gateway.get("/studies").status == 204, "the node's own archive is another one"
     finally:
         peer.stop()
-    gone = gateway.get("/gateways/pacs/studies")
-    assert gone.status == 502
-    # a child of dcmqrscp may outlive it for a moment, and with it the port
-    assert any(words in gone.body for words in (b"unreachable", b"closed the connection"))
+    for gone in (
+        gateway.get("/gateways/pacs/studies"),
+        gateway.stow([PLAIN[0].path.read_bytes()], "/gateways/pacs/studies"),
+    ):
+        assert gone.status == 502
+        # a child of dcmqrscp may outlive it for a moment, and with it the port
+        assert any(words in gone.body for words in (b"unreachable", b"closed the connection"))
+
+
+def test_an_archive_that_aborts_whatever_is_stored_is_a_bad_gateway(serve: Serve, tmp_path: Path) -> None:
+    require(AbortingStoreSCP)
+    peer = AbortingStoreSCP(tmp_path / "peer")
+    peer.start()
+    try:
+        gateway = serve(
+            _peer(peer.ae_title, peer.dimse_port)
+            + f'[[gateways]]\nname = "pacs"\npeer = "{peer.ae_title}"\n',
+            free_port(),
+        )
+        answer = gateway.stow((each.path.read_bytes() for each in PLAIN), "/gateways/pacs/studies")
+    finally:
+        peer.stop()
+    assert answer.status == 502
+    assert f"{peer.ae_title}, C-STORE: association ended: ".encode() in answer.body
 
 
 def test_an_archive_that_answers_for_each_instance_is_heard_once(serve: Serve, tmp_path: Path) -> None:

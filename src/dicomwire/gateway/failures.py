@@ -18,8 +18,10 @@ from dicomwire.errors import (
     NoAcceptedContext,
     OperationFailed,
     Rejected,
+    TLSFailed,
     WebServiceError,
 )
+from dicomwire.upper_layer.reasons import RejectResult
 
 
 class RemoteFailed(DicomwireError):
@@ -57,8 +59,15 @@ def at_peer(ae_title: str, step: str) -> Iterator[None]:
         raise RemoteFailed(
             f"{ae_title}, {step}: {what}: {error}",
             late=isinstance(error, AssociationTimeout),
-            away=isinstance(error, ConnectionFailed | AssociationTimeout),
+            away=_passing(error),
         ) from error
+
+
+def _passing(error: DicomwireError) -> bool:
+    """Whether the same may go well later, with nothing changed on either side."""
+    if isinstance(error, Rejected):
+        return error.result == RejectResult.REJECTED_TRANSIENT
+    return isinstance(error, ConnectionFailed | AssociationTimeout) and not isinstance(error, TLSFailed)
 
 
 @contextmanager

@@ -1,18 +1,21 @@
 """STOW-RS in front of a DIMSE archive: what has come goes on by C-STORE (PS3.18 10.5, PS3.4 B).
 
-Each instance is answered as the peer answered it.
+Each instance is answered as the peer answered it. A peer that answers none of them fails the request as a
+whole, as it does when something is retrieved.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from dicomwire.archive.archive import Outcome as ArchiveOutcome
 from dicomwire.archive.archive import Stored as Kept
 from dicomwire.archive.archive import Verdict
+from dicomwire.errors import AssociationError
 from dicomwire.gateway.cache import Cache
+from dicomwire.gateway.failures import at_peer
 from dicomwire.gateway.peer import Peer
 from dicomwire.services.instances import Instance, from_archive
 from dicomwire.services.sending import Delivery, Outcome
@@ -29,7 +32,7 @@ class Forward:
         self._cache = cache
 
     async def __call__(self, results: Sequence[Result]) -> list[Result]:
-        """The results, as the peer has them."""
+        """The results, as the peer has them. Raises: RemoteFailed, when nothing could be sent."""
         archive = self._cache.archive
         found: dict[str, Instance] = {}
         for result in results:
@@ -47,6 +50,9 @@ class Forward:
         judged = [self._judged(result, deliveries) for result in results]
         await self._forget(results, judged)
         await self._cache.shrink()
+        if (silence := _silence(deliveries.values())) is not None:
+            with at_peer(self._peer.ae_title, "C-STORE"):
+                raise silence
         return judged
 
     def _judged(self, result: Result, deliveries: dict[str, Delivery]) -> Result:
@@ -77,6 +83,16 @@ class Forward:
             series=outcome.series_instance_uid,
             instance=outcome.sop_instance_uid,
         )
+
+
+def _silence(deliveries: Collection[Delivery]) -> AssociationError | None:
+    """What kept the peer from answering any of them; None where it answered one, or accepts no SOP class."""
+    errors = [
+        each.error
+        for each in deliveries
+        if isinstance(each.error, AssociationError) and each.outcome is not Outcome.NO_CONTEXT
+    ]
+    return errors[0] if errors and len(errors) == len(deliveries) else None
 
 
 def _reason(delivery: Delivery | None) -> Reason:

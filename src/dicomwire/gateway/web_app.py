@@ -33,6 +33,7 @@ from dicomwire.web.routing import Endpoint, Resource, Table
 from dicomwire.web.store import Store
 
 _WADO_URI: Final = ("studyUID", "seriesUID", "objectUID")
+_AGAIN: Final = "30"  # seconds until a peer that is away or has no room is asked again
 
 
 def build(peer: Peer, cache: Cache, options: WebOptions, transcoder: Transcoder) -> ASGIApp:
@@ -84,7 +85,8 @@ class Filling:
 async def answer_remote_failure(request: Request, error: Exception) -> Response:
     """Exception handler for what went wrong at the peer: 502, or 504 where it took too long."""
     assert isinstance(error, RemoteFailed)
-    return await answer_problem(request, Problem(504 if error.late else 502, str(error)))
+    headers = {"Retry-After": _AGAIN} if error.away else {}
+    return await answer_problem(request, Problem(504 if error.late else 502, str(error), headers))
 
 
 def _wanted(scope: Scope) -> Wanted | None:

@@ -124,6 +124,7 @@ async def deliver(
                         move_originator=move_originator,
                         stopped=stopped,
                     )
+                    error = association.ended
             except AssociationError as raised:
                 error = raised
             if not answered and not stopped():
