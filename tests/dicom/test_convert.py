@@ -168,6 +168,13 @@ def test_items_where_implicit_vr_has_a_value_are_refused_by_name() -> None:
         b"".join(to_transfer_syntax(write([pixels]), EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN))
 
 
+def test_what_implicit_vr_cannot_express_is_refused_before_the_first_piece() -> None:
+    pixels = Element(TAGS["PixelData"], "OW", bytes(3 << 20))
+    data = write([pixels, Element(TAGS["DigitalSignaturesSequence"], "UV", bytes(8))])
+    with pytest.raises(DataSetError, match=r"\(FFFA,FFFA\) as UV"):
+        to_transfer_syntax(data, EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
+
+
 @pytest.mark.parametrize("value", [b"", ITEMS], ids=["empty", "items"])
 def test_an_unknown_vr_of_a_sequence_that_holds_items_is_that_sequence(value: bytes) -> None:
     data = write([Element(TAGS["ReferencedImageSequence"], "UN", value)])

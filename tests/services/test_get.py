@@ -146,6 +146,27 @@ async def test_pixels_that_cannot_be_decoded_fail_alone_and_are_never_dropped(no
     assert list(receiver.data_sets) == [f"{SERIES}.2"]
 
 
+@pytest.mark.parametrize("size", [64, 300_000, 3_000_000], ids=["in one piece", "in pieces", "in a thread"])
+async def test_what_implicit_vr_cannot_express_fails_alone_however_far_behind_it_is(
+    node: Node, size: int
+) -> None:
+    behind = bytes.fromhex("FAFF FAFF 5556 0000 08000000 0100000000000000")  # Digital Signatures as UV
+    await keep(node.archive, image(1), data=encoded(image(1, size=size), implicit=False) + behind)
+    await keep(node.archive, image(2))
+    receiver = Receiver()
+    as_implicit = Context(CT, (IMPLICIT_VR_LITTLE_ENDIAN,))
+    async with node.association(
+        STUDY_ROOT_GET, storage_contexts=[as_implicit], receiver=receiver
+    ) as association:
+        *_, last = await responses(association, STUDY_ROOT_GET, WHOLE_STUDY, None)
+        assert (last.status, counters(last.command)) == (0xB000, (None, 1, 1, 0))
+        assert decoded(last.data).FailedSOPInstanceUIDList == f"{SERIES}.1"
+        assert last.command.error_comment.startswith("(FFFA,FFFA) as UV: 8 bytes that are no items")
+        assert list(receiver.data_sets) == [f"{SERIES}.2"]
+        other = await answers(association, STUDY_ROOT_GET, {**WHOLE_STUDY, "StudyInstanceUID": "1.9"}, None)
+        assert other[-1].status == 0, "the association lives on"
+
+
 async def test_class_without_a_context_fails_with_its_name(node: Node) -> None:
     await keep(node.archive, image(1))
     await keep(node.archive, image(2, sop_class=MR))

@@ -6,7 +6,8 @@ out, elements that implicit VR leaves open get the dictionary's VR or UN, values
 length field become UN.
 
 Implicit VR has no place for a VR that contradicts the dictionary about what is a sequence: a reader would
-take numbers for items and lose its way. Such a data set is refused, with the element, not made unreadable.
+take numbers for items and lose its way. Such a data set is refused, with the element, not made unreadable;
+and refused as a whole, for a look at all headers comes before the first piece.
 """
 
 from __future__ import annotations
@@ -77,8 +78,9 @@ def to_transfer_syntax(
     source, target: transfer syntax UIDs; encapsulated ones only where both are the same.
     inflate_limit: most bytes of an inflated data set that is wanted in another syntax than Explicit VR Little
         Endian, and so has to be held in memory.
-    Raises: LocalProtocolError, when a codec would be needed; DataSetError, while iterating, when the data set
-        cannot be read to its end, or has a VR that Implicit VR cannot express.
+    Raises: LocalProtocolError, when a codec would be needed; DataSetError, when the data set has a VR that
+        Implicit VR cannot express, before there is a piece; DataSetError, while iterating, when it cannot be
+        read to its end.
     """
     if source == target:
         return _blocks(data)
@@ -95,6 +97,8 @@ def to_transfer_syntax(
     if read.explicit == write.explicit and read.little_endian == write.little_endian:
         pieces = _blocks(data)
     else:
+        if not write.explicit:
+            _check_expressible(data, read)
         pieces = _convert(data, read, EXPLICIT_LITTLE if write.deflated else write, source)
     return deflated(pieces) if write.deflated else pieces
 
@@ -104,11 +108,13 @@ def edited(data: Buffer, source: str, target: str, edits: Edits) -> Iterator[Buf
 
     data: the data set, inflated.
     source, target: transfer syntax UIDs; where pixel data changes its form, `edits` holds it.
-    Raises: DataSetError, while iterating, when the data set cannot be read to its end.
+    Raises: DataSetError, as `to_transfer_syntax`.
     """
     read, write = encoding_of(source), encoding_of(target)
     if read.deflated:
         read = EXPLICIT_LITTLE
+    if read.explicit and not write.explicit:
+        _check_expressible(data, read)
     pieces = _convert(data, read, EXPLICIT_LITTLE if write.deflated else write, source, edits)
     return deflated(pieces) if write.deflated else pieces
 
@@ -160,8 +166,6 @@ def _convert(
                 contexts[-1].observe(tag, bytes(view[start:end]), encoding)
             vr = _vr(step, contexts[-1])
             size = contexts[-1].unit_size(tag, vr) if encoding.little_endian != write.little_endian else 0
-            if not write.explicit and step.vr and start != end and is_sequence(tag, "", _length(step)):
-                _check_items(step, swapped(view[start:end], size) if size else view[start:end], len(contexts))
             gathered += header(tag, vr, _length(step), write)
             if end - start <= _GATHER:
                 gathered += swapped(view[start:end], size) if size else view[start:end]
@@ -172,8 +176,6 @@ def _convert(
                     piece = view[block : min(block + BLOCK, end)]
                     yield swapped(piece, size) if size else piece
         elif kind is Kind.SEQUENCE:
-            if not write.explicit and not is_sequence(tag, "", UNDEFINED):
-                raise _inexpressible(step, "items, where Implicit VR has a value")
             gathered += header(tag, "SQ", UNDEFINED, write)
         elif kind is Kind.ITEM:
             contexts.append(contexts[-1].item())
@@ -197,10 +199,29 @@ def _length(step: Element) -> int:
     return UNDEFINED if step.kind is Kind.ENCAPSULATED else step.end - step.start
 
 
+def _check_expressible(data: Buffer, read: Encoding) -> None:
+    """Look at headers only. Raises: DataSetError, for what Implicit VR would make unreadable."""
+    view = memoryview(data)
+    depth = 0
+    for step in elements(data, read):
+        kind, tag, vr, start, end, encoding = step
+        if kind is Kind.VALUE or kind is Kind.ENCAPSULATED:
+            if vr and start != end and is_sequence(tag, "", _length(step)):
+                size = 0 if encoding.little_endian else UNIT_SIZES.get(vr, 0)
+                _check_items(step, swapped(view[start:end], size) if size else view[start:end], depth)
+        elif kind is Kind.SEQUENCE:
+            if not is_sequence(tag, "", UNDEFINED):
+                raise _inexpressible(step, "items, where Implicit VR has a value")
+        elif kind is Kind.ITEM:
+            depth += 1
+        elif kind is Kind.ITEM_END:
+            depth -= 1
+
+
 def _check_items(step: Element, value: Buffer, depth: int) -> None:
     """Raises: DataSetError, for a value that is no sequence where a reader of Implicit VR expects one."""
     try:
-        for _ in items(value, step.tag, IMPLICIT_LITTLE, depth_limit=DEPTH_LIMIT - depth + 1):
+        for _ in items(value, step.tag, IMPLICIT_LITTLE, depth_limit=DEPTH_LIMIT - depth):
             pass
     except DataSetError:
         what = f"{len(value)} bytes that are no items, where Implicit VR has a sequence"

@@ -7,6 +7,7 @@ out.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from dicomwire.upper_layer.pdu import Buffer
 CONVERTIBLE: Final = (
     UNCOMPRESSED_TRANSFER_SYNTAXES  # in the order of preference where the stored one is not taken
 )
+_LOOKED_AT_AT_ONCE: Final = 1 << 20  # bytes of a data set whose headers are walked in the loop's thread
 DEFLATED: Final = frozenset(uid for uid, syntax in TRANSFER_SYNTAXES.items() if syntax.deflated)
 
 
@@ -176,12 +178,24 @@ async def _content(instance: Instance, target: str) -> AsyncIterator[Iterator[Bu
         return
     with instance.open() as data_set:
         if source != target:
-            yield map(memoryview, to_transfer_syntax(data_set.view, source, target))
+            yield await _converted(data_set.view, source, target)
         elif instance.length & 1 and target in DEFLATED:
             # DCMTK 3.6.7 aborts on an odd fragment (pydicom's image_dfl.dcm); inflating ignores a NUL.
             yield chain(data_set.pieces(), (b"\0",))
         else:
             yield data_set.pieces()
+
+
+async def _converted(data: memoryview, source: str, target: str) -> Iterator[Buffer]:
+    """A data set in another uncompressed transfer syntax; a large one is looked at in a thread.
+
+    Raises: DataSetError, when it cannot be in that.
+    """
+    if len(data) <= _LOOKED_AT_AT_ONCE:
+        pieces = to_transfer_syntax(data, source, target)
+    else:
+        pieces = await asyncio.to_thread(to_transfer_syntax, data, source, target)
+    return map(memoryview, pieces)
 
 
 def _plain(transfer_syntax_uid: str) -> bool:
