@@ -56,6 +56,10 @@ class Transcoded:
         """The data set from begin to end, at most 1 MiB at once."""
         return _slices(self._file, self.length)
 
+    def mapped(self) -> mmap:
+        """The data set as a map of its file, for who does not read it from begin to end."""
+        return mmap(self._file, self.length, access=ACCESS_READ)
+
 
 class Spooled:
     """A large result, in a file that is gone when this is dropped."""

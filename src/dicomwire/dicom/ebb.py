@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from ctypes import CDLL
 from mmap import MADV_DONTNEED, mmap
 from typing import Final
 
+from dicomwire.dicom.encoding import Buffer
+
+_RESIDENT: Final = 16 << 20  # bytes read from a map before its pages are given back
 _INTERVAL: Final = 0.005  # seconds, in which a fast codec touches about 4 MB
 
 
@@ -53,6 +56,17 @@ class Ebb:
             done.set()
             thread.join()
             self.forget()
+
+
+def ebbing(mapped: mmap, pieces: Iterable[Buffer]) -> Generator[Buffer, None, None]:
+    """Pieces read from a map of a file, whose pages are given back behind every few of them."""
+    read = 0
+    for piece in pieces:
+        yield piece
+        read += len(piece)
+        if read > _RESIDENT:
+            mapped.madvise(MADV_DONTNEED)
+            read = 0
 
 
 def trim_heap() -> None:

@@ -10,10 +10,10 @@ from functools import partial
 from dicomwire.archive.archive import Archive, Stored
 from dicomwire.archive.transcoder import Transcoder
 from dicomwire.dicom.convert import to_explicit_vr_little_endian
+from dicomwire.dicom.ebb import ebbing
 from dicomwire.dicom.frame_extraction import Extraction, FrameRange, extract
 from dicomwire.dicom.without_bulk_data import transfer_syntax_without_bulk_data, without_bulk_data
-from dicomwire.errors import TranscodingError
-from dicomwire.services.instances import MOST_JOINED, DataSet, Instance
+from dicomwire.services.instances import DataSet, Instance
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN, TRANSFER_SYNTAXES
 from dicomwire.upper_layer.pdu import Buffer
 
@@ -110,12 +110,11 @@ class OfFrames:
 
     @asynccontextmanager
     async def open(self, target: str) -> AsyncIterator[Pieces]:
-        """The data set in that transfer syntax. Raises: TranscodingError, also where it is too much."""
+        """The data set in that transfer syntax. Raises: TranscodingError, ArchiveError, WorkersBusy."""
         async with self.transcoder.transcode(self.stored, target) as transcoded:
-            if transcoded.length > MOST_JOINED:
-                raise TranscodingError(f"frames are taken from {MOST_JOINED >> 20} MB transcoded at most")
-            data = memoryview(b"".join(transcoded.slices()))
-        yield Pieces(lambda: map(memoryview, self.take(data, target).pieces))
+            mapped = transcoded.mapped()
+        extraction = self.take(memoryview(mapped), target)
+        yield Pieces(lambda: map(memoryview, ebbing(mapped, extraction.pieces)))
 
 
 def _extract(

@@ -10,7 +10,7 @@ import asyncio
 import os
 import secrets
 from collections.abc import Iterable
-from mmap import ACCESS_READ, MADV_DONTNEED, mmap
+from mmap import ACCESS_READ, mmap
 from tempfile import TemporaryFile
 from typing import IO, Final
 
@@ -20,17 +20,17 @@ from starlette.responses import Response
 from dicomwire.archive.archive import Archive, Stored
 from dicomwire.archive.transcoder import Transcoder
 from dicomwire.dicom.convert import to_transfer_syntax
-from dicomwire.dicom.deidentify import Deidentified, NotDeidentified, deidentified
+from dicomwire.dicom.deidentify import NotDeidentified, deidentified
+from dicomwire.dicom.ebb import ebbing
 from dicomwire.errors import DataSetError, TranscodingError, WorkersBusy
 from dicomwire.web.conditional import entity_tag, not_modified
 from dicomwire.web.media_types import DICOM
 from dicomwire.web.problems import Problem
-from dicomwire.web.responses import Buffer, Chunks, StreamedResponse
+from dicomwire.web.responses import Buffer, StreamedResponse
 from dicomwire.web.retrieve import needs_codec, transfer_syntax_to_send
 
 _SECRET: Final = "deidentify.key"
 _SECRET_LENGTH: Final = 32  # bytes
-_RESIDENT: Final = 16 << 20  # bytes of a map that stay in memory
 
 
 class Anonymous:
@@ -62,7 +62,7 @@ class Anonymous:
             except (NotDeidentified, DataSetError) as error:
                 raise Problem(403, f"the instance is not given away without identity: {error}") from None
         return StreamedResponse(
-            _pieces(clean, mapped),
+            ebbing(mapped, clean.pieces()),
             content_type=f"{DICOM}; transfer-syntax={syntax}",
             length=len(clean),
             headers={"ETag": tag},
@@ -100,14 +100,3 @@ def _written(file: IO[bytes], pieces: Iterable[Buffer]) -> None:
     for piece in pieces:
         file.write(piece)
     file.flush()
-
-
-def _pieces(clean: Deidentified, mapped: mmap) -> Chunks:
-    """The file; pages of the map that were read are given back."""
-    read = 0
-    for piece in clean.pieces():
-        yield piece
-        read += len(piece)
-        if read > _RESIDENT:
-            mapped.madvise(MADV_DONTNEED)
-            read = 0
