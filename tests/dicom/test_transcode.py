@@ -16,7 +16,7 @@ from dicomwire.dicom import codecs
 from dicomwire.dicom.codecs import lossless_targets
 from dicomwire.dicom.part10 import read_file_meta, write_file_meta
 from dicomwire.dicom.scan import scan
-from dicomwire.dicom.transcode import transcode
+from dicomwire.dicom.transcode import MOST_FRAMES, transcode
 from dicomwire.errors import DataSetError, TranscodingError
 from dicomwire.uids import (
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
@@ -182,6 +182,13 @@ def test_frames_that_the_data_set_does_not_count_are_not_left_behind() -> None:
     elements[3] = element("NumberOfFrames", "IS", "1")
     with pytest.raises(TranscodingError, match="would be lost"):
         recoded(write(elements), EXPLICIT_VR_LITTLE_ENDIAN, codecs.RLE_LOSSLESS)
+
+
+def test_very_many_frames_are_refused_before_the_first_one() -> None:
+    data = write(native(numpy.zeros((MOST_FRAMES + 1, 1, 1), "u1"), stored=8))
+    with pytest.raises(TranscodingError, match=f"{MOST_FRAMES + 1} frames; {MOST_FRAMES} at most"):
+        transcode(data, EXPLICIT_VR_LITTLE_ENDIAN, codecs.RLE_LOSSLESS)
+    assert b"".join(transcode(data, EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)), "needs no codec"
 
 
 def test_frames_over_several_fragments_without_an_offset_table_are_found() -> None:

@@ -167,6 +167,14 @@ async def test_what_cannot_be_decoded_leaves_as_stored_unless_another_is_named(d
     assert explicit.status_code == 406
 
 
+async def test_very_many_frames_are_406_at_once_and_leave_as_they_are_stored(door, make_instance) -> None:
+    await door.store(make_instance(frames=(bytes(8),) * 250_001))
+    answer = await door.get(INSTANCE, "application/dicom; transfer-syntax=1.2.840.10008.1.2.5")
+    assert answer.status_code == 406
+    assert "250001 frames; 250000 at most are transcoded" in answer.json()["detail"]
+    assert (await door.get(INSTANCE, "application/dicom")).status_code == 200
+
+
 async def test_every_transfer_syntax_leaves_somehow_and_two_never(door, make_instance) -> None:
     await door.store(make_instance())
     (stored,) = door.archive.plan(study="1.2.3")

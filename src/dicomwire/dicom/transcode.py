@@ -27,6 +27,8 @@ from dicomwire.dicom.scratch import IN_MEMORY, Scratch
 from dicomwire.errors import TranscodingError
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN, TRANSFER_SYNTAXES, name_of
 
+MOST_FRAMES: Final = 250_000  # through a codec: each takes 0.1 ms, however small; a slide has fewer tiles
+
 _IMAGE_TYPE: Final = 0x00080008
 _PHOTOMETRIC_INTERPRETATION: Final = 0x00280004
 _PLANAR_CONFIGURATION: Final = 0x00280006
@@ -83,6 +85,8 @@ def transcode(
         return edited(data, source, target, Edits())  # native pixel data under the name of a codec
     if pixels.description.is_float:
         raise TranscodingError("floating point pixels are not compressed (PS3.5 8.2)")
+    if pixels.number_of_frames > MOST_FRAMES:
+        raise TranscodingError(f"{pixels.number_of_frames} frames; {MOST_FRAMES} at most are transcoded")
     if pixels.unaccounted >= pixels.description.frame_length:
         raise TranscodingError(
             f"{pixels.unaccounted} bytes of pixel data behind {pixels.number_of_frames} frames would be lost"
