@@ -78,9 +78,12 @@ def test_what_a_service_says_of_an_instance_is_shown() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"<NativeDicomModel/>"])
-def test_a_bare_200_means_stored(body: bytes) -> None:
+def test_a_bare_200_means_stored_with_a_warning(body: bytes) -> None:
     (delivery,) = stow.judge([instance("1.1")], 200, body)
-    assert delivery.outcome is Outcome.STORED
+    assert delivery.outcome is Outcome.WARNING
+    assert delivery.reason == "HTTP 200 says stored, and names no instance"
+    (delivery,) = stow.judge([instance("1.1")], 202, body)
+    assert delivery.outcome is Outcome.REFUSED, "not all are stored, and nothing says which"
 
 
 @pytest.mark.parametrize(

@@ -10,19 +10,22 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
 import dicomwire
 from dicomwire.archive.query import Level, Match, Query
 from dicomwire.dicom.data_set import DataSet, encode
 from dicomwire.dicom.dictionary import TAGS
-from dicomwire.dimse.command import CFindRq, CGetRq, CMoveRq
+from dicomwire.dimse.command import CFindRq, CGetRq, CMoveRq, CStoreRq
 from dicomwire.errors import OperationFailed
 from dicomwire.gateway.find import target
 from dicomwire.gateway.storage import verdict
 from dicomwire.services.client import Client
 from dicomwire.services.models import Root
+from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN
 from dicomwire.web.client import Answer
 from tests.gateway.support import Running, gateway_from, make, running, stow
+from tests.web.conftest import CT
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -245,6 +248,26 @@ async def test_a_service_that_fails_is_a_status_with_its_words(
             _ = [each async for each in association.get(StudyInstanceUID="1.2")]
         assert failed.value.status == 0xA701
         await association.echo()
+
+
+@pytest.mark.parametrize("body", [b"", b"{}"])
+async def test_a_success_that_names_no_instance_is_one_with_a_remark(body: bytes, tmp_path: Path) -> None:
+    uid = INSTANCES[0].sop_instance_uid
+    async with (
+        answering(http(200, body, "application/dicom+json")) as (url, _),
+        gateway_from(tmp_path, url) as node,
+        calling(node) as client,
+    ):
+        contexts = client.association.contexts_for(CT)
+        context = next(each for each in contexts if each.transfer_syntax == EXPLICIT_VR_LITTLE_ENDIAN)
+        with capture_logs() as logs:
+            answer = await client.association.request(
+                context.presentation_context_id, CStoreRq(0, CT, uid, 0), [INSTANCES[0].data_set]
+            )
+    assert answer.status == 0
+    assert answer.command.error_comment == "cloud: HTTP 200 says stored, and names no instance"
+    (warned,) = (each for each in logs if each["log_level"] == "warning")
+    assert warned["sop_instance_uid"] == uid
 
 
 async def test_a_service_that_is_gone_is_out_of_resources(tmp_path: Path) -> None:

@@ -118,8 +118,10 @@ def judge(instances: Sequence[Instance], code: int, body: bytes) -> list[Deliver
         elif stored.get(uid):
             reason = status.words(status.STORE, stored[uid], reasons.comments.get(uid, ""))
             delivery = Delivery(instance, Outcome.WARNING, reason, stored[uid], syntax)
-        elif uid in stored or (code in (200, 204) and reasons.bare):
+        elif uid in stored:
             delivery = Delivery(instance, Outcome.STORED, "", 0, syntax)
+        elif unnamed := reasons.unnamed(code):
+            delivery = Delivery(instance, Outcome.WARNING, unnamed, None, syntax)
         else:
             silent = ", and nothing says that it is stored" if code in SUCCESSES else ""
             delivery = Delivery(instance, Outcome.REFUSED, refusal(code, body) + silent, None, syntax)

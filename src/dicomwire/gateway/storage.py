@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Final
 
+import structlog
+
 from dicomwire.association.performer import Services
 from dicomwire.dimse import status
 from dicomwire.dimse.status import StatusClass
@@ -33,6 +35,8 @@ _STATUSES: Final[Mapping[int, int]] = {
     507: status.OUT_OF_RESOURCES,
 }
 """Statuses for HTTP statuses that come without a store response; any other is a processing failure."""
+
+log = structlog.get_logger()
 
 
 def services(service: Service, spool: Path) -> Services:
@@ -63,7 +67,7 @@ class Onward:
         except OSError as error:
             raise NotTaken(f"Cannot be spooled: {error.strerror}", status.OUT_OF_RESOURCES) from None
 
-    async def keep(self, arrival: Arrival, spool: IO[bytes]) -> None:
+    async def keep(self, arrival: Arrival, spool: IO[bytes]) -> str | None:
         """Store it. Raises: NotTaken, with the service's verdict where that is no success."""
         spool.flush()
         try:
@@ -76,6 +80,15 @@ class Onward:
         if code != status.SUCCESS:
             raise NotTaken(f"{self._service.name}: {comment}", code)
         spool.close()
+        if not comment:
+            return None
+        log.warning(
+            "stored at a gateway's service without a store response",
+            gateway=self._service.name,
+            sop_instance_uid=arrival.sop_instance_uid,
+            status=answer.status,
+        )
+        return f"{self._service.name}: {comment}"
 
     def drop(self, spool: IO[bytes]) -> None:
         """Forget it."""
@@ -99,8 +112,9 @@ def verdict(answer: Answer, sop_instance_uid: str) -> tuple[int, str]:
         return warning if known else status.COERCION_OF_DATA_ELEMENTS, "stored with a warning"
     if reasons.stored and sop_instance_uid not in reasons.stored:
         return status.DOES_NOT_MATCH_SOP_CLASS, "another instance was stored than the command names"
-    if sop_instance_uid in reasons.stored or (answer.status in (200, 204) and reasons.bare):
-        return status.SUCCESS, ""
+    unnamed = reasons.unnamed(answer.status)
+    if sop_instance_uid in reasons.stored or unnamed:
+        return status.SUCCESS, unnamed
     if answer.status in (200, 202, 204):
         return status.PROCESSING_FAILURE, f"HTTP {answer.status} without a store response"
     return _STATUSES.get(answer.status, status.PROCESSING_FAILURE), refusal(answer.status, answer.body)

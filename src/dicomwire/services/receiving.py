@@ -68,9 +68,10 @@ class Receiver(Protocol):
         Raises: NotTaken.
         """
 
-    async def keep(self, arrival: Arrival, spool: IO[bytes]) -> None:
+    async def keep(self, arrival: Arrival, spool: IO[bytes]) -> str | None:
         """The file is whole.
 
+        Returns: words to go with the success, if it needs any.
         Raises: NotTaken.
         """
 
@@ -149,7 +150,7 @@ class Spooling:
     async def _keep(self) -> None:
         code, comment = status.SUCCESS, None
         try:
-            await self._receiver.keep(self._arrival, self._spool)
+            comment = await self._receiver.keep(self._arrival, self._spool)
         except NotTaken as refusal:
             code, comment = refusal.status, str(refusal)
         except OSError as error:

@@ -42,10 +42,14 @@ class Reasons:
     comments: Mapping[str, str]
     read: bool
 
-    @property
-    def bare(self) -> bool:
-        """Nothing is said of any instance, as some services do that have stored all of them."""
-        return self.read and not (self.failed or self.stored or self.others)
+    def unnamed(self, code: int) -> str:
+        """Words for a success by its HTTP status alone, as some services tell it; "" where it is none.
+
+        200 means that all instances are stored (PS3.18 Table 10.5.3-1), though the response that shall name
+        them (10.5.3.2) is missing. 202 means that not all are: without a response nobody knows which.
+        """
+        silent = self.read and not (self.failed or self.stored or self.others)
+        return f"HTTP {code} says stored, and names no instance" if silent and code in (200, 204) else ""
 
 
 def read(body: bytes) -> Reasons:
