@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 from pynetdicom import AE, build_role, evt
 from pynetdicom.events import Event
@@ -274,3 +275,60 @@ def test_what_has_ended_goes_unless_it_is_locked(start_node: StartNode, attribut
     assert events[3]["attributes"]["00741242"]["Value"] == ["RESTARTED"]
     assert ups(url, "unsubscribe", "--uid", "1.2.2", "--receiver", "KEEPER").returncode == 0
     assert ups(url, "create", "--uid", "1.2.1", "--file", attributes).returncode == 0
+
+
+LIMITED = '[ups]\ndeletion_locks = false\non_cancel = "contact"\n'
+SILENT = '[ups]\nevents = false\non_cancel = "refuse"\n'
+
+
+@pytest.mark.parametrize(
+    ("settings", "answers"),
+    [
+        (LIMITED, {"create": 0xB300, "set": 0xB305, "subscribe": 0xB301, "cancel": 0xC312}),
+        (SILENT, {"create": 0xB300, "set": 0xB305, "subscribe": 0xC315, "cancel": 0xC313}),
+    ],
+    ids=["limited", "silent"],
+)
+def test_pynetdicom_is_told_what_was_not_done_as_it_was_asked_for(
+    node_with_peers: Callable[..., Node], settings: str, answers: dict[str, int]
+) -> None:
+    """It subscribes to all workitems and lets go again, so that nobody watches when the cancel is asked for."""
+    node = node_with_peers({"WATCHER": free_port()}, settings)
+    ae = AE("PERFORMER")
+    for abstract_syntax in CLASSES:
+        ae.add_requested_context(abstract_syntax)
+    association = ae.associate("127.0.0.1", node.dimse_port, ae_title=Dicomwire.ae_title)
+    push, pull, watch = CLASSES[:3]
+    started = data_set(DataSet().put("ProcedureStepState", "IN PROGRESS").put("TransactionUID", TRANSACTION))
+    lower = data_set(DataSet().put("InputReadinessState", "ready"))
+    receiver = data_set(DataSet().put("ReceivingAE", "WATCHER").put("DeletionLock", "TRUE"))
+    found = {}
+    try:
+        sent = data_set(workitem(ScheduledProcedureStepPriority="high"))
+        status, created = association.send_n_create(sent, push, UID)
+        found["create"] = status.Status
+        assert created.ScheduledProcedureStepPriority == "HIGH"
+        status, changed = association.send_n_set(lower, push, UID, meta_uid=pull)
+        found["set"] = status.Status
+        assert changed.InputReadinessState == "READY"
+        for name, number, attributes, instance, context in (
+            ("subscribe", 3, receiver, GLOBAL, watch),
+            ("let go", 4, receiver, GLOBAL, watch),
+            ("start", 1, started, UID, pull),
+            ("cancel", 2, None, UID, push),
+        ):
+            status, _ = association.send_n_action(attributes, number, push, instance, meta_uid=context)
+            found[name] = status.Status
+            if status.Status >> 12 == 0xC:
+                assert status.ErrorComment
+    finally:
+        association.release()
+    assert {name: f"{found[name]:04X}" for name in answers} == {
+        name: f"{code:04X}" for name, code in answers.items()
+    }
+
+
+def data_set(attributes: DataSet) -> Dataset:
+    """The same as pydicom has it, which would refuse a CS in small letters."""
+    with disable_value_validation():
+        return Dataset.from_json(to_json(attributes))
