@@ -292,7 +292,7 @@ SILENT = '[ups]\nevents = false\non_cancel = "refuse"\n'
 def test_pynetdicom_is_told_what_was_not_done_as_it_was_asked_for(
     node_with_peers: Callable[..., Node], settings: str, answers: dict[str, int]
 ) -> None:
-    """It subscribes to all workitems and lets go again, so that nobody watches when the cancel is asked for."""
+    """It lets go of all workitems again, so that nobody watches when the cancel is asked for."""
     node = node_with_peers({"WATCHER": free_port()}, settings)
     ae = AE("PERFORMER")
     for abstract_syntax in CLASSES:

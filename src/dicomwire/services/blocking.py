@@ -11,10 +11,9 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import TypeVar
-
-import pydicom
+from typing import Concatenate, ParamSpec, TypeVar
 
 from dicomwire.association.address import Address
 from dicomwire.association.options import RequestorOptions
@@ -22,15 +21,11 @@ from dicomwire.association.performer import Services
 from dicomwire.association.requestor import Context
 from dicomwire.services.client import Client, Retrieval
 from dicomwire.services.connecting import DEFAULTS, QUERY_DEFAULTS, connect
-from dicomwire.services.data_sets import ReceivedInstance, Storable
 from dicomwire.services.folder import Written
 from dicomwire.services.keys import Query, Value
 from dicomwire.services.models import Level, Root
-from dicomwire.services.normalized import Reply
 from dicomwire.services.proposals import COMMON_STORAGE, EVERYTHING, QueryOptions, Use
-from dicomwire.services.querying import Match
 from dicomwire.services.retrieving import Progress
-from dicomwire.services.sending import Delivery
 
 Result = TypeVar("Result")
 
@@ -136,6 +131,35 @@ def connect_blocking(
         loop.wait(opening.__aexit__(None, None, None))
 
 
+Arguments = ParamSpec("Arguments")
+
+
+def _waiting(
+    call: Callable[Concatenate[Client, Arguments], Coroutine[object, object, Result]],
+) -> Callable[Concatenate[BlockingClient, Arguments], Result]:
+    """The same call, which returns when it is done."""
+
+    @wraps(call)
+    def waiting(self: BlockingClient, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        return self._loop.wait(call(self.client, *args, **kwargs))
+
+    return waiting
+
+
+def _iterating(
+    call: Callable[Concatenate[Client, Arguments], AsyncGenerator[Result, None]],
+) -> Callable[Concatenate[BlockingClient, Arguments], Iterator[Result]]:
+    """The same call, whose elements come one by one."""
+
+    @wraps(call)
+    def iterating(
+        self: BlockingClient, /, *args: Arguments.args, **kwargs: Arguments.kwargs
+    ) -> Iterator[Result]:
+        return self._loop.iterate(call(self.client, *args, **kwargs))
+
+    return iterating
+
+
 class BlockingClient:
     """A `Client` whose calls return when they are done; see there for each of them.
 
@@ -147,47 +171,10 @@ class BlockingClient:
         self.client = client
         self._loop = loop
 
-    def echo(self) -> None:
-        """Ask whether the peer is there."""
-        self._loop.wait(self.client.echo())
-
-    def find(
-        self,
-        query: Query = None,
-        *,
-        level: Level | str | None = None,
-        root: Root | str | None = None,
-        limit: int | None = None,
-        character_set: str | None = None,
-        **keys: Value,
-    ) -> Iterator[pydicom.Dataset]:
-        """Query the peer and yield what matches, as it comes."""
-        found = self.client.find(
-            query, level=level, root=root, limit=limit, character_set=character_set, **keys
-        )
-        return self._loop.iterate(found)
-
-    def matches(
-        self,
-        query: Query = None,
-        *,
-        level: Level | str | None = None,
-        root: Root | str | None = None,
-        limit: int | None = None,
-        character_set: str | None = None,
-        **keys: Value,
-    ) -> Iterator[Match]:
-        """The same as bytes, without pydicom."""
-        found = self.client.matches(
-            query, level=level, root=root, limit=limit, character_set=character_set, **keys
-        )
-        return self._loop.iterate(found)
-
-    def worklist(
-        self, query: Query = None, *, limit: int | None = None, **keys: Value
-    ) -> Iterator[pydicom.Dataset]:
-        """Scheduled procedure steps."""
-        return self._loop.iterate(self.client.worklist(query, limit=limit, **keys))
+    echo = _waiting(Client.echo)
+    find = _iterating(Client.find)
+    matches = _iterating(Client.matches)
+    worklist = _iterating(Client.worklist)
 
     def move(
         self,
@@ -209,16 +196,7 @@ class BlockingClient:
         moving = self.client.move(destination, query, level=level, root=root, **keys)
         return self._loop.wait(_told(moving, report))
 
-    def get(
-        self,
-        query: Query = None,
-        *,
-        level: Level | str | None = None,
-        root: Root | str | None = None,
-        **keys: Value,
-    ) -> Iterator[ReceivedInstance]:
-        """Have the peer send instances over this association, and yield them as they come."""
-        return self._loop.iterate(self.client.get(query, level=level, root=root, **keys))
+    get = _iterating(Client.get)
 
     def get_files(
         self,
@@ -240,62 +218,15 @@ class BlockingClient:
         getting = self.client.get_files(folder, query, level=level, root=root, report=report, **keys)
         return self._loop.wait(_told(getting, lambda progress: None))
 
-    def store(self, item: Storable) -> Delivery:
-        """Send one instance and wait until the peer has it."""
-        return self._loop.wait(self.client.store(item))
-
-    def store_all(
-        self,
-        items: Iterable[Storable],
-        report: Callable[[Delivery], None] = lambda delivery: None,
-    ) -> list[Delivery]:
-        """Send instances, folders with all that is in them, and tell what became of each."""
-        return self._loop.wait(self.client.store_all(items, report))
-
-    def n_create(
-        self, sop_class_uid: str, sop_instance_uid: str | None = None, data: pydicom.Dataset | None = None
-    ) -> Reply:
-        """Have an instance made."""
-        return self._loop.wait(self.client.n_create(sop_class_uid, sop_instance_uid, data))
-
-    def n_set(self, sop_class_uid: str, sop_instance_uid: str, data: pydicom.Dataset) -> Reply:
-        """Have attributes of an instance changed."""
-        return self._loop.wait(self.client.n_set(sop_class_uid, sop_instance_uid, data))
-
-    def n_get(
-        self, sop_class_uid: str, sop_instance_uid: str, keywords: Iterable[str] = ()
-    ) -> pydicom.Dataset:
-        """Attributes of an instance."""
-        return self._loop.wait(self.client.n_get(sop_class_uid, sop_instance_uid, keywords))
-
-    def n_action(
-        self,
-        sop_class_uid: str,
-        sop_instance_uid: str,
-        action_type_id: int,
-        data: pydicom.Dataset | None = None,
-    ) -> Reply:
-        """Have something done with an instance."""
-        return self._loop.wait(self.client.n_action(sop_class_uid, sop_instance_uid, action_type_id, data))
-
-    def n_delete(self, sop_class_uid: str, sop_instance_uid: str) -> Reply:
-        """Have an instance deleted."""
-        return self._loop.wait(self.client.n_delete(sop_class_uid, sop_instance_uid))
-
-    def n_event_report(
-        self,
-        sop_class_uid: str,
-        sop_instance_uid: str,
-        event_type_id: int,
-        data: pydicom.Dataset | None = None,
-    ) -> Reply:
-        """Tell the peer of an event about an instance."""
-        reporting = self.client.n_event_report(sop_class_uid, sop_instance_uid, event_type_id, data)
-        return self._loop.wait(reporting)
-
-    def release(self) -> None:
-        """End the association in order, before the `with` does."""
-        self._loop.wait(self.client.release())
+    store = _waiting(Client.store)
+    store_all = _waiting(Client.store_all)
+    n_create = _waiting(Client.n_create)
+    n_set = _waiting(Client.n_set)
+    n_get = _waiting(Client.n_get)
+    n_action = _waiting(Client.n_action)
+    n_delete = _waiting(Client.n_delete)
+    n_event_report = _waiting(Client.n_event_report)
+    release = _waiting(Client.release)
 
     def abort(self) -> None:
         """End the association at once."""

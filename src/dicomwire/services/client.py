@@ -133,6 +133,7 @@ class Client:
 
     async def find(
         self,
+        /,
         query: Query = None,
         *,
         level: Level | str | None = None,
@@ -163,6 +164,7 @@ class Client:
 
     async def matches(
         self,
+        /,
         query: Query = None,
         *,
         level: Level | str | None = None,
@@ -185,7 +187,7 @@ class Client:
                     yield match
 
     def worklist(
-        self, query: Query = None, *, limit: int | None = None, **keys: Value
+        self, /, query: Query = None, *, limit: int | None = None, **keys: Value
     ) -> AsyncGenerator[pydicom.Dataset, None]:
         """Scheduled procedure steps; keys of these may be given without their sequence (PS3.4 K)."""
         return self.find(keys_of(query, in_step(keys)), root=Root.WORKLIST, limit=limit)
@@ -225,6 +227,7 @@ class Client:
 
     async def get(
         self,
+        /,
         query: Query = None,
         *,
         level: Level | str | None = None,
