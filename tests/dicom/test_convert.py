@@ -168,11 +168,20 @@ def test_items_where_implicit_vr_has_a_value_are_refused_by_name() -> None:
         b"".join(to_transfer_syntax(write([pixels]), EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN))
 
 
-def test_what_implicit_vr_cannot_express_is_refused_before_the_first_piece() -> None:
-    pixels = Element(TAGS["PixelData"], "OW", bytes(3 << 20))
-    data = write([pixels, Element(TAGS["DigitalSignaturesSequence"], "UV", bytes(8))])
+@pytest.mark.parametrize(
+    "first",
+    [
+        Element(TAGS["PixelData"], "OW", bytes(3 << 20)),
+        sequence("ReferencedImageSequence", *[[element("PatientID", "LO", "x" * 64)] for _ in range(2000)]),
+        sequence("ReferencedImageSequence", [Element(TAGS["PixelData"], "OW", bytes(3 << 20))]),
+    ],
+    ids=["a large value", "many small ones", "a large value in an item"],
+)
+def test_what_implicit_vr_cannot_express_is_refused_before_the_first_piece(first: Element) -> None:
+    data = write([first, Element(TAGS["DigitalSignaturesSequence"], "UV", bytes(8))])
+    pieces = to_transfer_syntax(data, EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
     with pytest.raises(DataSetError, match=r"\(FFFA,FFFA\) as UV"):
-        to_transfer_syntax(data, EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
+        next(pieces)
 
 
 @pytest.mark.parametrize("value", [b"", ITEMS], ids=["empty", "items"])

@@ -7,7 +7,7 @@ length field become UN.
 
 Implicit VR has no place for a VR that contradicts the dictionary about what is a sequence: a reader would
 take numbers for items and lose its way. Such a data set is refused, with the element, not made unreadable;
-and refused as a whole, for a look at all headers comes before the first piece.
+and as a whole, for the headers behind the first piece are looked at before it leaves.
 """
 
 from __future__ import annotations
@@ -78,9 +78,8 @@ def to_transfer_syntax(
     source, target: transfer syntax UIDs; encapsulated ones only where both are the same.
     inflate_limit: most bytes of an inflated data set that is wanted in another syntax than Explicit VR Little
         Endian, and so has to be held in memory.
-    Raises: LocalProtocolError, when a codec would be needed; DataSetError, when the data set has a VR that
-        Implicit VR cannot express, before there is a piece; DataSetError, while iterating, when it cannot be
-        read to its end.
+    Raises: LocalProtocolError, when a codec would be needed; DataSetError, in place of the first piece, when
+        the data set has a VR that Implicit VR cannot express; later, when it cannot be read to its end.
     """
     if source == target:
         return _blocks(data)
@@ -97,8 +96,6 @@ def to_transfer_syntax(
     if read.explicit == write.explicit and read.little_endian == write.little_endian:
         pieces = _blocks(data)
     else:
-        if not write.explicit:
-            _check_expressible(data, read)
         pieces = _convert(data, read, EXPLICIT_LITTLE if write.deflated else write, source)
     return deflated(pieces) if write.deflated else pieces
 
@@ -113,8 +110,6 @@ def edited(data: Buffer, source: str, target: str, edits: Edits) -> Iterator[Buf
     read, write = encoding_of(source), encoding_of(target)
     if read.deflated:
         read = EXPLICIT_LITTLE
-    if read.explicit and not write.explicit:
-        _check_expressible(data, read)
     pieces = _convert(data, read, EXPLICIT_LITTLE if write.deflated else write, source, edits)
     return deflated(pieces) if write.deflated else pieces
 
@@ -139,6 +134,8 @@ def _convert(
     gathered = bytearray()
     pending = sorted(edits.values, reverse=True)
     leaving_out = 0  # sequences begun within one that is left out, itself included
+    judging = read.explicit and not write.explicit
+    ahead = judging  # what follows has to be looked at before anything leaves
     item, item_end, sequence_end = (
         pack(write.order + "HHI", 0xFFFE, number, length)
         for number, length in ((0xE000, UNDEFINED), (0xE00D, 0), (0xE0DD, 0))
@@ -148,6 +145,8 @@ def _convert(
         if leaving_out or (tag in edits.left_out and kind in _BEGINNINGS):
             leaving_out += (kind is Kind.SEQUENCE) - (kind is Kind.SEQUENCE_END)
             continue
+        if judging:
+            _check_expressible(view, step, len(contexts) - 1)
         if len(contexts) == 1 and kind in _BEGINNINGS:
             while pending and pending[-1] <= tag:
                 gathered += _edit(pending.pop(), edits, write)
@@ -170,6 +169,8 @@ def _convert(
             if end - start <= _GATHER:
                 gathered += swapped(view[start:end], size) if size else view[start:end]
             else:
+                if ahead:
+                    ahead = _look_ahead(view, read, end if len(contexts) == 1 else 0)
                 yield bytes(gathered)  # never empty: it ends with the header
                 gathered.clear()
                 for block in range(start, end, BLOCK):
@@ -186,6 +187,9 @@ def _convert(
         else:
             gathered += sequence_end
         if len(gathered) > _GATHER:
+            if ahead:
+                whole = len(contexts) == 1 and kind is not Kind.SEQUENCE
+                ahead = _look_ahead(view, read, end if whole else 0)
             yield bytes(gathered)
             gathered.clear()
     while pending:
@@ -199,23 +203,28 @@ def _length(step: Element) -> int:
     return UNDEFINED if step.kind is Kind.ENCAPSULATED else step.end - step.start
 
 
-def _check_expressible(data: Buffer, read: Encoding) -> None:
-    """Look at headers only. Raises: DataSetError, for what Implicit VR would make unreadable."""
-    view = memoryview(data)
+def _look_ahead(data: memoryview, read: Encoding, start: int) -> bool:
+    """Walk headers from an element of the data set itself on, so that nothing is refused behind a piece.
+
+    Returns: False: there is nothing more to look for.
+    Raises: DataSetError.
+    """
     depth = 0
-    for step in elements(data, read):
-        kind, tag, vr, start, end, encoding = step
-        if kind is Kind.VALUE or kind is Kind.ENCAPSULATED:
-            if vr and start != end and is_sequence(tag, "", _length(step)):
-                size = 0 if encoding.little_endian else UNIT_SIZES.get(vr, 0)
-                _check_items(step, swapped(view[start:end], size) if size else view[start:end], depth)
-        elif kind is Kind.SEQUENCE:
-            if not is_sequence(tag, "", UNDEFINED):
-                raise _inexpressible(step, "items, where Implicit VR has a value")
-        elif kind is Kind.ITEM:
-            depth += 1
-        elif kind is Kind.ITEM_END:
-            depth -= 1
+    for step in elements(data, read, start=start):
+        _check_expressible(data, step, depth)
+        depth += (step.kind is Kind.ITEM) - (step.kind is Kind.ITEM_END)
+    return False
+
+
+def _check_expressible(data: memoryview, step: Element, depth: int) -> None:
+    """Raises: DataSetError, for what Implicit VR would make unreadable."""
+    kind, tag, vr, start, end, encoding = step
+    if kind is Kind.SEQUENCE:
+        if not is_sequence(tag, "", UNDEFINED):
+            raise _inexpressible(step, "items, where Implicit VR has a value")
+    elif vr and start != end and is_sequence(tag, "", _length(step)):
+        size = 0 if encoding.little_endian else UNIT_SIZES.get(vr, 0)
+        _check_items(step, swapped(data[start:end], size) if size else data[start:end], depth)
 
 
 def _check_items(step: Element, value: Buffer, depth: int) -> None:

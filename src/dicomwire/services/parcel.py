@@ -30,7 +30,7 @@ from dicomwire.upper_layer.pdu import Buffer
 CONVERTIBLE: Final = (
     UNCOMPRESSED_TRANSFER_SYNTAXES  # in the order of preference where the stored one is not taken
 )
-_LOOKED_AT_AT_ONCE: Final = 1 << 20  # bytes of a data set whose headers are walked in the loop's thread
+_WALKED_AT_ONCE: Final = 1 << 20  # bytes of a data set whose headers are walked in the loop's thread
 DEFLATED: Final = frozenset(uid for uid, syntax in TRANSFER_SYNTAXES.items() if syntax.deflated)
 
 
@@ -187,15 +187,15 @@ async def _content(instance: Instance, target: str) -> AsyncIterator[Iterator[Bu
 
 
 async def _converted(data: memoryview, source: str, target: str) -> Iterator[Buffer]:
-    """A data set in another uncompressed transfer syntax; a large one is looked at in a thread.
+    """A data set in another uncompressed transfer syntax; the headers of a large one are walked in a thread.
 
     Raises: DataSetError, when it cannot be in that.
     """
-    if len(data) <= _LOOKED_AT_AT_ONCE:
-        pieces = to_transfer_syntax(data, source, target)
-    else:
-        pieces = await asyncio.to_thread(to_transfer_syntax, data, source, target)
-    return map(memoryview, pieces)
+    pieces: Iterator[Buffer] = map(memoryview, to_transfer_syntax(data, source, target))
+    if len(data) <= _WALKED_AT_ONCE:
+        return pieces
+    first = await asyncio.to_thread(next, pieces, memoryview(b""))
+    return chain((first,), pieces)
 
 
 def _plain(transfer_syntax_uid: str) -> bool:
