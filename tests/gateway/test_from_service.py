@@ -91,29 +91,30 @@ async def test_a_query_is_cancelled(client: Client) -> None:
 
 
 @asynccontextmanager
-async def silent() -> AsyncIterator[tuple[str, asyncio.Event]]:
-    """A service that takes requests and answers none; its URL, and what tells of the first request."""
-    asked, gone = asyncio.Event(), asyncio.Event()
+async def silent() -> AsyncIterator[tuple[str, asyncio.Event, asyncio.Event]]:
+    """A service that takes requests and answers none; its URL, and what tells of the first and its end."""
+    asked, given_up = asyncio.Event(), asyncio.Event()
 
     async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         asked.set()
-        await gone.wait()
+        await reader.read()
+        given_up.set()
         writer.close()
 
     server = await asyncio.start_server(take, "127.0.0.1", 0)
-    try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
-    finally:
-        gone.set()
-        server.close()
-        await server.wait_closed()
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", asked, given_up
 
 
 @pytest.mark.parametrize("command", ["C-FIND", "C-GET", "C-MOVE"])
 async def test_a_cancel_does_not_wait_for_the_service(tmp_path: Path, command: str) -> None:
     peer = {"ae_title": "WS", "host": "127.0.0.1", "port": 11112}
-    async with silent() as (url, asked), gateway_from(tmp_path, url, peer) as node, calling(node) as client:
+    async with (
+        silent() as (url, asked, given_up),
+        gateway_from(tmp_path, url, peer) as node,
+        calling(node) as client,
+    ):
         association = client.association
         model = Root.STUDY.value
         number = association.next_message_id()
@@ -132,6 +133,8 @@ async def test_a_cancel_does_not_wait_for_the_service(tmp_path: Path, command: s
         await asyncio.wait_for(asked.wait(), 20)
         association.cancel(number)
         assert (await asyncio.wait_for(answer, 5)).status == 0xFE00
+        if command == "C-FIND":  # what a retrieval brings may be asked for again, and goes on
+            await asyncio.wait_for(given_up.wait(), 5)
 
 
 async def test_a_study_is_got_as_it_is_stored_there(client: Client) -> None:
