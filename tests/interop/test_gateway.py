@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +65,17 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         yield start
 
 
+@contextmanager
+def in_front(serve: Serve, peer: Receiver) -> Iterator[Node]:
+    """A node whose gateway is in front of an archive that is started for it."""
+    peer.start()
+    try:
+        entry = f'[[gateways]]\nname = "pacs"\npeer = "{peer.ae_title}"\n'
+        yield serve(_peer(peer.ae_title, peer.dimse_port) + entry, free_port())
+    finally:
+        peer.stop()
+
+
 def _peer(title: str, port: int) -> str:
     return f'[[peers]]\nae_title = "{title}"\nhost = "127.0.0.1"\nport = {port}\n'
 
@@ -118,16 +129,8 @@ def test_dicomweb_client_uses_a_dimse_archive(
 def test_an_archive_that_aborts_whatever_is_stored_is_a_bad_gateway(serve: Serve, tmp_path: Path) -> None:
     require(AbortingStoreSCP)
     peer = AbortingStoreSCP(tmp_path / "peer")
-    peer.start()
-    try:
-        gateway = serve(
-            _peer(peer.ae_title, peer.dimse_port)
-            + f'[[gateways]]\nname = "pacs"\npeer = "{peer.ae_title}"\n',
-            free_port(),
-        )
+    with in_front(serve, peer) as gateway:
         answer = gateway.stow((each.path.read_bytes() for each in PLAIN), "/gateways/pacs/studies")
-    finally:
-        peer.stop()
     assert answer.status == 502
     assert f"{peer.ae_title}, C-STORE: association ended: ".encode() in answer.body
 
@@ -138,13 +141,7 @@ def test_an_archive_that_answers_for_each_instance_is_heard_once(serve: Serve, t
     study = max(STUDIES, key=[each.study_instance_uid for each in PLAIN].count)
     files = [each for each in PLAIN if each.study_instance_uid == study][:3]
     peer = QRSCP(tmp_path / "peer")
-    peer.start()
-    try:
-        gateway = serve(
-            _peer(peer.ae_title, peer.dimse_port)
-            + f'[[gateways]]\nname = "pacs"\npeer = "{peer.ae_title}"\n',
-            free_port(),
-        )
+    with in_front(serve, peer) as gateway:
         answer = gateway.stow((each.path.read_bytes() for each in files), "/gateways/pacs/studies")
         assert answer.status == 200, answer.body[:1000]
         client = DICOMwebClient(gateway.url("/gateways/pacs"))
@@ -154,8 +151,6 @@ def test_an_archive_that_answers_for_each_instance_is_heard_once(serve: Serve, t
         uids = sorted(each.sop_instance_uid for each in files)
         assert _uid(client.search_for_instances(study), "00080018") == uids
         assert len(client.search_for_instances(study, limit=2)) == 2
-    finally:
-        peer.stop()
 
 
 def test_an_archive_that_ends_early_and_calls_it_success_is_not_believed(serve: Serve) -> None:

@@ -328,13 +328,14 @@ def counters(answer: SubOperationsResponse) -> tuple[int | None, int | None, int
     )
 
 
-def compressed(number: int, syntax: str, **more: object) -> tuple[Dataset, bytes]:
-    """An 8 x 8 image of 16 bits, its data set compressed by a codec that pydicom calls."""
-    pixels = bytes(range(128))
+def compressed(
+    number: int, syntax: str, *, side: int = 8, pixels: bytes = bytes(range(128)), **more: object
+) -> tuple[Dataset, bytes]:
+    """A square image of 16 bits, its data set compressed by a codec that pydicom calls."""
     data_set = image(
         number,
-        Rows=8,
-        Columns=8,
+        Rows=side,
+        Columns=side,
         SamplesPerPixel=1,
         PhotometricInterpretation="MONOCHROME2",
         BitsAllocated=16,
