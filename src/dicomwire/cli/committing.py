@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 
 from dicomwire.association.association import Association
-from dicomwire.association.performer import Services
-from dicomwire.association.requestor import Context, connect
+from dicomwire.association.requestor import Context
 from dicomwire.cli import stow
 from dicomwire.cli.connection import Flags, Peer
 from dicomwire.cli.output import escaped, say
@@ -145,7 +144,7 @@ async def _ask_peer(
                 taking_reports(peer.calling_ae_title, *listen, STORAGE_COMMITMENT, services)
             )
         deadline = asyncio.get_running_loop().time() + wait
-        async with _connected(peer, services) as association:
+        async with peer.connect([Context(STORAGE_COMMITMENT, SYNTAXES)], services=services) as association:
             for start in range(0, len(references), AT_ONCE):
                 part = references[start : start + AT_ONCE]
                 uid = new_uid()
@@ -203,20 +202,6 @@ async def _collect(
         pass
 
 
-@asynccontextmanager
-async def _connected(peer: Peer, services: Services) -> AsyncIterator[Association]:
-    async with connect(
-        peer.address.host,
-        peer.address.port,
-        called_ae_title=peer.address.ae_title,
-        calling_ae_title=peer.calling_ae_title,
-        contexts=[Context(STORAGE_COMMITMENT, SYNTAXES)],
-        services=services,
-        options=peer.options,
-    ) as association:
-        yield association
-
-
 async def study_of(target: str | Peer, flags: Flags, study_instance_uid: str) -> list[Reference]:
     """The instances of a study, as a peer, or the service at a URL, names them itself.
 
@@ -232,14 +217,7 @@ async def study_of(target: str | Peer, flags: Flags, study_instance_uid: str) ->
 async def _study_of_peer(peer: Peer, study_instance_uid: str) -> list[Reference]:
     """By C-FIND: series, then instances of each."""
     references: list[Reference] = []
-    async with connect(
-        peer.address.host,
-        peer.address.port,
-        called_ae_title=peer.address.ae_title,
-        calling_ae_title=peer.calling_ae_title,
-        contexts=[Context(Root.STUDY.value.find, SYNTAXES)],
-        options=peer.options,
-    ) as association:
+    async with peer.connect([Context(Root.STUDY.value.find, SYNTAXES)]) as association:
         study = [Key((STUDY,), study_instance_uid, given=True)]
         for (series_uid,) in await _found(association, study, Level.SERIES, (SERIES,)):
             series = [*study, Key((SERIES,), series_uid, given=True)]

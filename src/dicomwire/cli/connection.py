@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +19,10 @@ from dicomwire.cli.output import Stop
 if TYPE_CHECKING:
     import ssl
 
+    from dicomwire.association.association import Association
     from dicomwire.association.options import RequestorOptions
+    from dicomwire.association.performer import Services
+    from dicomwire.association.requestor import Context
     from dicomwire.upper_layer.items import UserIdentityRq
 
 Asked = Annotated[
@@ -187,6 +192,22 @@ class Peer:
     address: Address
     calling_ae_title: str
     options: RequestorOptions
+
+    def connect(
+        self, contexts: Iterable[Context], *, services: Services | None = None
+    ) -> AbstractAsyncContextManager[Association]:
+        """An association with it, for the length of an `async with`. Raises: as `requestor.connect`."""
+        from dicomwire.association.requestor import connect
+
+        return connect(
+            self.address.host,
+            self.address.port,
+            called_ae_title=self.address.ae_title,
+            calling_ae_title=self.calling_ae_title,
+            contexts=contexts,
+            services=services,
+            options=self.options,
+        )
 
 
 def peer(text: str, access: Access, *, calling_ae_title: str | None, timeout: float | None) -> Peer:

@@ -58,18 +58,11 @@ def echo(
 
 
 async def _echo(peer: Peer, count: int) -> Echoed:
-    from dicomwire.association.requestor import Context, connect
+    from dicomwire.association.requestor import Context
     from dicomwire.services.verification import verify
 
     began = perf_counter()
-    async with connect(
-        peer.address.host,
-        peer.address.port,
-        called_ae_title=peer.address.ae_title,
-        calling_ae_title=peer.calling_ae_title,
-        contexts=[Context(VERIFICATION, UNCOMPRESSED_TRANSFER_SYNTAXES)],
-        options=peer.options,
-    ) as association:
+    async with peer.connect([Context(VERIFICATION, UNCOMPRESSED_TRANSFER_SYNTAXES)]) as association:
         associated = perf_counter() - began
         statuses, seconds = [], []
         for _ in range(count):

@@ -57,7 +57,7 @@ def mpps(
 
 async def _tell(peer: Peer, operation: Operation, uid: str | None, attributes: DataSet) -> tuple[Reply, str]:
     """The peer's answer, and the UID that the step has."""
-    from dicomwire.association.requestor import Context, connect
+    from dicomwire.association.requestor import Context
     from dicomwire.dimse.command import NCreateRq, NGetRq, NSetRq
     from dicomwire.services.normalized import invoke
     from dicomwire.services.procedure_step import MPPS, RETRIEVE, new_uid
@@ -65,14 +65,7 @@ async def _tell(peer: Peer, operation: Operation, uid: str | None, attributes: D
 
     named = uid or new_uid()
     sop_class_uid = RETRIEVE if operation is Operation.GET else MPPS
-    async with connect(
-        peer.address.host,
-        peer.address.port,
-        called_ae_title=peer.address.ae_title,
-        calling_ae_title=peer.calling_ae_title,
-        contexts=[Context(sop_class_uid, SYNTAXES)],
-        options=peer.options,
-    ) as association:
+    async with peer.connect([Context(sop_class_uid, SYNTAXES)]) as association:
         if operation is Operation.GET:
             return await invoke(association, NGetRq(0, RETRIEVE, named, tuple(attributes))), named
         if operation is Operation.SET:

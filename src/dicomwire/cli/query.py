@@ -138,23 +138,15 @@ async def associated(
     peer: Peer, proposal: Proposal, options: QueryOptions, services: Services | None = None
 ) -> AsyncIterator[Association]:
     """An association for a command; what it ends with is told with what an engineer may look at."""
-    from dicomwire.association.requestor import connect
 
     opened = replace(
         peer.options,
         roles=(*peer.options.roles, *proposal.roles),
         extended=(*peer.options.extended, *options.items(proposal.uses, proposal.roots)),
     )
+    asked = replace(peer, options=opened)
     try:
-        async with connect(
-            peer.address.host,
-            peer.address.port,
-            called_ae_title=peer.address.ae_title,
-            calling_ae_title=peer.calling_ae_title,
-            contexts=proposal.contexts,
-            services=services,
-            options=opened,
-        ) as association:
+        async with asked.connect(proposal.contexts, services=services) as association:
             yield association
     except (Aborted, ConnectionLost) as error:
         hint = f"archives end associations like this when they do not know {peer.calling_ae_title} as a peer"

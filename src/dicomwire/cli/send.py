@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -19,8 +18,6 @@ from dicomwire.cli.listening import Reports, endpoint
 from dicomwire.cli.output import Json, Stop, Verbose, log_to_stderr
 
 if TYPE_CHECKING:
-    from dicomwire.association.association import Association
-    from dicomwire.association.requestor import Context
     from dicomwire.cli.committing import Promise
     from dicomwire.cli.summary import Summary
     from dicomwire.services.instances import Instance
@@ -140,17 +137,6 @@ async def _all(instances: Sequence[Instance], deliver: Deliver, report: Report, 
 
 
 async def _store(peer: Peer, instances: Sequence[Instance], report: Report) -> None:
-    from dicomwire.association.requestor import connect
     from dicomwire.services.sending import deliver
 
-    def open_association(contexts: Sequence[Context]) -> AbstractAsyncContextManager[Association]:
-        return connect(
-            peer.address.host,
-            peer.address.port,
-            called_ae_title=peer.address.ae_title,
-            calling_ae_title=peer.calling_ae_title,
-            contexts=contexts,
-            options=peer.options,
-        )
-
-    await deliver(instances, open_association, report)
+    await deliver(instances, peer.connect, report)

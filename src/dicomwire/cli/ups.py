@@ -160,7 +160,7 @@ async def _over_dimse(
     peer: str, flags: Flags, asked: Asked, listen: str | None
 ) -> AsyncIterator[tuple[DimseWorkitems | None, AsyncGenerator[EventReport, None] | None]]:
     """A peer's worklist, where it is asked for anything, and the events that it reports to us."""
-    from dicomwire.association.requestor import Context, connect
+    from dicomwire.association.requestor import Context
     from dicomwire.services.listening import taking_reports
     from dicomwire.services.telling import SYNTAXES
     from dicomwire.services.unified_procedure_step import EVENT
@@ -180,14 +180,7 @@ async def _over_dimse(
             yield None, coming
             return
         association = await stack.enter_async_context(
-            connect(
-                known.address.host,
-                known.address.port,
-                called_ae_title=known.address.ae_title,
-                calling_ae_title=known.calling_ae_title,
-                contexts=[Context(uid, SYNTAXES) for uid in SOP_CLASSES],
-                options=known.options,
-            )
+            known.connect([Context(uid, SYNTAXES) for uid in SOP_CLASSES])
         )
         yield Workitems(association), coming
 

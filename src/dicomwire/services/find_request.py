@@ -107,7 +107,7 @@ def read(identifier: DataSet, root: Root, agreement: Agreed) -> Asked:
         if of is None or of > level:
             unsupported.append(tag)
             continue
-        keys = list(_keys((tag,), attribute))
+        keys = list(keys_in((tag,), attribute))
         if of < level and tag not in UNIQUE.values() and not agreement.relational:
             _only_returned(tag, of, level, keys)
         fields.append(tag)
@@ -163,8 +163,11 @@ def _only_returned(tag: int, of: Level, level: Level, keys: list[Match]) -> None
         raise Unfit(tag, f"{name[:28]} is a key of {LEVEL_NAMES[of]}, above {LEVEL_NAMES[level]}")
 
 
-def _keys(path: Path, attribute: Attribute) -> Iterator[Match]:
-    """The keys of an attribute: its own, or those of the one item of a sequence (PS3.4 C.2.2.2.6)."""
+def keys_in(path: Path, attribute: Attribute) -> Iterator[Match]:
+    """The keys of an attribute: its own, or those of the one item of a sequence (PS3.4 C.2.2.2.6).
+
+    path: of the attribute. Raises: Unfit, for a sequence of several items.
+    """
     if attribute.vr != "SQ":
         texts = [str(value) for value in attribute.values if not isinstance(value, bytes | DataSet)]
         if any(texts):
@@ -176,7 +179,7 @@ def _keys(path: Path, attribute: Attribute) -> Iterator[Match]:
         raise Unfit(path[0], f"{name[:28]} has {len(items)} items; one wanted")
     for item in items:
         for tag, inner in item.items():
-            yield from _keys((*path, tag), inner)
+            yield from keys_in((*path, tag), inner)
 
 
 def _wanted(sequence: Attribute) -> frozenset[int]:

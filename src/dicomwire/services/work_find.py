@@ -7,7 +7,7 @@ peer, else in the row's own; a character that it lacks becomes "?".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, TypeAlias
@@ -15,17 +15,17 @@ from typing import Final, TypeAlias
 import structlog
 
 from dicomwire.archive.moments import TIMEZONE
-from dicomwire.archive.query import Match, Path, Query
+from dicomwire.archive.query import Match, Query
 from dicomwire.association.performer import Request, Service, Sink
 from dicomwire.dicom.charset import defined
 from dicomwire.dicom.data_set import Attribute, DataSet, decode, encode, from_object
-from dicomwire.dicom.dictionary import keyword_of, tag_text, vr_of
+from dicomwire.dicom.dictionary import vr_of
 from dicomwire.dicom.indexed import SPECIFIC_CHARACTER_SET
 from dicomwire.dicom.json_decode import load
 from dicomwire.dimse import status
 from dicomwire.errors import DataSetError, InvalidAttribute, QueryError, SearchError, WorkError
 from dicomwire.services import find
-from dicomwire.services.find_request import Agreed, Unfit, agreed
+from dicomwire.services.find_request import Agreed, Unfit, agreed, keys_in
 from dicomwire.services.identifier import LIMIT, Collector
 from dicomwire.work.matching import Selection, query_of, search, texts
 from dicomwire.work.store import DatabaseError, Store
@@ -169,22 +169,7 @@ def projected(row: DataSet, keys: DataSet) -> DataSet:
 
 def keys_of(identifier: DataSet) -> list[Match]:
     """The keys of an Identifier. Raises: Unfit, for a sequence of several items."""
-    return [match for tag, attribute in identifier.items() for match in _keys((tag,), attribute)]
-
-
-def _keys(path: Path, attribute: Attribute) -> Iterator[Match]:
-    if attribute.vr != "SQ":
-        found = [str(value) for value in attribute.values if not isinstance(value, bytes | DataSet)]
-        if any(found):
-            yield Match(path, "\\".join(found))
-        return
-    items = [value for value in attribute.values if isinstance(value, DataSet)]
-    if len(items) > 1:
-        name = keyword_of(path[-1]) or tag_text(path[-1])
-        raise Unfit(path[0], f"{name[:28]} has {len(items)} items; one wanted")
-    for item in items:
-        for tag, inner in item.items():
-            yield from _keys((*path, tag), inner)
+    return [match for tag, attribute in identifier.items() for match in keys_in((tag,), attribute)]
 
 
 def _query(keys: DataSet, agreement: Agreed) -> Query:
