@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from dicomwire.archive.archive import Stored
-from dicomwire.dicom.codecs import CODECS, RECOMPRESSED, Codec
+from dicomwire.dicom.codecs import CODECS, RECOMPRESSED, VIDEO, Codec
 from dicomwire.dicom.deflate import INFLATE_LIMIT
 from dicomwire.dicom.encoding import encoding_of
 from dicomwire.dicom.raster import Header
@@ -40,6 +40,7 @@ _DECODED: Final = {
     Codec.JPEG_XL: 1.2,
 }
 _RECOMPRESSED: Final = 8.0
+_OF_A_VIDEO: Final = 8.0  # the frames that others are made of
 
 # Bytes for a pixel of a picture
 _PICTURE: Final = {"image/jp2": 3, "image/jxl": 16}
@@ -78,6 +79,8 @@ def _frame(stored: Stored) -> int:
 
 
 def _decoded(stored: Stored) -> float:
+    if stored.transfer_syntax_uid in VIDEO:
+        return _OF_A_VIDEO
     return _DECODED[CODECS.get(stored.transfer_syntax_uid, Codec.NATIVE)]
 
 

@@ -43,12 +43,12 @@ from dicomwire.archive.jobs import (
     TranscodeJob,
 )
 from dicomwire.dicom.attributes import Attributes, read_attributes
-from dicomwire.dicom.codecs import NATIVE
+from dicomwire.dicom.codecs import NATIVE, VIDEO
 from dicomwire.dicom.convert import to_transfer_syntax
 from dicomwire.dicom.deflate import inflate
 from dicomwire.dicom.ebb import Ebb, trim_heap
 from dicomwire.dicom.encoding import EXPLICIT_LITTLE, Buffer, Encoding, encoding_of
-from dicomwire.errors import DicomwireError
+from dicomwire.errors import DicomwireError, TranscodingError
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN
 
 try:
@@ -57,6 +57,7 @@ try:
     from dicomwire.dicom.render import render, render_animation
     from dicomwire.dicom.scratch import Scratch
     from dicomwire.dicom.transcode import transcode
+    from dicomwire.dicom.video import Video
 except ImportError as error:
     _MISSING: str | None = f"{error.name} is not installed: pip install 'dicomwire[codecs]'"
 else:
@@ -149,7 +150,7 @@ def main(descriptor: int, memory: int, processor_time: int) -> NoReturn:
 def _run(job: Job, descriptors: list[int], channel: _Channel) -> None:
     """Do a job and answer, whatever becomes of it."""
     try:
-        with _ebb.running() if descriptors else nullcontext():
+        with _ebb.running() if descriptors or _of_a_video(job) else nullcontext():
             _do(job, descriptors, channel)
     except FileNotFoundError as error:
         channel.answer(GONE, str(error).encode())
@@ -203,6 +204,11 @@ def _do(job: Job, descriptors: list[int], channel: _Channel) -> None:
     channel.answer(OK, pack("<Q", length))
 
 
+def _of_a_video(job: Job) -> bool:
+    """It reads a long way through what is stored."""
+    return isinstance(job, RenderJob) and job.source.transfer_syntax_uid in VIDEO
+
+
 def _without_codecs(job: Job) -> bool:
     return isinstance(job, TranscodeJob) and {job.source.transfer_syntax_uid, job.target} <= set(NATIVE)
 
@@ -247,6 +253,8 @@ def _probed(job: ProbeJob, descriptor: int, channel: _Channel) -> bytes:
 
 def _frame(job: FrameJob) -> Buffer:
     pixels = _opened(job.source).pixels
+    if isinstance(pixels, Video):
+        raise TranscodingError("a frame of a video becomes a picture, and nothing else")
     if job.target in NATIVE:
         return pixels.native(job.number)
     return pixels.encoded(job.number, job.target, job.quality).data
@@ -288,9 +296,10 @@ class _Opened:
         self._data = data
         syntax = source.transfer_syntax_uid
         deflated = encoding_of(syntax).deflated
-        self.held = len(data) if deflated else 0
-        """Bytes of memory that remembering it takes."""
-        self.pixels = Pixels(data, EXPLICIT_VR_LITTLE_ENDIAN if deflated else syntax, scratch=Scratch(_ebb))
+        self.light = not (deflated and len(data) > _KEPT) and syntax not in VIDEO
+        """Remembering it takes little memory; a video keeps its decoder."""
+        syntax = EXPLICIT_VR_LITTLE_ENDIAN if deflated else syntax
+        self.pixels = (Video if syntax in VIDEO else Pixels)(data, syntax, scratch=Scratch(_ebb))
         _ebb.forget()  # every page with the head of a fragment
 
     @cached_property
@@ -307,7 +316,7 @@ def _opened(source: Source) -> _Opened:
     found = _remembered.get(source.record_id)
     if found is None:
         found = _Opened(source)
-        if found.held > _KEPT:
+        if not found.light:
             return found
         _remembered[source.record_id] = found
         if len(_remembered) > _REMEMBERED:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from math import ceil, floor
-from typing import IO, Final
+from typing import IO, Final, TypeAlias
 
 import imagecodecs
 import numpy
@@ -26,7 +26,10 @@ from dicomwire.dicom.pixels import Pixels
 from dicomwire.dicom.presentation_state import present
 from dicomwire.dicom.rendering import Rendering, Viewport
 from dicomwire.dicom.scratch import OCTET, Scratch
+from dicomwire.dicom.video import Video
 from dicomwire.errors import TranscodingError
+
+Frames: TypeAlias = Pixels | Video
 
 _DEFAULT_RATE: Final = 10.0  # frames a second, where the image does not say
 _LARGEST: Final = 1 << 28  # pixels of a result
@@ -41,7 +44,7 @@ _ANNOTATIONS: Final = {
 
 
 def render(
-    pixels: Pixels,
+    pixels: Frames,
     image: Attributes,
     numbers: Iterable[int],
     rendering: Rendering,
@@ -56,14 +59,17 @@ def render(
     Raises: FrameError, TranscodingError.
     """
     coming = iter(numbers)
-    levels = contiguous(render_frame(pixels, image, next(coming), rendering, state=state), pixels.scratch)
+    number = next(coming)
+    if rendering.representative:
+        number = _representative(image, pixels.description.number_of_frames) or number
+    levels = contiguous(render_frame(pixels, image, number, rendering, state=state), pixels.scratch)
     next(coming, None)  # tells who gives the numbers that the frame has been read
     levels, profile = _profiled(levels, image, rendering, pixels.scratch)
     return encode_picture(levels, rendering, profile)
 
 
 def render_animation(
-    pixels: Pixels,
+    pixels: Frames,
     image: Attributes,
     numbers: Iterable[int],
     rendering: Rendering,
@@ -76,7 +82,7 @@ def render_animation(
 
 
 def render_frame(
-    pixels: Pixels,
+    pixels: Frames,
     image: Attributes,
     number: int,
     rendering: Rendering,
@@ -103,7 +109,7 @@ def render_frame(
 
 
 def _frames(
-    pixels: Pixels,
+    pixels: Frames,
     image: Attributes,
     numbers: Iterable[int],
     rendering: Rendering,
@@ -111,6 +117,12 @@ def _frames(
 ) -> Iterator[Gray]:
     for number in numbers:
         yield render_frame(pixels, image, number, rendering, state=state)
+
+
+def _representative(image: Attributes, count: int) -> int | None:
+    """The frame that stands for an image, where it names one that there is (PS3.3 C.7.6.6.1.2)."""
+    number = image.number("RepresentativeFrameNumber") or 0
+    return int(number) if 1 <= number <= count else None
 
 
 def _rate(image: Attributes) -> float:

@@ -63,6 +63,7 @@ class Rendering:
         annotations: "patient", "technique": what is written into the image.
         icc_profile: "no", "yes" for the image's own, or one of `icc.SPACES`.
         animated: all frames that are asked for in one file, GIF or a film.
+        representative: Representative Frame Number (0028,6010), where there is one, says which frame it is.
     """
 
     media_type: str = "image/jpeg"
@@ -72,3 +73,4 @@ class Rendering:
     annotations: tuple[str, ...] = ()
     icc_profile: str = "no"
     animated: bool = False
+    representative: bool = False

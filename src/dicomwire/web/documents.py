@@ -22,6 +22,7 @@ from dicomwire.web.frames import FRAME_MEDIA_TYPES
 from dicomwire.web.layout import Layouts, inflated
 from dicomwire.web.media_types import MULTIPART_RELATED, Accept, Wanted, accept_of, not_acceptable
 from dicomwire.web.multipart import PartWriter
+from dicomwire.web.pictures import STILLS, is_video
 from dicomwire.web.plans import instance_url_of
 from dicomwire.web.problems import Problem
 from dicomwire.web.responses import Chunks, StreamedResponse
@@ -64,6 +65,24 @@ def document_types(stored: Stored) -> tuple[str, ...]:
         return tuple(dict.fromkeys((media_type, HTML, PLAIN, XML)))
     video = FRAME_MEDIA_TYPES.get(stored.transfer_syntax_uid, "")
     return (video,) if video.startswith("video/") else ()
+
+
+def leaves_as_film(accept: Accept, stored: Stored, *, alone: bool) -> bool:
+    """Whether a client likes a video better as it is than as a still; so it is where it takes neither.
+
+    alone: the video is all that was asked for, and need not be a part.
+    """
+
+    def film(wanted: Wanted) -> bool | None:
+        for form in (False, True) if alone else (True,):
+            if not (wanted.multipart if form else wanted.single):
+                continue
+            for kinds in (document_types(stored), STILLS):
+                if any(wanted.part.matches(kind) and accept.allows(kind, multipart=form) for kind in kinds):
+                    return kinds is not STILLS
+        return None
+
+    return accept.choose(film) is not False
 
 
 def in_parts(types: Iterable[str]) -> list[str]:
@@ -115,7 +134,7 @@ class Documents:
         accept = accept_of(request)
         chosen = _chosen(accept, stored, (False, True))
         if chosen is None:
-            types = document_types(stored)
+            types = (*document_types(stored), *(STILLS if is_video(stored) else ()))
             raise not_acceptable(accept, [*types, *in_parts(types)])
         media_type, multipart = chosen
         tag = entity_tag([stored], media_type, base if multipart else "")

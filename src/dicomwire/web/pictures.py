@@ -8,7 +8,7 @@ from typing import Final
 
 from dicomwire.archive.archive import Archive, Stored
 from dicomwire.dicom.attributes import Attributes, read_attributes
-from dicomwire.dicom.codecs import CODECS
+from dicomwire.dicom.codecs import CODECS, VIDEO
 from dicomwire.dicom.encoding import encoding_of
 from dicomwire.dicom.rendering import FILMS, GIF
 from dicomwire.errors import DataSetError
@@ -46,8 +46,11 @@ class Picture:
 def whole(stored: Stored, state: Stored | None = None) -> Picture:
     """An image with all its frames: as many as its pixel data has room for, whatever Number of Frames says.
 
+    Of a video the first, a still; all of them are the video itself.
     Raises: Problem 413, when they are too many for one answer.
     """
+    if is_video(stored):
+        return Picture(stored, (1,), state)
     if stored.pixel_data_length is None:
         room = stored.length // _FRAGMENT
     else:
@@ -80,8 +83,13 @@ def is_image(stored: Stored) -> bool:
         stored.rows
         and stored.columns
         and stored.pixel_data_offset is not None
-        and stored.transfer_syntax_uid in CODECS
+        and (stored.transfer_syntax_uid in CODECS or is_video(stored))
     )
+
+
+def is_video(stored: Stored) -> bool:
+    """Its frames are one stream."""
+    return stored.transfer_syntax_uid in VIDEO
 
 
 def choose_form(

@@ -24,7 +24,14 @@ from dicomwire.dicom.rendering import PROFILED, Rendering, Viewport
 from dicomwire.errors import TranscodingError, WorkersBusy
 from dicomwire.web.awaited import AsyncChunks, AwaitedResponse, ahead, pieces_of
 from dicomwire.web.conditional import entity_tag, not_modified
-from dicomwire.web.documents import Document, Documents, document_types, in_parts, is_taken
+from dicomwire.web.documents import (
+    Document,
+    Documents,
+    document_types,
+    in_parts,
+    is_taken,
+    leaves_as_film,
+)
 from dicomwire.web.frames import frame_numbers
 from dicomwire.web.media_types import Accept, accept_of, not_acceptable
 from dicomwire.web.multipart import PartWriter
@@ -36,6 +43,7 @@ from dicomwire.web.pictures import (
     Picture,
     choose_form,
     is_image,
+    is_video,
     offered,
     referenced,
     whole,
@@ -88,7 +96,7 @@ class Rendered:
         unsupported: annotations that were asked for and cannot be written.
         """
         accept = accept_of(request)
-        documents = [stored for stored in plan if document_types(stored)] if frames is None else []
+        images, documents = _divided(accept, plan, images, frames)
         base = base_url(request, self._options)
         if not images and len(documents) == 1:
             return await self._documents.answer(request, documents[0], base)
@@ -220,13 +228,14 @@ class Thumbnail(Rendered):
         if not images:
             raise Problem(404, "there is no image to make a thumbnail of")
         ones = _from_the_middle(images)
+        chosen = "frames" in request.path_params or images[0].state is not None
         if "frames" in request.path_params:
             numbers = tuple(frame_numbers(request.path_params["frames"]))[:1]
             ones = [replace(images[0], numbers=numbers)]
         form = choose_form(accept, ones[:1])
         if form is None or form.multipart:
             raise not_acceptable(accept, offered(ones[:1], None)[:5])
-        rendering = Rendering(media_type=form.media_type, viewport=viewport)
+        rendering = Rendering(media_type=form.media_type, viewport=viewport, representative=not chosen)
         failures: list[Problem] = []
         for one in ones:
             tag = entity_tag([one.stored], repr(one.numbers), repr(rendering))
@@ -248,6 +257,25 @@ def _from_the_middle(images: Sequence[Picture]) -> list[Picture]:
     middle = len(images) // 2
     found = [images[place] for place in (middle, middle - 1, middle + 1) if 0 <= place < len(images)]
     return [replace(image, numbers=image.numbers[len(image.numbers) // 2 :][:1]) for image in found]
+
+
+def _divided(
+    accept: Accept, plan: Sequence[Stored], images: Sequence[Picture], frames: tuple[int, ...] | None
+) -> tuple[Sequence[Picture], list[Stored]]:
+    """The images and the documents of a plan; a video is one or the other, its listed frames are images."""
+    if frames is not None:
+        return images, []
+    alone = len(plan) == 1
+    stills = {
+        image.stored.record_id
+        for image in images
+        if is_video(image.stored)
+        and (image.state is not None or not leaves_as_film(accept, image.stored, alone=alone))
+    }
+    return (
+        [image for image in images if not is_video(image.stored) or image.stored.record_id in stills],
+        [stored for stored in plan if document_types(stored) and stored.record_id not in stills],
+    )
 
 
 def _is_state(plan: Sequence[Stored]) -> bool:

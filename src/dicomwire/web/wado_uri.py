@@ -17,11 +17,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dicomwire.archive.archive import Archive, Stored
+from dicomwire.dicom.rendering import GIF
 from dicomwire.uids import is_valid_uid
 from dicomwire.web.anonymous import Anonymous
 from dicomwire.web.media_types import DICOM, PARAMETER, parse_accept
 from dicomwire.web.parameters import check_once
-from dicomwire.web.pictures import PRESENTATION_STATES, Picture, is_image, referenced, whole
+from dicomwire.web.pictures import PRESENTATION_STATES, Picture, is_image, is_video, referenced, whole
 from dicomwire.web.plans import absent
 from dicomwire.web.problems import Problem, shown
 from dicomwire.web.rendered import Rendered
@@ -49,7 +50,6 @@ _ONCE: Final = (
     ),
     *("windowCenter", "windowWidth"),
 )
-_OF_MANY_FRAMES: Final = frozenset({"image/gif", "video/mp4", "video/mpeg"})
 # Parameters of rendering here and in WADO-RS (PS3.18 9.5.1.2, 8.3.5)
 _RENDERING: Final = {"imageQuality": "quality", "imageAnnotation": "annotation", "annotation": "annotation"}
 
@@ -158,7 +158,8 @@ def _default(request: Request, stored: Stored) -> str:
     accept = request.headers.get("accept", "*/*")
     if accept.strip() not in ("", "*/*") and "text/html" not in accept:  # a browser's says nothing
         return accept
-    return "image/jpeg" if is_image(stored) and stored.number_of_frames == 1 else DICOM
+    single = is_image(stored) and not is_video(stored) and stored.number_of_frames == 1
+    return "image/jpeg" if single else DICOM
 
 
 def _transfer_syntax(query: QueryParams) -> str | None:
@@ -188,8 +189,9 @@ def _as_wado_rs(request: Request, path: dict[str, str], accept: str, parameter: 
 def _frames(query: QueryParams, stored: Stored, content_type: str) -> tuple[int, ...] | None:
     text = query.get("frameNumber")
     if text is None:
-        types = {wanted.part.essence for wanted in parse_accept([content_type]).wanted}
-        return None if types & _OF_MANY_FRAMES or stored.number_of_frames == 1 else (1,)
+        types = [wanted.part for wanted in parse_accept([content_type]).wanted]
+        of_many = any(each.essence == GIF or each.type == "video" for each in types)
+        return None if of_many or stored.number_of_frames == 1 else (1,)
     if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text)):
         raise Problem(400, f"frameNumber is {shown(text)}; a number from 1 wanted")
     if int(text) > stored.number_of_frames:
