@@ -107,6 +107,38 @@ def test_bands_are_the_same_as_the_whole(
     assert numpy.array_equal(decoded, values)
 
 
+@pytest.mark.parametrize("options", [{}, {"tile_size": (256, 256)}], ids=str)
+@pytest.mark.parametrize("reduction", [1, 2])
+@pytest.mark.parametrize("band", [openjpeg._BAND, 5_000])
+def test_a_lower_resolution_is_the_one_that_pillow_finds(
+    monkeypatch: pytest.MonkeyPatch, band: int, reduction: int, options: dict[str, tuple[int, int]]
+) -> None:
+    file = BytesIO()
+    Image.fromarray(values_of((900, 530, 3), "u1", 8)).save(file, "JPEG2000", no_jp2=True, **options)
+    with Image.open(BytesIO(file.getvalue())) as picture:
+        picture.reduce = reduction
+        expected = numpy.asarray(picture)
+    monkeypatch.setattr(openjpeg, "_BAND", band)
+    monkeypatch.setattr(openjpeg, "_WHOLE_TILES", 3 * band)
+    decoded = numpy.empty(expected.shape, "u1")
+    openjpeg.decode(file.getvalue(), decoded, reduction=reduction)
+    assert numpy.array_equal(decoded, expected)
+
+
+def test_a_lower_resolution_lies_on_the_reference_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = BytesIO()
+    Image.fromarray(values_of((900, 530, 3), "u1", 8)).save(
+        file, "JPEG2000", no_jp2=True, tile_size=(256, 256), offset=(41, 70)
+    )
+    rows, columns = (-(-end // 8) - -(-start // 8) for start, end in ((70, 970), (41, 571)))
+    whole, banded = (numpy.empty((rows, columns, 3), "u1") for _ in range(2))
+    openjpeg.decode(file.getvalue(), whole, reduction=3)
+    monkeypatch.setattr(openjpeg, "_BAND", 5_000)
+    monkeypatch.setattr(openjpeg, "_WHOLE_TILES", 15_000)
+    openjpeg.decode(file.getvalue(), banded, reduction=3)
+    assert numpy.array_equal(whole, banded)
+
+
 @pytest.mark.parametrize("end", [3, 60, 120, 5_000])
 def test_cut_codestreams_are_not_decoded(end: int) -> None:
     codestream = jpeg_2000.encode(values_of((600, 300), "u1", 8), colour_transform=False)

@@ -18,6 +18,7 @@ _J2K_START: Final = b"\xff\x4f\xff\x51"
 _STANDALONE: Final = frozenset((0x01, *range(0xD0, 0xD8)))  # markers without a length
 _NOT_FRAMES: Final = frozenset((0xC4, 0xC8, 0xCC))  # DHT, JPG, DAC among the SOF markers
 _JPEG_LS: Final = 0xF7
+_SOT, _SOD, _EOC, _COD, _COC = 0xFF90, 0xFF93, 0xFFD9, 0xFF52, 0xFF53
 _MOST_TILES: Final = 65_535
 _BOX_SEARCH: Final = 4096  # bytes in which a JP2 file's codestream begins
 
@@ -73,6 +74,36 @@ def read_jpeg_2000(data: Buffer) -> Codestream:
         return _read_jpeg_2000(memoryview(data), start)
     except (StructError, IndexError):
         raise TranscodingError(f"JPEG 2000 codestream: {len(data)} bytes end within its header") from None
+
+
+def fewest_levels(codestream: memoryview) -> int:
+    """So many times each tile of a JPEG 2000 codestream can be halved; 0 where it cannot be told.
+
+    codestream: without boxes.
+    Source: ISO 15444-1 A.4.2, A.6.1, A.6.2.
+    """
+    found: list[int] = []
+    wide = 2 if unpack_from(">H", codestream, 40)[0] > 256 else 1  # bytes of a component's number
+    position, part = 2, 0  # where the present tile-part began; 0 in the main header
+    try:
+        while position < len(codestream):
+            (marker,) = unpack_from(">H", codestream, position)
+            if marker in (_SOD, _EOC):
+                (length,) = unpack_from(">I", codestream, part + 6)
+                if marker == _EOC or not length:  # the last one
+                    break
+                position = part + length
+                continue
+            if marker == _SOT:
+                part = position
+            elif marker == _COD:
+                found.append(codestream[position + 9])
+            elif marker == _COC:
+                found.append(codestream[position + 5 + wide])
+            position += 2 + unpack_from(">H", codestream, position + 2)[0]
+    except (StructError, IndexError):
+        return 0
+    return min(found, default=0)
 
 
 def read_jpeg_xl(data: Buffer) -> Codestream:
@@ -238,9 +269,9 @@ def _read_jpeg_2000(data: memoryview, start: int) -> Codestream:
     transformed, reversible = False, None
     while True:
         marker, length = unpack_from(">HH", data, position)
-        if marker == 0xFF90:  # the first tile-part
+        if marker == _SOT:
             break
-        if marker == 0xFF52:  # COD: number of layers behind Scod and the progression, then the transform
+        if marker == _COD:  # number of layers behind Scod and the progression, then the transform
             transformed = data[position + 8] == 1
             reversible = data[position + 13] == 1
         position += 2 + length

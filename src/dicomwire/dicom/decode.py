@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from math import prod
 from typing import Final, Protocol
@@ -18,7 +19,13 @@ import numpy
 from dicomwire.dicom import openjpeg, rle
 from dicomwire.dicom.arrays import Array, from_native, given, widened
 from dicomwire.dicom.codecs import CODECS, Codec
-from dicomwire.dicom.codestream import Codestream, read_jpeg, read_jpeg_2000, read_jpeg_xl
+from dicomwire.dicom.codestream import (
+    Codestream,
+    fewest_levels,
+    read_jpeg,
+    read_jpeg_2000,
+    read_jpeg_xl,
+)
 from dicomwire.dicom.encoding import Buffer
 from dicomwire.dicom.pixel_description import PixelDescription
 from dicomwire.dicom.scratch import IN_MEMORY, OCTET, Scratch
@@ -57,6 +64,68 @@ def decode_frame(
         return _DECODERS[codec](memoryview(data), description, scratch)
     except (RuntimeError, ValueError, TypeError, OSError, IndexError, zlib.error) as error:
         raise TranscodingError(f"{name_of(transfer_syntax_uid)}: {error}") from None
+
+
+def decode_reduced(
+    data: Buffer,
+    transfer_syntax_uid: str,
+    description: PixelDescription,
+    reduction: int,
+    *,
+    scratch: Scratch = IN_MEMORY,
+) -> tuple[Array, str, int] | None:
+    """A frame of JPEG 2000 or HTJ2K with fewer pixels, to be looked at; otherwise as `decode_frame`.
+
+    reduction: how often rows and columns may be halved.
+    Returns: with how often they were; None for what can be decoded whole alone.
+    """
+    codec = CODECS.get(transfer_syntax_uid)
+    if codec not in _REDUCING or description.frame_length > FRAME_LIMIT:
+        return None
+    header, stream = _jpeg_2000_header(memoryview(data), description)
+    lowest_bits = description.high_bit + 1 == description.bits_stored
+    at_origin = stream[_OFFSET] == bytes(8)
+    reduction = min(reduction, fewest_levels(stream))
+    # The mean of two's complement numbers that are coded as if they were none is not theirs
+    if not (lowest_bits and at_origin and header.signed == description.signed and reduction):
+        return None
+    rows, columns = (-(-side >> reduction) for side in (description.rows, description.columns))
+    smaller = replace(description, rows=rows, columns=columns)
+    try:
+        values = _REDUCING[codec](stream, header, smaller, scratch, reduction)
+    except (RuntimeError, ValueError, TypeError):
+        return None
+    if header.precision > description.bits_stored and not _clipped(values, description):
+        return None
+    return _cells(values, header, smaller, scratch), _untransformed(description, header), reduction
+
+
+def _clipped(values: Array, description: PixelDescription) -> bool:
+    """Whether there are samples alone in the cells; what the codec's filter overshot is cut off."""
+    span = 1 << description.bits_stored
+    low = -span // 2 if description.signed else 0
+    beyond = span // 8  # ISO 15444-1 F: of 5-3, at most so much of a step
+    if values.min() < low - beyond or values.max() >= low + span + beyond:
+        return False
+    numpy.clip(values, low, low + span - 1, out=values)
+    return True
+
+
+def _reduced_by_openjpeg(
+    stream: memoryview, header: Codestream, smaller: PixelDescription, scratch: Scratch, reduction: int
+) -> Array:
+    if not openjpeg.available():
+        raise ValueError("imagecodecs decodes whole frames alone")
+    values = scratch.empty(*_form(header, smaller))
+    openjpeg.decode(stream, values, reduction=reduction)
+    return values
+
+
+def _reduced_by_openjph(
+    stream: memoryview, header: Codestream, smaller: PixelDescription, scratch: Scratch, reduction: int
+) -> Array:
+    decoder = partial(imagecodecs.htj2k_decode, planar=False, skipres=reduction)
+    return _decoded(decoder, stream, header, smaller, scratch)
 
 
 def _deflate(data: memoryview, description: PixelDescription, scratch: Scratch) -> tuple[Array, str]:
@@ -210,6 +279,15 @@ def _form(
 _BOXES: Final = 1 << 16  # bytes in which a JPEG XL container names its boxes
 
 _PIECE: Final = 1 << 20  # bytes of a codestream looked at or inflated at once
+
+_OFFSET: Final = slice(16, 24)  # bytes of the image's offset on the reference grid (ISO 15444-1 A.5.1)
+
+_REDUCING: Final[
+    Mapping[Codec | None, Callable[[memoryview, Codestream, PixelDescription, Scratch, int], Array]]
+] = {
+    Codec.JPEG_2000: _reduced_by_openjpeg,
+    Codec.HTJ2K: _reduced_by_openjph,
+}
 
 _DECODERS: Final[Mapping[Codec, Callable[[memoryview, PixelDescription, Scratch], tuple[Array, str]]]] = {
     Codec.DEFLATE: _deflate,

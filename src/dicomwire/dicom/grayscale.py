@@ -67,6 +67,11 @@ class Pipeline:
     presentation: Table | None = None
     inverted: bool = False
 
+    @property
+    def of_values(self) -> bool:
+        """The range is that of the values which occur."""
+        return self.window is None and self.voi is None and self.range is None
+
     def windowed(self, window: Window) -> Pipeline:
         """With this window in place of its own values of interest."""
         return replace(self, window=window, voi=None)
@@ -157,7 +162,7 @@ def render_gray(
         return levels_by_strips(
             flat, lambda strip: numpy.where(strip, numpy.uint8(bright), numpy.uint8(dark)), scratch=scratch
         )
-    if pipeline.window is None and pipeline.voi is None and pipeline.range is None:
+    if pipeline.of_values:
         pipeline = replace(pipeline, range=_range(flat, description, pipeline, padding))
     if description.is_float or description.bits_allocated > _TABLE_BITS:
         return levels_by_strips(
@@ -182,12 +187,17 @@ def _look_up(allocated: int, stored: int, high_bit: int, signed: bool, pipeline:
     return _levels(samples_of(cells, one).astype(numpy.float64), pipeline)
 
 
+def has_range_of_bits(description: PixelDescription, pipeline: Pipeline) -> bool:
+    """Of an image without values of interest: black is 0 and white is 255, whatever occurs."""
+    plain = pipeline.modality is None and pipeline.slope == 1 and pipeline.intercept == 0
+    return description.bits_stored == 8 and plain and not description.signed and not description.is_float
+
+
 def _range(
     flat: Array, description: PixelDescription, pipeline: Pipeline, padding: float | None
 ) -> tuple[float, float]:
     """The range of an image without values of interest: its bits' for 8 bits, else of what occurs."""
-    plain = pipeline.modality is None and pipeline.slope == 1 and pipeline.intercept == 0
-    if description.bits_stored == 8 and plain and not description.signed and not description.is_float:
+    if has_range_of_bits(description, pipeline):
         return 0.0, 255.0
     ends = [_ends(strip, description, padding) for _, strip in strips_of(flat)]
     values = numpy.array([end for pair in ends for end in pair], numpy.float64)

@@ -27,7 +27,7 @@ from ctypes import (
 )
 from functools import cache
 from importlib import import_module
-from struct import unpack_from
+from struct import pack_into, unpack_from
 from typing import Final, TypeAlias
 
 import numpy
@@ -113,11 +113,12 @@ def available() -> bool:
     return _library() is not None
 
 
-def decode(codestream: Buffer, values: Array) -> None:
+def decode(codestream: Buffer, values: Array, *, reduction: int = 0) -> None:
     """Fill an array with the samples of a codestream.
 
     codestream: without the boxes of a JP2 file.
     values: of shape (rows, columns) or (rows, columns, components), as the main header has them.
+    reduction: levels of resolution that are left out, as every tile has them; each halves rows and columns.
     Raises: TranscodingError, when there is no such image in it.
     """
     library = _library()
@@ -126,35 +127,47 @@ def decode(codestream: Buffer, values: Array) -> None:
     if len(codestream) < _CSIZ + 2:
         raise TranscodingError(f"JPEG 2000 codestream: {len(codestream)} bytes")
     right, bottom, left, top, *tiles = unpack_from(">8I", codestream, _XSIZ)
-    found = bottom - top, right - left, *unpack_from(">H", codestream, _CSIZ)
+    whole = left, top, right, bottom
+    columns, rows = _size(whole, reduction)
+    found = rows, columns, *unpack_from(">H", codestream, _CSIZ)
     if found != planes.shape:
         raise TranscodingError(f"JPEG 2000 codestream: {found}, {planes.shape} wanted")
-    areas = list(_areas((left, top, right, bottom), tiles, planes.shape[2]))
+    areas = list(_areas(whole, tiles, planes.shape[2], reduction))
     alone = tiles[2] + tiles[0] >= right and tiles[3] + tiles[1] >= bottom
     # A codec that has decoded one area of several tiles finds no other
     for together in [areas] if alone else [[area] for area in areas]:
-        with _opened(library, codestream) as (codec, stream, image):
+        with _opened(library, codestream, reduction) as (codec, stream, image):
             for area in together:
-                rows, columns = slice(area[1] - top, area[3] - top), slice(area[0] - left, area[2] - left)
-                _decode_area(library, codec, stream, image, area, planes[rows, columns])
+                x, y = _size((left, top, *area[:2]), reduction)
+                width, height = _size(area, reduction)
+                target = planes[y : y + height, x : x + width]
+                if target.size:
+                    _decode_area(library, codec, stream, image, area, target)
     trim_heap()  # of the many small blocks that code-blocks took
 
 
 _Area: TypeAlias = tuple[int, int, int, int]  # left, top, right and bottom on the reference grid
 
 
-def _areas(image: _Area, tiles: Sequence[int], components: int) -> Iterator[_Area]:
+def _size(area: _Area, reduction: int) -> tuple[int, int]:
+    """Columns and rows of an area where some levels of resolution are left out (ISO 15444-1 B.5)."""
+    left, top, right, bottom = (-(-side >> reduction) for side in area)
+    return right - left, bottom - top
+
+
+def _areas(image: _Area, tiles: Sequence[int], components: int, reduction: int) -> Iterator[_Area]:
     """Areas of about a band: tiles side by side, or rows of one tile.
 
     tiles: width and height, then left and top of the first one.
     """
     width, height, first_left, first_top = tiles
-    across = max(_WHOLE_TILES // (width * height * components), 1) * width
+    whole_tiles, band = _WHOLE_TILES << 2 * reduction, _BAND << 2 * reduction
+    across = max(whole_tiles // (width * height * components), 1) * width
     narrow = min(width, image[2] - image[0])
     step = (
         height
-        if width * height * components <= _WHOLE_TILES
-        else max(_BAND // (narrow * components), _FEWEST_ROWS)
+        if width * height * components <= whole_tiles
+        else max(band // (narrow * components), _FEWEST_ROWS << reduction)
     )
     for tile_top in range(first_top, image[3], height):
         bottom = min(tile_top + height, image[3])
@@ -166,13 +179,15 @@ def _areas(image: _Area, tiles: Sequence[int], components: int) -> Iterator[_Are
 
 def _decode_area(library: CDLL, codec: int, stream: int, image: _Image, area: _Area, target: Array) -> None:
     """Fill the part of the array that an area is."""
-    left, top, right, bottom = area
+    rows, columns, planes = target.shape
     done = library.opj_set_decode_area(codec, byref(image), *area) and library.opj_decode(
         codec, stream, byref(image)
     )
-    size, bits = (bottom - top, right - left), 8 * target.itemsize
-    components = [image.comps[index] for index in range(target.shape[2])] if done else []
+    bits = 8 * target.itemsize
+    components = [image.comps[index] for index in range(planes)] if done else []
+    size = rows, columns
     if not done or any((one.h, one.w) != size or one.prec > bits or not one.data for one in components):
+        left, top, right, bottom = area
         raise TranscodingError(
             f"JPEG 2000 codestream: rows {top} to {bottom} of columns {left} to {right} cannot be decoded"
         )
@@ -181,7 +196,7 @@ def _decode_area(library: CDLL, codec: int, stream: int, image: _Image, area: _A
 
 
 @contextmanager
-def _opened(library: CDLL, codestream: Buffer) -> Iterator[tuple[int, int, _Image]]:
+def _opened(library: CDLL, codestream: Buffer, reduction: int) -> Iterator[tuple[int, int, _Image]]:
     """Codec, stream and image of a codestream whose main header has been read."""
     octets = numpy.frombuffer(codestream, numpy.uint8)
     start, length = octets.ctypes.data, len(octets)
@@ -221,6 +236,7 @@ def _opened(library: CDLL, codestream: Buffer) -> Iterator[tuple[int, int, _Imag
         library.opj_stream_set_user_data_length(stream, length)
         parameters = create_string_buffer(_PARAMETERS)
         library.opj_set_default_decoder_parameters(parameters)
+        pack_into("=I", parameters, 0, reduction)  # cp_reduce, which comes first
         if not library.opj_setup_decoder(codec, parameters) or not library.opj_read_header(
             stream, codec, byref(image)
         ):

@@ -11,7 +11,7 @@ import imagecodecs
 
 from dicomwire.dicom.arrays import Array, to_native
 from dicomwire.dicom.codecs import CODECS, RECOMPRESSED, Codec
-from dicomwire.dicom.decode import decode_frame
+from dicomwire.dicom.decode import decode_frame, decode_reduced
 from dicomwire.dicom.encode import Encoded, encode_lossless, encode_lossy
 from dicomwire.dicom.encoding import Buffer, encoding_of
 from dicomwire.dicom.frames import FrameError, FrameSpan, frame_spans, native_span, read_frame
@@ -97,6 +97,15 @@ class Pixels:
         if self.encapsulated and decoded[0].nbytes <= _KEPT:
             self._decoded = number, decoded
         return decoded
+
+    def reduced(self, number: int, reduction: int) -> tuple[Array, str, int]:
+        """A frame as `cells`, its rows and columns halved so often where it is cheaper, and how often."""
+        if reduction and (self._decoded is None or self._decoded[0] != number):
+            stored = self.stored(number)
+            found = decode_reduced(stored, self._syntax, self.description, reduction, scratch=self.scratch)
+            if found is not None:
+                return found
+        return *self.cells(number), 0
 
     def native(self, number: int) -> Buffer:
         """A frame as in Explicit VR Little Endian. Raises: FrameError, TranscodingError."""

@@ -7,7 +7,6 @@ frame at a time.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from math import ceil, floor
 from typing import IO, Final, TypeAlias
 
 import imagecodecs
@@ -24,15 +23,15 @@ from dicomwire.dicom.grayscale import Gray, pipeline_of, render_gray
 from dicomwire.dicom.picture import encode_picture, encode_pictures
 from dicomwire.dicom.pixels import Pixels
 from dicomwire.dicom.presentation_state import present
-from dicomwire.dicom.rendering import Rendering, Viewport
+from dicomwire.dicom.rendering import Rendering
 from dicomwire.dicom.scratch import OCTET, Scratch
 from dicomwire.dicom.video import Video
+from dicomwire.dicom.viewport import is_smooth, reduction_of, viewed
 from dicomwire.errors import TranscodingError
 
 Frames: TypeAlias = Pixels | Video
 
 _DEFAULT_RATE: Final = 10.0  # frames a second, where the image does not say
-_LARGEST: Final = 1 << 28  # pixels of a result
 
 _ANNOTATIONS: Final = {
     "patient": ("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
@@ -90,11 +89,14 @@ def render_frame(
     state: Attributes | None = None,
 ) -> Gray:
     """Gray levels or RGB of one frame, of shape (rows, columns) or (rows, columns, 3)."""
-    cells, photometric = pixels.cells(number)
+    pipeline = pipeline_of(image, number, state)
+    if rendering.window is not None:
+        pipeline = pipeline.windowed(rendering.window)
+    wanted = 0
+    if state is None and is_smooth(image, pixels.description, pipeline):
+        wanted = reduction_of(pixels.description, rendering.viewport)
+    cells, photometric, reduction = pixels.reduced(number, wanted)
     if photometric.startswith("MONOCHROME") or (cells.shape[2] == 1 and photometric != "PALETTE COLOR"):
-        pipeline = pipeline_of(image, number, state)
-        if rendering.window is not None:
-            pipeline = pipeline.windowed(rendering.window)
         padding = image.number("PixelPaddingValue")
         levels = render_gray(cells, pixels.description, pipeline, padding=padding, scratch=pixels.scratch)
     else:
@@ -102,7 +104,8 @@ def render_frame(
     if state is not None:
         levels = present(levels, image, number, state)
     if rendering.viewport is not None:
-        levels = _viewed(levels, rendering.viewport)
+        size = (pixels.description.rows, pixels.description.columns) if reduction else levels.shape[:2]
+        levels = viewed(levels, size, reduction, rendering.viewport)
     if rendering.annotations:
         levels = _annotated(levels, image, rendering.annotations, pixels.scratch)
     return levels
@@ -130,51 +133,6 @@ def _rate(image: Attributes) -> float:
     if time := image.number("FrameTime"):
         return 1000.0 / time
     return image.number("RecommendedDisplayFrameRate") or image.number("CineRate") or _DEFAULT_RATE
-
-
-def _viewed(levels: Gray, viewport: Viewport) -> Gray:
-    """The part of an image that is asked for, as large as the viewport can show it whole."""
-    rows, columns = levels.shape[:2]
-    left, top = min(viewport.x, columns), min(viewport.y, rows)
-    right = min(left + viewport.source_width, columns) if viewport.source_width else columns
-    bottom = min(top + viewport.source_height, rows) if viewport.source_height else rows
-    if right - left <= 0 or bottom - top <= 0:
-        raise TranscodingError(f"the viewport shows nothing of an image of {columns} by {rows} pixels")
-    scale = min(viewport.width / (right - left), viewport.height / (bottom - top))
-    if not viewport.enlarges:
-        scale = min(scale, 1.0)
-    size = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
-    if size[0] * size[1] > _LARGEST:
-        raise TranscodingError(f"{size[0]} by {size[1]} pixels; at most {_LARGEST} are made")
-    method = Image.Resampling.BILINEAR if scale >= 1 else Image.Resampling.BOX
-    box = (left, top, right, bottom)
-    as_it_is = (*box, *size) == (0, 0, columns, rows, columns, rows)
-    scaled = levels if as_it_is else _scaled(*_cropped(levels, box), size, method)
-    if viewport.mirrored:
-        scaled = scaled[:, ::-1]
-    return scaled[::-1] if viewport.flipped else scaled
-
-
-def _cropped(
-    levels: Gray, box: tuple[float, float, float, float]
-) -> tuple[Gray, tuple[float, float, float, float]]:
-    """The pixels in which a part of an image lies, and where in them: what is beside it is not mixed in."""
-    left, top, right, bottom = box
-    x, y = floor(left), floor(top)
-    return levels[y : ceil(bottom), x : ceil(right)], (left - x, top - y, right - x, bottom - y)
-
-
-def _scaled(
-    levels: Gray, box: tuple[float, float, float, float], size: tuple[int, int], method: Image.Resampling
-) -> Gray:
-    """A part of an image in another size; colours one by one, as Pillow holds three in four bytes."""
-    if levels.ndim == 2:
-        picture = Image.fromarray(numpy.ascontiguousarray(levels))
-        return numpy.asarray(picture.resize(size, method, box=box))
-    whole = numpy.empty((size[1], size[0], levels.shape[2]), numpy.uint8)
-    for colour in range(levels.shape[2]):
-        whole[..., colour] = _scaled(levels[..., colour], box, size, method)
-    return whole
 
 
 def _annotated(levels: Gray, image: Attributes, kinds: Sequence[str], scratch: Scratch) -> Gray:
