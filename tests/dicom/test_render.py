@@ -193,7 +193,7 @@ def test_each_frame_of_an_animation_has_its_own_colours(size: int) -> None:
         assert abs(numpy.asarray(found.convert("RGB")).astype(int) - wanted).max() <= 8
 
 
-@pytest.mark.parametrize("media_type", ["image/jpeg", "image/png", "image/gif", "image/jp2"])
+@pytest.mark.parametrize("media_type", ["image/jpeg", "image/png", "image/gif", "image/jp2", "image/jph"])
 @pytest.mark.parametrize("shape", [(40, 30), (40, 30, 3), (1, 1), (1100, 1030, 3)])
 def test_pictures_open_again(media_type: str, shape: tuple[int, ...]) -> None:
     picture = numpy.full(shape, 200, "u1")

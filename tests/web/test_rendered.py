@@ -54,6 +54,7 @@ async def stored(door, make_instance):
         ("image/png", "PNG"),
         ("image/gif", "GIF"),
         ("image/jp2", "JPEG2000"),
+        ("image/jph", "JPEG2000"),
         ("image/jpeg;q=0.1, image/png;q=0.9", "PNG"),
     ],
 )
@@ -238,7 +239,7 @@ async def test_colours_are_converted_to_the_space_asked_for(door, name: str) -> 
     difference = abs(numpy.asarray(back).astype(int) - numpy.asarray(plain))
     assert difference.mean() < 2
     url = f"{path}/rendered?iccprofile={name}"
-    for media_type in ("image/jpeg", "image/jp2"):
+    for media_type in ("image/jpeg", "image/jp2", "image/jph"):
         carried = await door.get(url, media_type)
         assert converted.info["icc_profile"][:128] in carried.content
         assert abs(numpy.asarray(picture(carried)).astype(int) - numpy.asarray(converted)).mean() < 6

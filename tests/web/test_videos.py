@@ -64,7 +64,8 @@ async def test_a_frame_of_a_video_comes_as_a_still(
 
 
 @pytest.mark.parametrize(
-    ("accept", "kind"), [("image/jpeg", "JPEG"), ("image/gif", "GIF"), ("image/jp2", "JPEG2000")]
+    ("accept", "kind"),
+    [("image/jpeg", "JPEG"), ("image/gif", "GIF"), ("image/jp2", "JPEG2000"), ("image/jph", "JPEG2000")],
 )
 async def test_a_still_is_in_the_media_type_asked_for(door, accept: str, kind: str) -> None:
     await door.store(stored_film())

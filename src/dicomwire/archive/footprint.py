@@ -43,7 +43,7 @@ _RECOMPRESSED: Final = 8.0
 _OF_A_VIDEO: Final = 8.0  # the frames that others are made of
 
 # Bytes for a pixel of a picture
-_PICTURE: Final = {"image/jp2": 3, "image/jxl": 16}
+_PICTURE: Final = {"image/jp2": 3, "image/jph": 3, "image/jxl": 16}
 _OTHER_PICTURES: Final = 3
 _FILM: Final = 80  # x264 looks some frames ahead
 

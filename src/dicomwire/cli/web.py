@@ -70,6 +70,7 @@ _TYPES = {
     ".gif": "image/gif",
     ".jp2": "image/jp2",
     ".jxl": "image/jxl",
+    ".jph": "image/jph",
     ".mp4": "video/mp4",
     ".mpg": "video/mpeg",
     ".mpeg": "video/mpeg",

@@ -111,7 +111,7 @@ def in_png(file: bytes, icc_profile: bytes) -> bytes:
 
 
 def in_jp2(file: bytes, icc_profile: bytes) -> bytes:
-    """A JP2 file with a profile in place of its colour specification (ISO 15444-1 I.5.3.3)."""
+    """A JP2 or JPH file with a profile in place of its colour specification (ISO 15444-1 I.5.3.3)."""
     header = file.index(b"jp2h") - 4
     length = int.from_bytes(file[header : header + 4], "big")
     at, end = header + 8, header + length

@@ -1,4 +1,4 @@
-"""JPEG 2000 and HTJ2K codestreams written tile by tile, and JP2 files (ISO 15444-1 A, I; 15444-15).
+"""JPEG 2000 and HTJ2K codestreams written tile by tile, JP2 and JPH files (ISO 15444-1 A, I; 15444-15).
 
 An encoder holds up to thirty bytes for each sample of what it encodes at once. Tiles are encoded as images
 of their own and put behind one main header: where a tile begins at a multiple of its size, it has the same
@@ -27,7 +27,8 @@ _TLM_HEAD: Final = 6  # bytes: marker, length, index, sizes (ISO 15444-1 A.7.1)
 _TLM_ENTRY: Final = 6  # bytes of the one tile-part of a tile: its number, its length
 
 _SRGB, _GRAY = 16, 17  # enumerated colour spaces (ISO 15444-1 Table I.10)
-_SIGNATURE: Final = b"\0\0\0\x0cjP  \r\n\x87\n" + b"\0\0\0\x14ftypjp2 \0\0\0\0jp2 "
+_SIGNATURE: Final = b"\0\0\0\x0cjP  \r\n\x87\n"
+_JP2, _JPH = b"jp2 ", b"jph "  # brands (ISO 15444-1 I.5.2, 15444-15 D)
 
 
 def encode(
@@ -49,21 +50,33 @@ def encode_htj2k(values: Array, *, colour_transform: bool, tlm: bool) -> bytearr
     tlm: with the lengths of its tile-parts.
     """
     codestream = bytearray()
-    encode_tile = partial(
-        imagecodecs.htj2k_encode, reversible=True, rgb=colour_transform, planar=False, tlm=tlm or None
-    )
-    _append(codestream, values, encode_tile)
+    _append(codestream, values, _htj2k_encoder(colour_transform, None, tlm=tlm))
     return codestream
 
 
 def encode_jp2(levels: NDArray[numpy.uint8], *, noise: int | None = None) -> bytearray:
     """A JP2 file of gray levels or RGB (ISO 15444-1 I); otherwise as `encode`."""
+    return _file(_JP2, levels, _encoder(levels.ndim == 3, None, noise))
+
+
+def encode_jph(levels: NDArray[numpy.uint8], *, step: float | None = None) -> bytearray:
+    """A JPH file of gray levels or RGB (ISO 15444-15 D).
+
+    step: of quantization, as a share of the range, to compress with loss; None to lose nothing.
+    """
+    return _file(_JPH, levels, _htj2k_encoder(levels.ndim == 3, step))
+
+
+def _file(
+    brand: bytes, levels: NDArray[numpy.uint8], encode_tile: Callable[[Array], bytes | bytearray]
+) -> bytearray:
     colours = levels.ndim == 3
     header = pack(">I4s2IH4B", 22, b"ihdr", *levels.shape[:2], 3 if colours else 1, 7, 7, 0, 0)
     header += pack(">I4s3BI", 15, b"colr", 1, 0, 0, _SRGB if colours else _GRAY)
-    file = bytearray(_SIGNATURE + pack(">I4s", 8 + len(header), b"jp2h") + header + b"\0\0\0\0jp2c")
+    file = bytearray(_SIGNATURE + pack(">I4s4sI4s", 20, b"ftyp", brand, 0, brand))
+    file += pack(">I4s", 8 + len(header), b"jp2h") + header + b"\0\0\0\0jp2c"
     start = len(file) - 8
-    _append(file, levels, _encoder(colours, None, noise))
+    _append(file, levels, encode_tile)
     pack_into(">I", file, start, len(file) - start)
     return file
 
@@ -79,6 +92,19 @@ def _encoder(
         mct=colour_transform,
         bitspersample=precision,
         numthreads=1,
+    )
+
+
+def _htj2k_encoder(
+    colour_transform: bool, step: float | None, *, tlm: bool = False
+) -> Callable[[Array], bytes | bytearray]:
+    return partial(
+        imagecodecs.htj2k_encode,
+        level=step,
+        reversible=step is None,
+        rgb=colour_transform,
+        planar=False,
+        tlm=tlm or None,
     )
 
 

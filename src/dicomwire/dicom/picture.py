@@ -1,4 +1,4 @@
-"""Gray levels and colours as files: JPEG, PNG, GIF, JPEG 2000, JPEG XL, films (PS3.18 8.7.4)."""
+"""Gray levels and colours as files: JPEG, PNG, GIF, JPEG 2000, HTJ2K, JPEG XL, films (PS3.18 8.7.4)."""
 
 from __future__ import annotations
 
@@ -22,11 +22,18 @@ from dicomwire.dicom.rendering import FILMS, Rendering
 from dicomwire.errors import TranscodingError
 
 _SLOWEST, _FASTEST = 1.0, 60.0  # frames a second
+_FINE_STEP: Final = 0.004  # of quantization of HTJ2K, a level of 8 bits
+_HALVED: Final = 12  # steps of quality; at 90 there is as much noise as in JPEG 2000
 _GIF_SAMPLE: Final = 1 << 20  # pixels, about, that a palette is made of
 
 _FOR_EVER: Final = b"\x21\xff\x0bNETSCAPE2.0\x03\x01\0\0\0"  # application extension: no last repetition
 
-_CARRY: Final = {"image/jpeg": icc.in_jpeg, "image/png": icc.in_png, "image/jp2": icc.in_jp2}
+_CARRY: Final = {
+    "image/jpeg": icc.in_jpeg,
+    "image/png": icc.in_png,
+    "image/jp2": icc.in_jp2,
+    "image/jph": icc.in_jp2,
+}
 
 
 def encode_picture(levels: Gray, rendering: Rendering, icc_profile: bytes = b"") -> Buffer:
@@ -50,6 +57,9 @@ def encode_picture(levels: Gray, rendering: Rendering, icc_profile: bytes = b"")
     if kind == "image/jp2":
         noise = 20 + rendering.quality // 3  # dB of signal to noise
         return jpeg_2000.encode_jp2(levels, noise=noise if rendering.quality < 100 else None)
+    if kind == "image/jph":
+        step = _FINE_STEP * 2 ** ((100 - rendering.quality) / _HALVED)
+        return jpeg_2000.encode_jph(levels, step=step if rendering.quality < 100 else None)
     if kind == "image/jxl":
         distance = (100 - rendering.quality) / 10
         return bytes(imagecodecs.jpegxl_encode(levels, distance=distance, effort=3, numthreads=1))

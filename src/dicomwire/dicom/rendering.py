@@ -11,7 +11,7 @@ MPEG = "video/mpeg"
 FILMS = (MP4, MPEG)
 """Media types of films, the better first."""
 
-PROFILED = ("image/jpeg", "image/png", "image/jp2")
+PROFILED = ("image/jpeg", "image/png", "image/jp2", "image/jph")
 """Media types whose files carry an ICC profile."""
 
 

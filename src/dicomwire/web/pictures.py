@@ -16,7 +16,7 @@ from dicomwire.web.layout import inflated
 from dicomwire.web.media_types import MULTIPART_RELATED, Accept, Wanted
 from dicomwire.web.problems import Problem
 
-STILLS: Final = ("image/jpeg", "image/png", "image/gif", "image/jp2", "image/jxl")
+STILLS: Final = ("image/jpeg", "image/png", "image/gif", "image/jp2", "image/jph", "image/jxl")
 """Media types of single pictures, the default first."""
 
 ANIMATIONS: Final = (GIF, *FILMS)
