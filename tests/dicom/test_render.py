@@ -202,16 +202,18 @@ def test_pictures_open_again(media_type: str, shape: tuple[int, ...]) -> None:
     assert abs(numpy.asarray(found.convert("L")).astype(int) - 200).max() <= 2
 
 
-@pytest.mark.parametrize(("media_type", "codec"), [("video/mp4", "h264"), ("video/mpeg", "mpeg2video")])
+@pytest.mark.parametrize(
+    ("media_type", "codec"), [("video/mp4", "h264"), ("video/mpeg", "mpeg2video"), ("video/h265", "hevc")]
+)
 @pytest.mark.parametrize("rate", [1.0, 10.0, 25.0, 29.97])
 def test_films_keep_their_frames_and_their_pace(media_type: str, codec: str, rate: float) -> None:
     levels = (0, 60, 120, 180)
     out = BytesIO()
-    pictures = (numpy.full((33, 47, 3), level, "u1") for level in levels)
+    pictures = (numpy.full((65, 79, 3), level, "u1") for level in levels)
     encode_pictures(pictures, Rendering(media_type, animated=True), rate, out)
     with av.open(BytesIO(out.getvalue())) as container:
         stream = container.streams.video[0]
-        assert (stream.codec_context.name, stream.width, stream.height) == (codec, 46, 32)
+        assert (stream.codec_context.name, stream.width, stream.height) == (codec, 78, 64)
         seen = [round(frame.to_ndarray(format="gray").mean() / 60) * 60 for frame in container.decode(stream)]
         times = len(seen) // len(levels)
         assert seen == [level for level in levels for _ in range(times)]
@@ -225,6 +227,8 @@ def test_animations_keep_their_frames_and_their_pace() -> None:
     assert found.info["duration"] == 40
     film = animation(frames, "video/mp4")
     assert film[4:8] == b"ftyp"
+    with pytest.raises(TranscodingError, match="62 by 64 pixels; 64 a side"):
+        animation([numpy.zeros((64, 63), "u1")], "video/h265")
     with pytest.raises(TranscodingError, match="video/mpeg"):
         animation([numpy.zeros((16, 4096), "u1")], "video/mpeg")
     with pytest.raises(TranscodingError, match="one row"):

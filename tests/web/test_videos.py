@@ -24,7 +24,7 @@ from tests.dicom.films import (
     image,
     level,
 )
-from tests.web.conftest import element
+from tests.web.conftest import element, make
 from tests.web.test_documents import URL, file, numbered
 from tests.web.test_frames import data_of
 from tests.web.test_rendered import STATE, picture, presentation_state, window
@@ -188,3 +188,19 @@ async def test_a_presentation_state_is_applied_to_a_still(door) -> None:
     query = WADO + "&presentationSeriesUID=1.2.3.5&presentationUID=1.2.3.5.1&contentType=image/png"
     for response in (await door.get(STATE, "image/png"), await door.client.get(door.base + query)):
         assert picture(response).size == (ROWS, COLUMNS)
+
+
+async def test_a_multi_frame_image_becomes_an_h265_film(door) -> None:
+    levels = [numpy.full((64, 64), value, "<u2").tobytes() for value in (10, 100, 200)]
+    whole = make(frames=tuple(levels), extra=window(128, 256)).file
+    for tag in (0x00280010, 0x00280011):
+        whole = whole.replace(
+            element(tag, "US", struct.pack("<H", 2)), element(tag, "US", struct.pack("<H", 64))
+        )
+    await door.store(whole)
+    response = await door.get(URL + "/rendered", "video/H265")
+    assert response.headers["content-type"] == "video/h265"
+    with av.open(BytesIO(response.content)) as container:
+        assert container.streams.video[0].codec_context.name == "hevc"
+        found = [frame.to_ndarray(format="gray").mean() for frame in container.decode(video=0)]
+    assert found == pytest.approx([10, 100, 200], abs=3)

@@ -45,7 +45,7 @@ _OF_A_VIDEO: Final = 8.0  # the frames that others are made of
 # Bytes for a pixel of a picture
 _PICTURE: Final = {"image/jp2": 3, "image/jph": 3, "image/jxl": 16}
 _OTHER_PICTURES: Final = 3
-_FILM: Final = 80  # x264 looks some frames ahead
+_FILM: Final = 90  # encoders look some frames ahead
 
 
 def of_frames(stored: Stored, target: str, quality: int | None = None) -> int:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 GIF = "image/gif"
 MP4 = "video/mp4"
 MPEG = "video/mpeg"
+H265 = "video/h265"
 
-FILMS = (MP4, MPEG)
+FILMS = (MP4, MPEG, H265)
 """Media types of films, the better first."""
 
 PROFILED = ("image/jpeg", "image/png", "image/jp2", "image/jph")
