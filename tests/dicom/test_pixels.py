@@ -300,6 +300,15 @@ def test_cut_codestreams_are_errors_or_whole_frames(syntax: str, scratch: Scratc
 
 
 @pytest.mark.parametrize("syntax", [codecs.JPEG_2000_LOSSLESS, codecs.HTJ2K_LOSSLESS])
+def test_codestreams_whose_header_cannot_be_are_refused(syntax: str) -> None:
+    for place, value, words in ((35, 8, "beside its first tile"), (42, 0x7F, "128 bits")):
+        frame = bytearray(FRAMES[syntax])
+        frame[place] = value
+        with pytest.raises(TranscodingError, match=words):
+            decode_frame(bytes(frame), syntax, description(16, 16, stored=12))
+
+
+@pytest.mark.parametrize("syntax", [codecs.JPEG_2000_LOSSLESS, codecs.HTJ2K_LOSSLESS])
 @pytest.mark.parametrize(("tile", "words"), [(0, "without extent"), (1, "tiles")])
 def test_tiles_that_cannot_be_are_refused_before_a_codec_divides_by_them(
     syntax: str, tile: int, words: str

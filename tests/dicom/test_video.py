@@ -122,6 +122,11 @@ def test_any_damage_is_an_error_or_a_frame(container: str, damage: Callable[[byt
             one.cells(number)
 
 
+def test_a_codec_that_nobody_knows_is_an_error() -> None:
+    with pytest.raises(TranscodingError, match="nothing here decodes it"):
+        video(film().replace(b"avc1", b"zzzz")).cells(1)
+
+
 def test_a_playlist_does_not_make_the_reader_open_another_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -256,10 +256,15 @@ def _ycc(components: list[tuple[int, int]], adobe: int | None, jfif: bool, subsa
 
 def _read_jpeg_2000(data: memoryview, start: int) -> Codestream:
     width, height, left, top = unpack_from(">4I", data, start + 8)
-    tile_width, tile_height = unpack_from(">2I", data, start + 24)
+    tile_width, tile_height, tile_left, tile_top = unpack_from(">4I", data, start + 24)
     (components,) = unpack_from(">H", data, start + 40)
     if not tile_width or not tile_height:  # OpenJPH divides by them
         raise TranscodingError("JPEG 2000 codestream: tiles without extent (ISO 15444-1 A.5.1)")
+    if not tile_left <= left < tile_left + tile_width or not tile_top <= top < tile_top + tile_height:
+        raise TranscodingError(  # OpenJPH does not end
+            f"JPEG 2000 codestream: the image begins at {left},{top}, beside its first tile, which begins at"
+            f" {tile_left},{tile_top} (ISO 15444-1 A.5.1)"
+        )
     if -(-width // tile_width) * -(-height // tile_height) > _MOST_TILES:
         raise TranscodingError(f"JPEG 2000 codestream: more than {_MOST_TILES} tiles (ISO 15444-1 A.5.1)")
     sizes = [unpack_from(">3B", data, start + 42 + 3 * i) for i in range(min(components, 4))]

@@ -269,7 +269,9 @@ def _form(
     header: Codestream, description: PixelDescription
 ) -> tuple[tuple[int, ...], numpy.dtype[numpy.integer]]:
     """Shape and type of what a codec makes of a codestream."""
-    size = next(size for size in (1, 2, 4, 8) if header.precision <= 8 * size)
+    size = next((size for size in (1, 2, 4, 8) if header.precision <= 8 * size), None)
+    if size is None:
+        raise TranscodingError(f"codestream: samples of {header.precision} bits; 64 at most")
     kind: numpy.dtype[numpy.integer] = numpy.dtype(f"<{'i' if header.signed else 'u'}{size}")
     samples = description.samples_per_pixel
     shape = (description.rows, description.columns)

@@ -236,7 +236,9 @@ def opened(stream: Stream, what: str) -> Iterator[tuple[av.container.InputContai
             if not container.streams.video:
                 raise TranscodingError(f"{what}: there is no video in it")
             video = container.streams.video[0]
+            if video.codec_context is None:
+                raise TranscodingError(f"{what}: nothing here decodes it")
             video.codec_context.thread_count = 1
             yield container, video
-    except (av.error.FFmpegError, ValueError) as error:
+    except (av.error.FFmpegError, ValueError, IndexError) as error:  # IndexError: a stream came up late
         raise TranscodingError(f"{what}: {error}") from None
