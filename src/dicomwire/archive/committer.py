@@ -1,4 +1,4 @@
-"""The committer: one thread that makes batches durable with one fdatasync each, then indexes and answers.
+"""The committer: makes batches durable with one fdatasync each, then indexes and answers them.
 
 Nothing waits to fill a batch: a batch is what arrived while the one before was being written. The order is
 segment, fdatasync, catalogue, answer; so what is answered is durable, found and read back. As the only
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -42,10 +43,9 @@ CLOSED: Final = "The archive is closed"
 _BATCH_BYTES: Final = 32 << 20  # one batch's payload, so that answers do not wait for a whole queue
 _BATCH_RECORDS: Final = 256
 _MICROSECOND: Final = 1000  # ns; record ids count microseconds
-_IDLE: Final = 0.02  # seconds without an arrival before space is prepared
 
 Reply: TypeAlias = Callable[[Sequence[tuple[Arrival, Outcome]]], None]
-"""Takes what is said of arrivals, in the committer's thread."""
+"""Takes what is said of arrivals."""
 
 _Result = TypeVar("_Result")
 
@@ -56,7 +56,7 @@ Place: TypeAlias = tuple[int, str, int]
 
 @dataclass(slots=True)
 class Job:
-    """Work that must run in the committer's thread, between batches."""
+    """Work that must run in the writer's thread, between batches."""
 
     run: Callable[[], None]
     finished: threading.Event = field(default_factory=threading.Event)
@@ -64,7 +64,7 @@ class Job:
 
 
 class Committer:
-    """Owns the writing side of an archive."""
+    """Owns the writing side of an archive; but for `call` all of it is the writer's thread."""
 
     def __init__(
         self,
@@ -83,102 +83,95 @@ class Committer:
         self.options = options
         self.disk = disk
         self.on_unlinked: Callable[[int], None] = lambda number: None
+        self.on_call: Callable[[], None] = lambda: None
         self._reply = reply
-        self._queue: SimpleQueue[Arrival | Job | None] = SimpleQueue()
-        self._held: list[Arrival] = []
+        self._waiting: deque[Arrival] = deque()
+        self._jobs: SimpleQueue[Job] = SimpleQueue()
         self._unindexed: list[Callable[[], None]] = []
         self._writer: SegmentWriter | None = None
         self._next_segment = next_segment
+        self._unprepared = False  # preparing failed, and nothing has come since
         self._entrance = threading.Lock()  # nothing enters the queue behind the end
         self._last_id = max(catalogue.newest(), last_written(folder) // _MICROSECOND)
         self._ended = False
-        self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
-        self._thread.start()
-
-    # any thread
-
-    def submit(self, arrival: Arrival) -> None:
-        """Have an instance made durable, indexed and answered."""
-        with self._entrance:
-            if not self._ended:
-                self._queue.put(arrival)
-                return
-        self._discard((arrival,))
-        self._reply([(arrival, refused(arrival, CLOSED))])
 
     def call(self, run: Callable[[], _Result]) -> _Result:
-        """Run something between two batches and wait for its result. Raises: ArchiveError, when closed."""
+        """Run something between two batches and wait for its result; another thread than the writer's.
+
+        Raises: ArchiveError, when closed.
+        """
         results: list[_Result] = []
         job = Job(lambda: results.append(run()))
         with self._entrance:
             if self._ended:
                 raise ArchiveError(CLOSED)
-            self._queue.put(job)
+            self._jobs.put(job)
+        self.on_call()
         job.finished.wait()
         if job.error is not None:
             raise job.error
         return results[0]
 
+    def submit(self, arrival: Arrival) -> None:
+        """Have an instance made durable, indexed and answered with the next batch."""
+        self._waiting.append(arrival)
+
+    @property
+    def full(self) -> bool:
+        """Whether a whole batch waits."""
+        return len(self._waiting) >= _BATCH_RECORDS
+
+    def work(self) -> bool:
+        """Commit one batch of what waits, then do one job. Returns: whether there was anything to do."""
+        if batch := self._drain():
+            self._attempt(batch)
+            self._unprepared = False
+        try:
+            job = self._jobs.get_nowait()
+        except Empty:
+            return bool(batch)
+        self._perform(job)
+        return True
+
     def close(self) -> None:
         """Commit what was submitted, then end."""
         with self._entrance:
             self._ended = True
-            self._queue.put(None)
-        self._thread.join()
-
-    # the committer's thread
-
-    def _run(self) -> None:
-        ending = False
-        while not ending or self._held:
-            batch, job, ended = self._drain(wait=not ending)
-            ending = ending or ended
-            if batch:
-                self._attempt(batch)
-            if job is not None:
-                self._perform(job)
+        while self.work():
+            pass
         self._seal_log()
 
-    def _drain(self, *, wait: bool) -> tuple[list[Arrival], Job | None, bool]:
-        """What waits: instances of distinct UIDs, up to a job or the end."""
+    @property
+    def prepared(self) -> bool:
+        """Whether the space that the next instances will go to is prepared, as far as that can be."""
+        if self._unprepared or self.disk.room(EXTENT):
+            return True
+        return self._writer is not None and self._writer.prepared
+
+    def prepare(self) -> None:
+        """Prepare some of that space: where nothing comes there is time for it."""
+        try:
+            self._log().prepare(self.disk.sync)
+        except OSError as error:
+            log.warning("archive.not_prepared", error=str(error))
+            self._unprepared = True
+
+    def _drain(self) -> list[Arrival]:
+        """The next batch: instances of distinct UIDs; one whose UID is in it waits for the next."""
         batch: list[Arrival] = []
         uids: set[str] = set()
+        held: list[Arrival] = []
         size = 0
-        again, self._held = self._held, []
-        while size < _BATCH_BYTES and len(batch) < _BATCH_RECORDS:
-            if again:
-                item: Arrival | Job | None = again.pop(0)
-            else:
-                try:
-                    item = self._next() if wait and not batch and not self._held else self._queue.get_nowait()
-                except Empty:
-                    break
-            if not isinstance(item, Arrival):
-                return batch, item, item is None
-            if item.entry.sop_instance_uid in uids:
-                self._held.append(item)
+        while self._waiting and size < _BATCH_BYTES and len(batch) < _BATCH_RECORDS:
+            arrival = self._waiting.popleft()
+            if arrival.entry.sop_instance_uid in uids:
+                held.append(arrival)
                 continue
-            uids.add(item.entry.sop_instance_uid)
-            batch.append(item)
-            size += item.size
-        self._held.extend(again)
-        return batch, None, False
-
-    def _next(self) -> Arrival | Job | None:
-        """Wait for what comes next; until it does, prepare the space that it will go to."""
-        while not self.disk.broken and (self._writer is None or not self._writer.prepared):
-            try:
-                return self._queue.get(timeout=_IDLE)
-            except Empty:
-                pass
-            try:
-                if self.disk.room(EXTENT):
-                    break
-                self._log().prepare(self.disk.sync)
-            except OSError as error:
-                log.warning("archive.not_prepared", error=str(error))
-                break
-        return self._queue.get()
+            uids.add(arrival.entry.sop_instance_uid)
+            batch.append(arrival)
+            size += arrival.size
+        self._waiting.extendleft(reversed(held))
+        return batch
 
     def _perform(self, job: Job) -> None:
         try:
@@ -359,7 +352,7 @@ class Committer:
         except OSError as error:  # the next start cuts what is reserved behind the end
             log.error("archive.not_sealed", segment=writer.path.name, error=str(error))
 
-    # jobs: they run in the committer's thread, through call()
+    # jobs: they run through call()
 
     def append(self, records: Sequence[Unwritten]) -> tuple[Place, list[int]]:
         """Append one batch to the log and sync it.

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -40,6 +42,7 @@ log = structlog.get_logger()
 
 _PATIENCE: Final = 30.0  # seconds for the writer of a node that was killed to commit what had arrived
 _AGAIN: Final = 0.02
+_IDLE: Final = 20  # milliseconds without an arrival before space is prepared
 _SKIPPED: Final = 1 << 10  # segment numbers that writers which ended may have given
 
 
@@ -63,6 +66,10 @@ class Writer:
             "broken": self._broken,
         }
         self._calls = ThreadPoolExecutor(2, "call")
+        self._woken, self._wake = os.pipe()  # written to by who calls the committer from another thread
+        self._waiting = select.poll()
+        for descriptor in (connected.fileno(), self._woken):
+            self._waiting.register(descriptor, select.POLLIN)
         self._lock = -1
         self._committer: Committer | None = None
 
@@ -77,12 +84,29 @@ class Writer:
 
     def _serve(self) -> None:
         messages = Messages()
-        while data := self._socket.recv(RECEIVE):
+        while data := self._next():
             for message in messages.feed(data):
                 if message[0] == "close":
                     return
                 self._asked[message[0]](*message[1:])
         self._on_death()
+
+    def _next(self) -> bytes:
+        """What comes next; until it does what has come is committed, and space prepared. b"" at the end."""
+        while True:
+            committer = self._committer
+            if committer is None:
+                return self._socket.recv(RECEIVE)
+            if not committer.full:
+                with suppress(BlockingIOError):
+                    return self._socket.recv(RECEIVE, socket.MSG_DONTWAIT)
+            if committer.work():
+                continue
+            prepared = committer.prepared
+            if not (events := self._waiting.poll(None if prepared else _IDLE)):
+                committer.prepare()
+            elif any(descriptor == self._woken for descriptor, _ in events):
+                os.read(self._woken, RECEIVE)
 
     def send(self, message: Message) -> None:
         """Tell the other side; any thread. It may be gone."""
@@ -131,12 +155,16 @@ class Writer:
             folder, catalogue, self._reader, options, self._disk, self._reply, next_segment=first
         )
         self._committer.on_unlinked = lambda number: self.send(("unlinked", number))
+        self._committer.on_call = self._wake_up
         return (
             "opened",
             indexed,
             [(each.segment, each.offset, each.reason, each.sop_instance_uid) for each in damage],
             first + 1,
         )
+
+    def _wake_up(self) -> None:
+        os.write(self._wake, b"\0")
 
     def _close(self) -> None:
         """Commit what has arrived, answer it, and give everything back."""
@@ -151,7 +179,8 @@ class Writer:
             self._reader.close()
         if self._lock >= 0:
             os.close(self._lock)
-        os.close(self._shared)
+        for descriptor in (self._shared, self._woken, self._wake):
+            os.close(descriptor)
         self._socket.close()
 
     # arrivals

@@ -17,6 +17,8 @@ from typing import Final
 from dicomwire.dicom.encoding import Buffer
 
 _RESIDENT: Final = 16 << 20  # bytes read from a map before its pages are given back
+_M_TRIM_THRESHOLD: Final = -1  # of malloc.h
+_M_MMAP_THRESHOLD: Final = -3
 _INTERVAL: Final = 0.005  # seconds, in which a fast codec touches about 4 MB
 
 
@@ -67,6 +69,17 @@ def ebbing(mapped: mmap, pieces: Iterable[Buffer]) -> Generator[Buffer, None, No
         if read > _RESIDENT:
             mapped.madvise(MADV_DONTNEED)
             read = 0
+
+
+def keep_heap(blocks: int, kept: int) -> None:
+    """Have the heap hold blocks of up to so many bytes, and keep some of what is free for the next ones.
+
+    Else each piece of a body is mapped, filled with zeros page by page, and given back. glibc alone can.
+    """
+    with suppress(AttributeError, OSError):
+        heap = CDLL(None)
+        heap.mallopt(_M_MMAP_THRESHOLD, blocks)
+        heap.mallopt(_M_TRIM_THRESHOLD, kept)
 
 
 def trim_heap() -> None:

@@ -12,6 +12,7 @@ from contextlib import suppress
 
 import structlog
 
+from dicomwire.dicom.ebb import keep_heap
 from dicomwire.errors import ConfigurationError
 from dicomwire.node import descriptors, exposure
 from dicomwire.node import log as logs
@@ -20,8 +21,10 @@ from dicomwire.node.node import Node
 from dicomwire.node.settings import Settings
 
 # Seconds that a thread may keep the interpreter from one that waits for it. A reader beside a busy thread
-# waits less with less; but while instances are stored two threads rob each other of a third of their time.
+# waits less with less; but two busy threads rob each other of a third of their time.
 SWITCH_INTERVAL = 0.001
+BLOCKS = 1 << 20  # bytes of a piece of a body, and more
+KEPT = 8 << 20  # bytes of the heap that are kept free
 
 log = structlog.get_logger()
 
@@ -36,6 +39,7 @@ def serve(settings: Settings) -> int:
         raise ConfigurationError("\n".join(faults))
     logs.configure(settings.log.level, settings.log.format)
     sys.setswitchinterval(SWITCH_INTERVAL)
+    keep_heap(BLOCKS, KEPT)
     descriptors.raise_limit(descriptors.wanted(settings))
     node = Node(settings)
     with asyncio.Runner(loop_factory=_loop_factory(settings.node.event_loop)) as runner:
