@@ -60,8 +60,8 @@ KINDS = (
          requests=2000, least=2000),
     Kind("study-metadata", "study metadata of 500 instances", 8, "/metadata", "application/dicom+json",
          requests=5, least=500_000, alone=True),
-    Kind("stow-small", "STOW-RS of 10 KB, one a request", 4, store="small", requests=500),
-    Kind("stow-ct", "STOW-RS of 525 KB, one a request", 2.5, store="ct", requests=300),
+    Kind("stow-small", "STOW-RS of 10 KB, one a request", 4, store="small", requests=2000),
+    Kind("stow-ct", "STOW-RS of 525 KB, one a request", 2.5, store="ct", requests=600),
 )  # fmt: skip
 
 
