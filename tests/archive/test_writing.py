@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom.uid import UID
 from structlog.testing import capture_logs
 
 from dicomwire.archive.archive import Archive, ArchiveOptions, Outcome, Verdict
+from dicomwire.archive.arrival import judged
+from dicomwire.archive.entry import Entry
 from dicomwire.archive.maintenance import rebuild, verify
 from dicomwire.errors import ArchiveError
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN
@@ -77,6 +81,29 @@ async def test_many_at_once_are_all_answered(archive: Archive) -> None:
         await all_of_them.wait()
     assert {outcome.verdict for outcome in outcomes} == {Verdict.STORED}
     assert archive.stats().instances == len(uids)
+
+
+async def test_a_large_instance_that_takes_its_time_keeps_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one of a million fragments, which are walked one by one."""
+    archive = opened(tmp_path)
+    begun, may_end = threading.Event(), threading.Event()
+
+    def slowly(data: memoryview, *rest: Any) -> Entry | Outcome:
+        if len(data) >= LARGE:
+            begun.set()
+            assert may_end.wait(30)
+        return judged(data, *rest)
+
+    monkeypatch.setattr("dicomwire.archive.writer.judged", slowly)
+    large = asyncio.ensure_future(offer(archive, data_set("1.2.4", pixels=LARGE), "1.2.4"))
+    assert await asyncio.to_thread(begun.wait, 30)
+    assert (await offer(archive, data_set())).verdict is Verdict.STORED
+    assert not large.done()
+    may_end.set()
+    assert (await large).verdict is Verdict.STORED
+    await archive.stop()
 
 
 async def test_removal_and_compaction_are_done_by_the_writer(archive: Archive) -> None:

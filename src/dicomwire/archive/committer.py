@@ -40,6 +40,7 @@ from dicomwire.errors import ArchiveError
 log = structlog.get_logger()
 
 CLOSED: Final = "The archive is closed"
+FAILED: Final = "The archive failed; its log says why"
 _BATCH_BYTES: Final = 32 << 20  # one batch's payload, so that answers do not wait for a whole queue
 _BATCH_RECORDS: Final = 256
 _MICROSECOND: Final = 1000  # ns; record ids count microseconds
@@ -64,7 +65,7 @@ class Job:
 
 
 class Committer:
-    """Owns the writing side of an archive; but for `call` all of it is the writer's thread."""
+    """Owns the writing side of an archive; but for `call` and `submit` all of it is the writer's thread."""
 
     def __init__(
         self,
@@ -113,7 +114,7 @@ class Committer:
         return results[0]
 
     def submit(self, arrival: Arrival) -> None:
-        """Have an instance made durable, indexed and answered with the next batch."""
+        """Have an instance made durable, indexed and answered with the next batch; any thread."""
         self._waiting.append(arrival)
 
     @property
@@ -186,7 +187,7 @@ class Committer:
             outcomes = self._commit(batch)
         except Exception:
             log.exception("archive.commit_failed", instances=len(batch))
-            outcomes = [refused(arrival, "The archive failed; its log says why") for arrival in batch]
+            outcomes = [refused(arrival, FAILED) for arrival in batch]
         self._reply(list(zip(batch, outcomes, strict=True)))
 
     def _commit(self, batch: Sequence[Arrival]) -> list[Outcome]:

@@ -27,10 +27,11 @@ from dicomwire.archive.arrival import Arrival, Offered, judged, preface
 from dicomwire.archive.backup import unlinking
 from dicomwire.archive.catalogue import DatabaseError
 from dicomwire.archive.catalogue_writer import CatalogueWriter
-from dicomwire.archive.committer import Committer
+from dicomwire.archive.committer import FAILED, Committer
 from dicomwire.archive.compaction import compact
 from dicomwire.archive.dialogue import RECEIVE, Message, Messages, Own, answer, encode, packed
 from dicomwire.archive.disk import Disk, words_for
+from dicomwire.archive.entry import Entry
 from dicomwire.archive.recovery import recover
 from dicomwire.archive.segments import NUMBER_STEP, SegmentReader, SegmentWriter, numbers_in
 from dicomwire.archive.slots import Slots
@@ -66,6 +67,7 @@ class Writer:
             "broken": self._broken,
         }
         self._calls = ThreadPoolExecutor(2, "call")
+        self._scans = ThreadPoolExecutor(2, "scan")  # of large instances
         self._woken, self._wake = os.pipe()  # written to by who calls the committer from another thread
         self._waiting = select.poll()
         for descriptor in (connected.fileno(), self._woken):
@@ -168,6 +170,7 @@ class Writer:
 
     def _close(self) -> None:
         """Commit what has arrived, answer it, and give everything back."""
+        self._scans.shutdown()
         if (committer := self._committer) is not None:
             committer.close()
         self._calls.shutdown()
@@ -214,27 +217,42 @@ class Writer:
         origin: bytes,
         received: int,
     ) -> None:
-        """One is complete in a segment of its own."""
-        own = Own(*place)
+        """One is complete in a segment of its own; others go on while its many fragments are walked."""
+        self._scans.submit(self._scan, ticket, Own(*place), meta_length, offered, origin, received)
+
+    def _scan(
+        self, ticket: int, own: Own, meta_length: int, offered: Offered, origin: bytes, received: int
+    ) -> None:
         try:
-            writer = SegmentWriter(
-                self._data / "segments", own.number, preallocate=False, identity=own.identity
-            )
-            mapping = self._reader.open(own.number, own.end)
+            found = self._judged_in(own, meta_length, offered)
         except OSError as error:
-            self._say(ticket, Outcome(Verdict.OUT_OF_RESOURCES, words_for(error), offered[0], offered[1]))
+            found = Outcome(Verdict.OUT_OF_RESOURCES, words_for(error), offered[0], offered[1])
+        except Exception:
+            log.exception("archive.scan_failed")
+            found = Outcome(Verdict.OUT_OF_RESOURCES, FAILED, offered[0], offered[1])
+        if isinstance(found, Outcome):
+            self._say(ticket, found)
             return
+        entry, writer = found
+        self._submit(Arrival(ticket, entry, origin, received, own=writer))
+        self._wake_up()
+
+    def _judged_in(
+        self, own: Own, meta_length: int, offered: Offered
+    ) -> tuple[Entry, SegmentWriter] | Outcome:
+        """What a segment of its own holds; what is not taken goes. Raises: OSError."""
+        writer = SegmentWriter(self._data / "segments", own.number, preallocate=False, identity=own.identity)
+        mapping = self._reader.open(own.number, own.end)
         data = mapping.view[own.start + meta_length : own.end]
-        entry = judged(data, offered, self._options, self._outlines)
+        entry = judged(data, offered, self._options, Outlines())
         mapping.was_read(own.end)
         if isinstance(entry, Outcome):
             self._reader.forget(own.number)
             writer.discard()
-            self._say(ticket, entry)
-            return
+            return entry
         entry.segment, entry.offset, entry.crc = own.number, own.start, own.crc
         entry.length, entry.data_set_offset = own.end - own.start, meta_length
-        self._submit(Arrival(ticket, entry, origin, received, own=writer))
+        return entry, writer
 
     def _submit(self, arrival: Arrival) -> None:
         self._opened_one().submit(arrival)
