@@ -179,7 +179,7 @@ async def test_a_writer_that_cannot_live_ends_storing_but_not_reading(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await offer(archive, data_set())
-    monkeypatch.setattr("dicomwire.archive.writing._COMMAND", "raise SystemExit(3)")
+    monkeypatch.setattr("dicomwire.archive.life._COMMAND", "raise SystemExit(3)")
     kill(archive)
     outcome = await offer(archive, data_set("1.2.4"), "1.2.4")
     while "send it again" in outcome.comment:
@@ -218,7 +218,7 @@ async def test_a_writer_that_cannot_open_the_catalogue_says_why(tmp_path: Path) 
 async def test_a_process_that_cannot_begin_is_no_archive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dicomwire.archive.writing._COMMAND", "raise SystemExit(3)")
+    monkeypatch.setattr("dicomwire.archive.life._COMMAND", "raise SystemExit(3)")
     with pytest.raises(ArchiveError, match="ended: exit status 3"):
         Archive.open(tmp_path, PROCESS)
     monkeypatch.undo()

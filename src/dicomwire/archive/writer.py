@@ -327,11 +327,15 @@ def _catalogue(path: Path) -> CatalogueWriter:
         return CatalogueWriter(path)
 
 
-def main(connected: int, slots: int) -> None:
+def main(connected: int) -> None:
     """The process: it ends with the node, not by signals that are meant for both, and logs through it."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    writer = Writer(socket.socket(fileno=connected), slots, lambda: os._exit(0))
+    theirs = socket.socket(fileno=connected)
+    _, descriptors, *_ = socket.recv_fds(theirs, 1, 1)
+    if not descriptors:  # the node has no use for it
+        return
+    writer = Writer(theirs, descriptors[0], lambda: os._exit(0))
 
     def told(_: object, method: str, event: MutableMapping[str, Any]) -> str:
         fields = {

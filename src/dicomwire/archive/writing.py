@@ -9,17 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
-import signal
-import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import time_ns
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 import structlog
 
@@ -28,16 +23,15 @@ from dicomwire.archive.budget import Budget
 from dicomwire.archive.committer import CLOSED
 from dicomwire.archive.dialogue import Answer, Message, Own, outcome_of, unpacked
 from dicomwire.archive.disk import Disk
+from dicomwire.archive.life import begin
 from dicomwire.archive.line import Line, is_current
 from dicomwire.archive.segments import NUMBER_STEP, SegmentReader, SegmentWriter
 from dicomwire.archive.slots import Slot, Slots
 from dicomwire.archive.values import ArchiveOptions, Damage, Outcome, Verdict
-from dicomwire.archive.writer import Writer
 from dicomwire.errors import ArchiveError
 
 log = structlog.get_logger()
 
-_COMMAND: Final = "import sys; from dicomwire.archive.writer import main; main(*map(int, sys.argv[1:]))"
 _ENDED: Final = "The archive's writer ended before it answered; send it again"
 _LIVES: Final = 3  # writers in a row that may end before they answer anything
 
@@ -118,9 +112,8 @@ class Writing:
     # the writer's life
 
     def _begin(self, *, rebuild: bool = False) -> None:
-        ours, theirs = socket.socketpair()
         self._opening = _Call()
-        self._life: _Life = (_Process if self.options.writer == "process" else _Thread)(theirs, self.slots)
+        self._life, ours = begin(self.options.writer, self.slots.descriptor)
         self._line = Line(ours, self._take, self._ended)
         following, under_way = next(self._numbers), list(self._under_way)
         self._line.send(("open", str(self._data), asdict(self.options), rebuild, following, under_way))
@@ -317,50 +310,6 @@ class Writing:
         call.value = value
         call.error = unpacked(error) if error is not None else None
         call.finished.set()
-
-
-class _Life(Protocol):
-    """What runs a writer."""
-
-    def __init__(self, theirs: socket.socket, slots: Slots) -> None:
-        """Begin; the socket is the writer's."""
-
-    def end(self) -> str:
-        """Wait until it has ended, which it does when its socket is closed. Returns: how."""
-
-
-class _Thread:
-    def __init__(self, theirs: socket.socket, slots: Slots) -> None:
-        writer = Writer(theirs, os.dup(slots.descriptor))
-        self._thread = threading.Thread(target=writer.run, name="writer", daemon=True)
-        self._thread.start()
-
-    def end(self) -> str:
-        self._thread.join()
-        return "its thread ended; the log says why"
-
-
-class _Process:
-    def __init__(self, theirs: socket.socket, slots: Slots) -> None:
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        with theirs:
-            shared = (theirs.fileno(), slots.descriptor)
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _COMMAND, *map(str, shared)],
-                stdin=subprocess.DEVNULL,
-                pass_fds=shared,
-                env=environment,
-                start_new_session=True,  # a terminal's interrupt is for the node, which ends its writer
-            )
-
-    def end(self) -> str:
-        status = self._process.wait()
-        if status >= 0:
-            return f"exit status {status}"
-        try:
-            return f"ended by {signal.Signals(-status).name}"
-        except ValueError:
-            return f"ended by signal {-status}"
 
 
 def _logged(method: str, event: str, fields: dict[str, Any]) -> None:

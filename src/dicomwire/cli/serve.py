@@ -39,7 +39,7 @@ def serve(
 
     Flags are stronger than the environment (DICOMWIRE_DIMSE__PORT), which is stronger than dicomwire.toml.
     """
-    from dicomwire.node import configuration, run
+    from dicomwire.archive.life import begun_early
 
     flags = {
         "node.data": str(data) if data is not None else None,
@@ -52,5 +52,8 @@ def serve(
         "web.port": http_port,
         "log.level": "debug" if verbose else None,
     }
-    loaded = configuration.load(file=config, flags=flags)
-    raise typer.Exit(run.serve(loaded.settings))
+    with begun_early():
+        from dicomwire.node import configuration, run
+
+        loaded = configuration.load(file=config, flags=flags)
+        raise typer.Exit(run.serve(loaded.settings))
