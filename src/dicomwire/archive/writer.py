@@ -41,7 +41,7 @@ from dicomwire.errors import ArchiveError
 
 log = structlog.get_logger()
 
-_PATIENCE: Final = 30.0  # seconds for the writer of a node that was killed to commit what had arrived
+_PATIENCE: Final = 30.0  # seconds for the writer of a node that was killed to end
 _AGAIN: Final = 0.02
 _IDLE: Final = 20  # milliseconds without an arrival before space is prepared
 _SKIPPED: Final = 1 << 10  # segment numbers that writers which ended may have given

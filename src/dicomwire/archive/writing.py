@@ -76,7 +76,7 @@ class Writing:
         Raises: ArchiveError, OSError, when it cannot.
         """
         self.options = options
-        self.budget = Budget(options.memory)
+        self.budget = Budget(options.memory, lambda: len(self._pending))
         self.disk = Disk(data / "segments", options.free_space, self._tell_broken)
         self.slots = Slots(options.large)
         self.damage: tuple[Damage, ...] = ()
@@ -222,7 +222,6 @@ class Writing:
         self._submit(ticket, _Pending(offered, done), message, own.number)
 
     def _submit(self, ticket: int, pending: _Pending, message: Message, own: int = 0) -> None:
-        self.budget.instances += 1
         with self._change:
             self._under_way.discard(own)
             self._pending[ticket] = pending
@@ -274,7 +273,6 @@ class Writing:
             if pending.slot is not None:
                 self.slots.give(pending.slot, pending.size)
             size += pending.size
-            self.budget.instances -= 1
             try:
                 pending.done(outcome_of(said))
             except Exception:
