@@ -22,9 +22,9 @@ RETRIEVALS = 3  # of the same study in one run, at least; their median counts
 MOST_RETRIEVALS = 15
 LONG_ENOUGH = 3.0  # seconds of retrieving over DIMSE after which no further ones are needed
 WARMING = 20  # images fetched before the clock starts
-FETCHED = {
-    Client.FRAMES: ('multipart/related; type="application/octet-stream"', "/frames/1"),
-    Client.RENDERED: ("image/jpeg", "/rendered"),
+FETCHED = {  # what is accepted, the resource of an instance, how often each is fetched
+    Client.FRAMES: ('multipart/related; type="application/octet-stream"', "/frames/1", 4),
+    Client.RENDERED: ("image/jpeg", "/rendered", 1),
 }
 
 
@@ -207,8 +207,8 @@ def _retrieved(
 def _fetched(
     row: Row, receiver: Receiver, turn: int, name: str, instances: list[data.Instance]
 ) -> Measurement:
-    """Each image once, after a few others that start what has to be started."""
-    accept, suffix = FETCHED[row.client]
+    """Each image as often as it says, after a few others that start what has to be started."""
+    accept, suffix, times = FETCHED[row.client]
     urls = [
         receiver.url(
             f"/studies/{each.study_instance_uid}/series/{each.series_instance_uid}"
@@ -220,7 +220,7 @@ def _fetched(
     os.sync()
     before = processes.usage(receiver.pid)
     processes.forget_peak(receiver.pid)
-    done = webload.fetch(urls[WARMING:], accept, row.associations)
+    done = webload.fetch(urls[WARMING:] * times, accept, row.associations)
     return _measurement(row, receiver, turn, name, done, before, processes.usage(receiver.pid))
 
 

@@ -12,12 +12,14 @@ import os
 import secrets
 import threading
 import time
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from dicomwire.archive.checksum import crc32
+from dicomwire.archive.file_range import FileRange
 from dicomwire.archive.records import SEGMENT_HEADER, segment_header
 from dicomwire.dicom.encoding import Buffer
 
@@ -29,6 +31,7 @@ _RESIDENT: Final = 16 << 20  # bytes read through a map before its pages are giv
 _POPULATE_READ: Final = 22  # MADV_POPULATE_READ, which the mmap module does not name yet
 _AHEAD: Final = 4 << 20  # bytes that the kernel is asked to read ahead
 _LARGE: Final = 4 << 20  # bytes of an instance that has a segment of its own, which keeps no pages behind it
+_SMALL: Final = 64 << 10  # bytes that are copied sooner than the kernel has taken them from their file
 NUMBER_STEP: Final = 2  # segments of the log have odd numbers, those of one large instance even ones
 _VECTORS: Final = 512  # buffers of one pwritev, below every system's IOV_MAX
 
@@ -157,15 +160,20 @@ class SegmentWriter:
 class Mapping:
     """A segment in memory; pages that were read go back to the kernel every few megabytes."""
 
-    __slots__ = ("_map", "_read", "view")
+    __slots__ = ("__weakref__", "_descriptor", "_map", "_read", "view")
 
     def __init__(self, path: Path) -> None:
-        with path.open("rb") as file:
-            if not os.fstat(file.fileno()).st_size:
-                raise FileNotFoundError(errno.ENOENT, "the segment is empty", str(path))
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self._descriptor)
+        if not os.fstat(self._descriptor).st_size:
+            raise FileNotFoundError(errno.ENOENT, "the segment is empty", str(path))
+        self._map = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
         self.view = memoryview(self._map)
         self._read = 0
+
+    def fileno(self) -> int:
+        """The file's descriptor, open for as long as this lives."""
+        return self._descriptor
 
     def __len__(self) -> int:
         return len(self.view)
@@ -178,6 +186,11 @@ class Mapping:
                 self._map.madvise(_POPULATE_READ, page, end - page)
             except OSError:  # Linux before 5.14
                 self._map.madvise(mmap.MADV_WILLNEED, page, end - page)
+
+    def read_ahead(self, start: int, length: int) -> None:
+        """Have the kernel read what comes next from the disk, without waiting for it."""
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self._descriptor, start, length, os.POSIX_FADV_WILLNEED)
 
     def checksum(self, start: int, length: int) -> int:
         """Of the bytes from `start` on, as far as there are any."""
@@ -260,6 +273,21 @@ class OpenStored:
                 self._mapping.will_read(self._offset + at, min(_AHEAD, end - at))
             yield self.view[at : min(at + size, end)]
             self._mapping.was_read(size)
+
+    def pieces(
+        self, start: int = 0, end: int | None = None, size: int = 1 << 20
+    ) -> Iterator[memoryview | FileRange]:
+        """As `slices`, for who hands them on unread: ranges of the segment, a view of what is small."""
+        end = self._length if end is None else min(end, self._length)
+        self._counted = True
+        if end - start < _SMALL:
+            yield self.view[start:end]
+            self._mapping.was_read(end - start)
+            return
+        for at in range(start, end, size):
+            if (at - start) % _AHEAD == 0 and end - at > size:
+                self._mapping.read_ahead(self._offset + at, min(_AHEAD, end - at))
+            yield FileRange(self._mapping, self._offset + at, min(size, end - at))
 
 
 def numbers_in(folder: Path) -> list[int]:

@@ -15,9 +15,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from dicomwire.archive.transcoder import Spooled
-from dicomwire.web.responses import Buffer, Chunks, disconnected, raw
+from dicomwire.web.responses import Chunk, Chunks, disconnected, message_of, raw
 
-AsyncChunks: TypeAlias = AsyncGenerator[Buffer, None]
+AsyncChunks: TypeAlias = AsyncGenerator[Chunk, None]
 Value = TypeVar("Value")
 Result = TypeVar("Result")
 
@@ -52,9 +52,9 @@ class AwaitedResponse(Response):
                 return
             gone = asyncio.create_task(disconnected(receive))
             try:
-                await send({"type": "http.response.body", "body": first, "more_body": True})
+                await send(message_of(first, scope))
                 async for chunk in chunks:
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                    await send(message_of(chunk, scope))
                     if gone.done():
                         return
                 await send({"type": "http.response.body", "body": b""})

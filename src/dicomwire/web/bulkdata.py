@@ -164,7 +164,7 @@ class BulkData:
             unit = 1 if value.little_endian else UNIT_SIZES.get(value.vr, 1)
             first = stored.data_set_offset + value.offset
             if unit == 1:
-                yield from opened.slices(first + start, first + end)
+                yield from opened.pieces(first + start, first + end)
                 return
             for position in range(start - start % unit, end, _SLICE):
                 piece = swapped(

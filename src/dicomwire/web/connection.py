@@ -26,9 +26,14 @@ from dicomwire.web.exchange import Exchange
 from dicomwire.web.foreign import foreign_protocol
 from dicomwire.web.lingering import Lingering
 from dicomwire.web.options import ServerOptions
+from dicomwire.web.progress import Progress
+from dicomwire.web.responses import ZERO_COPY_SEND
+from dicomwire.web.zero_copy import WRITE_HIGH, ZeroCopy
 
 _ASKED_AFTER: Final = 0.5  # seconds that a client that sends no more waits for its answer undisturbed
 _QUICKACK: Final = getattr(socket, "TCP_QUICKACK", None)  # Linux has it
+
+_EXTENSIONS: Final[dict[str, dict[object, object]]] = {ZERO_COPY_SEND: {}}
 
 _log = structlog.get_logger()
 
@@ -40,9 +45,11 @@ class Connection(asyncio.Protocol):
         loop: runs it.
         transport: its socket.
         writable: set when the client takes more; None while it does.
+        files: sends files over the transport.
     """
 
     transport: asyncio.Transport
+    files: ZeroCopy
 
     def __init__(
         self,
@@ -80,8 +87,6 @@ class Connection(asyncio.Protocol):
         self._in_body = False
         self._reading = True
         self._discarding_since: float | None = None
-        self._unsent = 0
-        self._unsent_since = 0.0
         self._watch: asyncio.TimerHandle | None = None
 
     @property
@@ -93,15 +98,19 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.transport = transport
+        transport.set_write_buffer_limits(WRITE_HIGH, 0)
+        self.files = ZeroCopy(transport)
         self._socket: socket.socket = transport.get_extra_info("socket")
         self._state.connections.add(self)  # type: ignore[arg-type]
         self._client = _address(transport.get_extra_info("peername"))
         self._server = _address(transport.get_extra_info("sockname"))
         self._scheme = "https" if transport.get_extra_info("sslcontext") else "http"
-        self._head_since = self._unsent_since = self.loop.time()
+        self._head_since = self.loop.time()
+        self._progress = Progress(transport, self.files, self._head_since)
         self._look_later()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.files.close()
         self._state.connections.discard(self)
         self._look_no_more()
         for exchange in (self._exchange, *self._waiting):
@@ -293,6 +302,7 @@ class Connection(asyncio.Protocol):
             "server": self._server,
             "client": self._client,
             "state": self._app_state.copy(),
+            "extensions": _EXTENSIONS,
         }
 
     def _begin(self, exchange: Exchange) -> None:
@@ -326,6 +336,7 @@ class Connection(asyncio.Protocol):
 
     def _hand_over(self) -> None:
         """To a websocket. What comes from now on is no request: nobody watches for the end of one."""
+        self.files.close()
         self._look_no_more()
         self._state.connections.discard(self)
         head = [self._parser.get_method(), b" ", self._url, b" HTTP/1.1\r\n"]
@@ -398,10 +409,8 @@ class Connection(asyncio.Protocol):
             elif self._idle_since is not None and now - self._idle_since >= limits.idle:
                 self.transport.close()
             self._end_discarding(now)
-        unsent = self.transport.get_write_buffer_size()
-        if not unsent or unsent != self._unsent:
-            self._unsent, self._unsent_since = unsent, now
-        elif now - self._unsent_since >= limits.write_timeout:
+        if self._progress.stalled(now) >= limits.write_timeout:
+            unsent = self.transport.get_write_buffer_size()
             _log.info("web.timeout", peer=self._peer, waiting_for="the client to read", unsent=unsent)
             self.transport.abort()
             return

@@ -197,7 +197,7 @@ class Documents:
             with self._archive.open_stored(stored) as opened:
                 for offset, length in span.parts:
                     start = stored.data_set_offset + offset
-                    yield from opened.slices(start, start + length)
+                    yield from opened.pieces(start, start + length)
 
         return chunks(), span.length
 

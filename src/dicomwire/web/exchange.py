@@ -14,7 +14,10 @@ from typing import Final, Protocol
 import structlog
 from starlette.types import ASGIApp, Message, Scope
 
+from dicomwire.archive.file_range import OpenFile
 from dicomwire.web import problems
+from dicomwire.web.responses import ZERO_COPY_SEND
+from dicomwire.web.zero_copy import ZeroCopy
 
 READ_AHEAD: Final = 640 << 10  # bytes of a body that wait for the application before reading pauses: a CT's
 TOGETHER: Final = 1 << 20  # bytes of an answer that are handed to the transport at once
@@ -38,11 +41,13 @@ class Carrier(Protocol):
         loop: runs it.
         transport: its socket.
         writable: set when the client takes more; None while it does.
+        files: sends files over the transport.
     """
 
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
     writable: asyncio.Event | None
+    files: ZeroCopy
 
     @property
     def default_headers(self) -> list[tuple[bytes, bytes]]:
@@ -193,7 +198,10 @@ class Exchange:
         if self.complete:
             raise RuntimeError("the answer is complete already")
         more: bool = message.get("more_body", False)
-        self._add(message.get("body", b""), last=not more)
+        if message["type"] == ZERO_COPY_SEND:
+            await self._send_file(message["file"], message["offset"], message["count"], last=not more)
+        else:
+            self._add(message.get("body", b""), last=not more)
         if not more:
             if self._remaining:
                 raise RuntimeError(f"the answer is {self._remaining} bytes shorter than its Content-Length")
@@ -239,19 +247,39 @@ class Exchange:
     def _add(self, body: bytes, *, last: bool) -> None:
         if self.scope["method"] == "HEAD":
             return
-        length = len(body)
-        if self._chunked:
-            if length:
-                self._unsent += (b"%x\r\n" % length, body, b"\r\n")
-            if last:
-                self._unsent.append(b"0\r\n\r\n")
-        elif length:
-            if self._remaining is not None:
-                if length > self._remaining:
-                    raise RuntimeError("the answer is longer than its Content-Length")
-                self._remaining -= length
+        if body:
+            self._count(len(body))
             self._unsent.append(body)
-        self._unsent_length += length
+            self._unsent_length += len(body)
+            if self._chunked:
+                self._unsent.append(b"\r\n")
+        if last and self._chunked:
+            self._unsent.append(b"0\r\n\r\n")
+
+    def _count(self, length: int) -> None:
+        """What comes next is a piece of the body of so many bytes."""
+        if self._chunked:
+            self._unsent.append(b"%x\r\n" % length)
+        elif self._remaining is not None:
+            if length > self._remaining:
+                raise RuntimeError("the answer is longer than its Content-Length")
+            self._remaining -= length
+
+    async def _send_file(self, file: OpenFile, offset: int, count: int, *, last: bool) -> None:
+        """What waits, and bytes of a file behind it, until the transport has taken on all of them."""
+        connection = self._connection
+        if self.scope["method"] != "HEAD" and count:
+            self._count(count)
+            head, self._unsent, self._unsent_length = self._unsent, [], 0
+            while count and not self.disconnected:
+                sent = connection.files.send(head, file, offset, count)
+                head, offset, count = [], offset + sent, count - sent
+                if connection.writable is not None:
+                    await connection.writable.wait()
+            if self._chunked:
+                self._unsent.append(b"\r\n")
+        if last:
+            self._add(b"", last=True)
 
     def _flush(self) -> None:
         """Hand over what waits."""

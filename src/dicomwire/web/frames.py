@@ -49,7 +49,6 @@ from dicomwire.web.responses import Chunks, StreamedResponse
 _LIST: Final = re.compile(r"[0-9]{1,10}(?:,[0-9]{1,10})*")
 _AHEAD: Final = 4  # frames under way at once for one client
 _LOSSY_QUALITY: Final = 90  # of frames that were asked for in a transfer syntax that loses something
-_SLICED_FROM: Final = 1 << 20  # bytes; larger frames are sent in slices
 
 # PS3.18 Table 8.7.3-5; the retired JPEG processes are image/jpeg too
 FRAME_MEDIA_TYPES: Final = {
@@ -289,9 +288,9 @@ class Frames:
                 for index, span in enumerate(spans):
                     if heads:
                         yield heads[index]
-                    if span.plain and span.length > _SLICED_FROM and not deflated:
+                    if span.plain and not deflated:
                         start = stored.data_set_offset + span.parts[0][0]
-                        yield from opened.slices(start, start + span.length)
+                        yield from opened.pieces(start, start + span.length)
                     else:
                         frame = read_frame(data, span)
                         yield frame if isinstance(frame, bytes) else memoryview(frame)

@@ -7,8 +7,8 @@ is sent.
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -211,7 +211,7 @@ class PartWriter:
 
     def __init__(self, part_type: str | None) -> None:
         """part_type: media type of the parts; None where these are ranges of one representation."""
-        boundary = secrets.token_hex(16)  # 128 random bits: not in any data
+        boundary = os.urandom(16).hex()  # 128 random bits: not in any data
         self._delimiter = b"\r\n--%b\r\n" % boundary.encode("ascii")
         form = BYTERANGES if part_type is None else f'{MULTIPART_RELATED}; type="{part_type}"'
         self.content_type = f"{form}; boundary={boundary}"

@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 from starlette.requests import Request
 from starlette.responses import Response
 
+from dicomwire.archive.file_range import FileRange
 from dicomwire.web.multipart import PartWriter
 from dicomwire.web.problems import Problem, shown
 from dicomwire.web.responses import Chunks, StreamedResponse
@@ -131,7 +132,7 @@ def cut(chunks: Chunks, span: ByteRange | None) -> Chunks:
         for chunk in chunks:
             start, end = max(span.start - position, 0), min(span.end - position, len(chunk))
             if start < end:
-                yield memoryview(chunk)[start:end]
+                yield chunk.cut(start, end) if isinstance(chunk, FileRange) else memoryview(chunk)[start:end]
             position += len(chunk)
             if position >= span.end:
                 return

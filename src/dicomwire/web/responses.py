@@ -1,7 +1,7 @@
 """Answers that are sent as they are made: bounded memory, at the client's pace.
 
-The chunks of a body come from an iterator in the loop's thread: slices of mapped files and small heads. A
-client that goes away ends the iteration; the server's transport is the flow control.
+The chunks of a body come from an iterator in the loop's thread: ranges of files, slices of mapped ones and
+small heads. A client that goes away ends the iteration; the server's transport is the flow control.
 """
 
 from __future__ import annotations
@@ -13,11 +13,15 @@ from mmap import mmap
 from typing import Final, TypeAlias
 
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
+
+from dicomwire.archive.file_range import FileRange
 
 Buffer: TypeAlias = bytes | bytearray | memoryview | mmap
-Chunks: TypeAlias = Generator[Buffer, None, None]
+Chunk: TypeAlias = Buffer | FileRange
+Chunks: TypeAlias = Generator[Chunk, None, None]
 
+ZERO_COPY_SEND: Final = "http.response.zerocopysend"  # an extension of ASGI
 TURN: Final = 1 << 16  # bytes sent before other connections get the loop
 _SMALL: Final = 1 << 12  # bytes of a chunk, as the head or tail of a part, that belongs to the turn before
 
@@ -57,7 +61,7 @@ class StreamedResponse(Response):
             if scope["method"] == "HEAD" or first is None:
                 await send({"type": "http.response.body", "body": b""})
                 return
-            await _send(first, chunks, receive, send)
+            await _send(first, chunks, scope, receive, send)
 
 
 class PagedResponse(Response):
@@ -85,26 +89,45 @@ class PagedResponse(Response):
             gone.cancel()
 
 
-async def _send(first: Buffer, chunks: Chunks, receive: Receive, send: Send) -> None:
+async def _send(first: Chunk, chunks: Chunks, scope: Scope, receive: Receive, send: Send) -> None:
     """Sends chunks until there are no more or nobody takes them; a body within one turn is not watched."""
-    chunk: Buffer | None = first
+    chunk: Chunk | None = first
     turn = 0
     gone: asyncio.Task[None] | None = None
     try:
         while chunk is not None:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            following = next(chunks, None)
+            await send(message_of(chunk, scope, more=following is not None))
             turn += len(chunk)
-            chunk = next(chunks, None)
+            chunk = following
             if turn >= TURN and chunk is not None and len(chunk) > _SMALL:
                 turn = 0
                 gone = gone or asyncio.create_task(disconnected(receive))
                 await asyncio.sleep(0)
                 if gone.done():
                     return
-        await send({"type": "http.response.body", "body": b""})
     finally:
         if gone is not None:
             gone.cancel()
+
+
+def message_of(chunk: Chunk, scope: Scope, *, more: bool = True) -> Message:
+    """A chunk of a body as ASGI has it: a range of a file stays one where the server takes it.
+
+    more: chunks come behind it.
+    Raises: OSError, when the file cannot be read.
+    """
+    if isinstance(chunk, FileRange):
+        if ZERO_COPY_SEND in scope.get("extensions", ()):
+            return {
+                "type": ZERO_COPY_SEND,
+                "file": chunk.file,
+                "offset": chunk.offset,
+                "count": len(chunk),
+                "more_body": more,
+            }
+        chunk = chunk.read()
+    return {"type": "http.response.body", "body": chunk, "more_body": more}
 
 
 def raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
@@ -123,7 +146,7 @@ def gathered(chunks: Chunks, size: int = 1 << 16) -> Chunks:
     held: list[Buffer] = []
     length = 0
     for number, chunk in enumerate(chunks):
-        held.append(chunk)
+        held.append(chunk.read() if isinstance(chunk, FileRange) else chunk)
         length += len(chunk)
         if not number or length >= size:
             yield b"".join(held)

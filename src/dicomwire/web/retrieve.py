@@ -282,7 +282,7 @@ def _file(archive: Archive, stored: Stored, syntax: str) -> Chunks:
     """The bytes of an instance's file in a transfer syntax."""
     with archive.open_stored(stored) as opened:
         if syntax == stored.transfer_syntax_uid:
-            yield from opened.slices()
+            yield from opened.pieces()
             return
         yield write_file_meta(stored.sop_class_uid, stored.sop_instance_uid, syntax)
         data_set = opened.view[stored.data_set_offset :]
