@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-MEMORY_LIMIT = 200_000_000  # bytes of peak resident memory that this node may use in any row
+MEMORY_LIMIT = 200_000_000  # bytes of peak resident memory, of all this node's processes added up
 
 
 class Client(StrEnum):
@@ -40,6 +40,7 @@ class Row:
     targets: Mapping[str, float] = field(default_factory=dict)
     costs: Mapping[str, float] = field(default_factory=dict)  # CPU an instance at most, as a ratio
     optional: bool = False  # runs only when named
+    memory: int = MEMORY_LIMIT
 
     @property
     def retrieval(self) -> bool:
@@ -113,6 +114,7 @@ ROWS = {
             ("dicomwire", "orthanc"),
             associations=8,
             targets={"orthanc": 1.2},
+            memory=250_000_000,  # two processes decode
         ),
         Row(
             "move",
