@@ -42,7 +42,7 @@ async def archive(tmp_path: Path) -> AsyncIterator[Archive]:
 
 @pytest.fixture
 async def transcoder(archive: Archive) -> AsyncIterator[Transcoder]:
-    transcoder = Transcoder(archive, WorkerOptions(processes=1, memory=1 << 30, timeout=20))
+    transcoder = Transcoder(archive, WorkerOptions(processes=1, memory=1 << 30, timeout=60))
     yield transcoder
     await transcoder.close()
 
