@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     shown.add_argument("file", type=Path)
     shown.add_argument("--document", action="store_true", help=f"also write them into {DOCUMENT.name}")
     searched = commands.add_parser("queries", help="measure searches and print the table")
-    searched.add_argument("--settings", default=",".join(each.name for each in queries.SETTINGS))
+    searched.add_argument("--settings", default=",".join(queries.SETTINGS))
     searched.add_argument("--receivers", default=",".join(RECEIVERS))
     searched.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "dicomwire-benchmarks")
     searched.add_argument("--document", action="store_true", help=f"also write it into {DOCUMENT.name}")

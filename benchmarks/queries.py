@@ -76,55 +76,58 @@ class Setting:
 
 
 FINDS = ("id", "date", "name")
-SETTINGS = (
-    Setting(
-        "2500",
-        "2,500 instances, a study each",
-        FINDS,
-        ("dicomwire", "orthanc"),
-        2_500,
-        PER_STUDY,
-        {"orthanc": 2.0},
-    ),
-    Setting(  # dcmqrscp holds 500 studies at most
-        "250",
-        "2,500 instances of 250 studies",
-        FINDS,
-        ("dicomwire", "orthanc", "dcmqrscp"),
-        250,
-        10,
-        {"orthanc": 2.0},
-    ),
-    Setting(
-        "22500",
-        "22,500 instances, a study each",
-        FINDS,
-        ("dicomwire", "orthanc"),
-        22_500,
-        PER_STUDY,
-        {"orthanc": 25.0},
-    ),
-    Setting(
-        "series",
-        "2,500 instances, one series of 100",
-        ("qido-series",),
-        ("dicomwire", "orthanc"),
-        25,
-        SERIES_OF,
-        {"orthanc": 20.0},
-    ),
-    Setting(
-        "20000",
-        "20,000 studies",
-        ("qido-id",),
-        ("dicomwire", "orthanc"),
-        20_000,
-        1,
-        {"orthanc": 20.0},
-    ),
-    Setting("10k", "10,000 studies", (*FINDS, "qido-id"), ("dicomwire",), 10_000),
-    Setting("1m", "1,000,000 studies", (*FINDS, "qido-id"), ("dicomwire",), 1_000_000),
-)
+SETTINGS = {
+    setting.name: setting
+    for setting in (
+        Setting(
+            "2500",
+            "2,500 instances, a study each",
+            FINDS,
+            ("dicomwire", "orthanc"),
+            2_500,
+            PER_STUDY,
+            {"orthanc": 2.0},
+        ),
+        Setting(  # dcmqrscp holds 500 studies at most
+            "250",
+            "2,500 instances of 250 studies",
+            FINDS,
+            ("dicomwire", "orthanc", "dcmqrscp"),
+            250,
+            10,
+            {"orthanc": 2.0},
+        ),
+        Setting(
+            "22500",
+            "22,500 instances, a study each",
+            FINDS,
+            ("dicomwire", "orthanc"),
+            22_500,
+            PER_STUDY,
+            {"orthanc": 25.0},
+        ),
+        Setting(
+            "series",
+            "2,500 instances, one series of 100",
+            ("qido-series",),
+            ("dicomwire", "orthanc"),
+            25,
+            SERIES_OF,
+            {"orthanc": 20.0},
+        ),
+        Setting(
+            "20000",
+            "20,000 studies",
+            ("qido-id",),
+            ("dicomwire", "orthanc"),
+            20_000,
+            1,
+            {"orthanc": 20.0},
+        ),
+        Setting("10k", "10,000 studies", (*FINDS, "qido-id"), ("dicomwire",), 10_000),
+        Setting("1m", "1,000,000 studies", (*FINDS, "qido-id"), ("dicomwire",), 1_000_000),
+    )
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +148,7 @@ def measure(
 ) -> list[Searched]:
     """Every search of every setting, receiver by receiver."""
     found: list[Searched] = []
-    for setting in SETTINGS:
+    for setting in SETTINGS.values():
         if setting.name not in names:
             continue
         for name in setting.receivers:
@@ -172,7 +175,7 @@ def _in_setting(setting: Setting, name: str, folder: Path) -> Iterator[Searched]
     receiver.start()
     try:
         if setting.per_study:
-            _fill(receiver, setting)
+            fill(receiver, setting)
         for search in setting.searches:
             yield _searched(receiver, setting, search, name)
     finally:
@@ -180,7 +183,8 @@ def _in_setting(setting: Setting, name: str, folder: Path) -> Iterator[Searched]
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _fill(receiver: Receiver, setting: Setting) -> None:
+def fill(receiver: Receiver, setting: Setting) -> None:
+    """Store over DIMSE what an archive of a setting holds."""
     instances = [
         _instance(study, number)
         for study in range(setting.studies)
@@ -290,7 +294,7 @@ def _instance(study: int, number: int) -> data.Instance:
 
 def markdown(found: Sequence[Searched]) -> str:
     """The measured searches as a table, with the goals before it."""
-    titles = {setting.name: setting.title for setting in SETTINGS}
+    titles = {setting.name: setting.title for setting in SETTINGS.values()}
     words = {name: search.title for name, search in of(0).items()}
     lines = ["| goal | to reach | reached | |", "|---|--:|--:|---|", *_goals(found), ""]
     lines += [
@@ -308,7 +312,7 @@ def markdown(found: Sequence[Searched]) -> str:
 def _goals(found: Sequence[Searched]) -> Iterator[str]:
     times = {(each.setting, each.search, each.receiver): each.median_ms for each in found}
     words = {name: search.title for name, search in of(0).items()}
-    for setting in SETTINGS:
+    for setting in SETTINGS.values():
         for search in setting.searches:
             ours = times.get((setting.name, search, "dicomwire"))
             for receiver, target in setting.targets.items():

@@ -1,4 +1,4 @@
-"""Metadata and stores over DICOMweb, many at once, beside Orthanc's plug-in (PS3.18 10.4, 10.5).
+"""Metadata, stores and searches over DICOMweb, many at once, beside Orthanc's plug-in (PS3.18 10.4-10.6).
 
 Eight processes, each with a connection that is kept alive, share the requests of a kind; the client only
 moves bytes. Both receivers hold the same instances, stored over DIMSE before the clock starts. A kind counts
@@ -14,13 +14,14 @@ import socket
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from benchmarks import data, load, processes
+from benchmarks import data, load, processes, queries
 from benchmarks.load import LoadError
 from benchmarks.receivers import RECEIVERS, Receiver
 from benchmarks.webload import CLOSING, OPENING
@@ -38,7 +39,8 @@ class Kind:
 
     Attributes:
         target: how many times the peer's rate is to be reached.
-        store: instances of a data set are stored by it; else the study of 500 CT is read.
+        store: instances of a data set are stored by it; else the study of 500 CT is read, or
+        search: the archive of a setting of `queries` is searched.
         requests: how many of them.
         least: bytes that each answer has at least.
         alone: one after the other over one connection; the time to the first byte is kept.
@@ -50,6 +52,7 @@ class Kind:
     path: str = ""
     accept: str = ""
     store: str = ""
+    search: str = ""
     requests: int = 0
     least: int = 0
     alone: bool = False
@@ -62,6 +65,10 @@ KINDS = (
          requests=5, least=500_000, alone=True),
     Kind("stow-small", "STOW-RS of 10 KB, one a request", 4, store="small", requests=2000),
     Kind("stow-ct", "STOW-RS of 525 KB, one a request", 2.5, store="ct", requests=600),
+    Kind("qido-series", "QIDO-RS instances of a series of 100", 20, accept="application/dicom+json",
+         search="series", requests=800, least=20_000),
+    Kind("qido-id", "QIDO-RS studies by PatientID at 20,000 studies", 20, accept="application/dicom+json",
+         search="20000", requests=800, least=1000),
 )  # fmt: skip
 
 
@@ -103,6 +110,22 @@ def measure(
 
 
 def _of_receiver(names: Sequence[str], name: str, turn: int, folder: Path) -> Iterator[Measured]:
+    wanted = [kind for kind in KINDS if kind.name in names]
+    for search, kinds in groupby(wanted, key=lambda kind: kind.search):
+        with _running(name, folder) as receiver:
+            study = data.load("ct", folder / "data")
+            if search:
+                queries.fill(receiver, queries.SETTINGS[search])
+            elif not all(kind.store for kind in wanted if not kind.search):
+                with load.send_raw(receiver.dimse_port, receiver.ae_title, study, associations=1):
+                    pass
+            for kind in kinds:
+                yield _measured(kind, receiver, name, turn, study, folder)
+
+
+@contextmanager
+def _running(name: str, folder: Path) -> Iterator[Receiver]:
+    """A receiver that holds nothing yet."""
     work = folder / f"requests-{os.getpid()}"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
@@ -111,13 +134,7 @@ def _of_receiver(names: Sequence[str], name: str, turn: int, folder: Path) -> It
         receiver = RECEIVERS[name](work / name)
         stack.callback(receiver.stop)
         receiver.start()
-        study = data.load("ct", folder / "data")
-        if any(not kind.store for kind in KINDS if kind.name in names):
-            with load.send_raw(receiver.dimse_port, receiver.ae_title, study, associations=1):
-                pass
-        for kind in KINDS:
-            if kind.name in names:
-                yield _measured(kind, receiver, name, turn, study, folder)
+        yield receiver
 
 
 def _measured(
@@ -146,7 +163,10 @@ def _requests(
     for number in range(kind.requests):
         one = study[number % len(study)]
         resource = f"/{path}/studies/{one.study_instance_uid}"
-        if not kind.alone:
+        if kind.search:
+            setting = queries.SETTINGS[kind.search]
+            resource = f"/{path}{queries.of(number * 7 % setting.studies)[kind.name].path}"
+        elif not kind.alone:
             resource += f"/series/{one.series_instance_uid}/instances/{one.sop_instance_uid}"
         head = f"GET {resource}{kind.path} HTTP/1.1\r\nHost: {host}\r\nAccept: {kind.accept}\r\n\r\n"
         yield partial(bytes, head.encode())
