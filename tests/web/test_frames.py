@@ -13,7 +13,7 @@ from dicomwire.dicom.convert import to_transfer_syntax
 from dicomwire.dicom.part10 import write_file_meta
 from dicomwire.uids import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN as DEFLATED
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN, TRANSFER_SYNTAXES
-from dicomwire.web.frames import FRAME_MEDIA_TYPES
+from dicomwire.web.frame_forms import FRAME_MEDIA_TYPES
 
 INSTANCE = "/studies/1.2.3/series/1.2.3.4/instances/1.2.3.4.1"
 FRAMES = (b"frame 1.", b"frame 2.", b"frame 3.")

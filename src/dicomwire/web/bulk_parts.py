@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 from dicomwire.dicom import raster
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN
 from dicomwire.web.documents import ENCAPSULATED
-from dicomwire.web.frames import FRAME_MEDIA_TYPES
+from dicomwire.web.frame_forms import FRAME_MEDIA_TYPES
 from dicomwire.web.media_types import OCTET_STREAM, MediaType
 from dicomwire.web.problems import Problem, shown
 

@@ -22,10 +22,12 @@ from dicomwire.dicom.bulk_data import BulkData as Value
 from dicomwire.dicom.encoding import PIXEL_DATA
 from dicomwire.dicom.json_model import encode
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN
+from dicomwire.web import frame_forms
 from dicomwire.web.awaited import AsyncChunks, AwaitedResponse
 from dicomwire.web.bulkdata import BulkData, bulk_data_url
 from dicomwire.web.conditional import entity_tag, not_modified
-from dicomwire.web.frames import Frames, FramesForm
+from dicomwire.web.frame_forms import FramesForm
+from dicomwire.web.frames import Frames
 from dicomwire.web.media_types import (
     MULTIPART_RELATED,
     OCTET_STREAM,
@@ -88,7 +90,7 @@ class BulkResources:
         """What a range of Accept makes of the bulk data of instances."""
         octets = _offer(wanted, accept)
         if octets is not None:
-            choose = self._frames.as_stored if octets else self._frames.decoded
+            choose = frame_forms.as_stored if octets else self._frames.decoded
             return BulkForm(OCTET_STREAM, tuple(map(choose, plan)))
         with_pixels = [stored for stored in plan if stored.pixel_data_offset is not None]
         forms = [self._frames.offer(wanted, stored) for stored in with_pixels]

@@ -20,7 +20,8 @@ from dicomwire.dicom.deflate import inflate
 from dicomwire.dicom.encoding import EXPLICIT_LITTLE, fragments
 from dicomwire.uids import DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN
 from dicomwire.web.conditional import entity_tag, not_modified
-from dicomwire.web.frames import FRAME_MEDIA_TYPES, Frames
+from dicomwire.web.frame_forms import FRAME_MEDIA_TYPES
+from dicomwire.web.frames import Frames
 from dicomwire.web.media_types import OCTET_STREAM, Accept, Wanted, accept_of, not_acceptable
 from dicomwire.web.multipart import PartWriter
 from dicomwire.web.options import WebOptions

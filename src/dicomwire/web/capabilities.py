@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dicomwire.web.documents import SHOWN
-from dicomwire.web.frames import FRAME_MEDIA_TYPES
+from dicomwire.web.frame_forms import FRAME_MEDIA_TYPES
 from dicomwire.web.media_types import (
     DICOM,
     DICOM_JSON,

@@ -18,7 +18,7 @@ from dicomwire.dicom.encoding import EXPLICIT_LITTLE, encoding_of
 from dicomwire.dicom.report import as_html, as_text
 from dicomwire.errors import DataSetError
 from dicomwire.web.conditional import entity_tag, not_modified
-from dicomwire.web.frames import FRAME_MEDIA_TYPES
+from dicomwire.web.frame_forms import FRAME_MEDIA_TYPES
 from dicomwire.web.layout import Layouts, inflated
 from dicomwire.web.media_types import MULTIPART_RELATED, Accept, Wanted, accept_of, not_acceptable
 from dicomwire.web.multipart import PartWriter

@@ -1,8 +1,7 @@
 """WADO-RS: frames of pixel data (PS3.18 10.4.1.1.6, 8.7.3.3).
 
-The media type is chosen before any pixel is read, from the stored transfer syntax and what it can become.
-What lies as it is wanted is sent from the archive's maps; the rest is decoded or encoded by worker processes,
-a few frames ahead of the client.
+What lies as it is wanted is sent from where it lies; the rest is decoded or encoded by worker processes, a
+few frames ahead of the client.
 """
 
 from __future__ import annotations
@@ -10,34 +9,26 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from itertools import pairwise, repeat
-from typing import Final, NamedTuple
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from dicomwire.archive.archive import Archive, Stored
 from dicomwire.archive.transcoder import Spooled, Transcoder
-from dicomwire.dicom import codecs
-from dicomwire.dicom.codecs import CODECS, LOSSY, lossless_targets
 from dicomwire.dicom.deflate import ranges_of
 from dicomwire.dicom.encoding import encoding_of
 from dicomwire.dicom.frames import FrameSpan, read_frame
 from dicomwire.errors import TranscodingError, WorkersBusy
-from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN, TRANSFER_SYNTAXES
+from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN
+from dicomwire.web import frame_forms
 from dicomwire.web.awaited import AsyncChunks, AwaitedResponse, ahead, pieces_of
 from dicomwire.web.conditional import entity_tag, not_modified
+from dicomwire.web.frame_forms import FramesForm, kind_of, syntax_of_frames
 from dicomwire.web.layout import Layouts, inflated
-from dicomwire.web.media_types import (
-    MULTIPART_RELATED,
-    OCTET_STREAM,
-    Accept,
-    Wanted,
-    accept_of,
-    not_acceptable,
-)
+from dicomwire.web.media_types import OCTET_STREAM, Wanted, accept_of, not_acceptable
 from dicomwire.web.multipart import PartWriter
 from dicomwire.web.options import WebOptions
 from dicomwire.web.plans import instance_url_of, planned
@@ -49,90 +40,6 @@ from dicomwire.web.responses import Chunks, StreamedResponse
 _LIST: Final = re.compile(r"[0-9]{1,10}(?:,[0-9]{1,10})*")
 _AHEAD: Final = 4  # frames under way at once for one client
 _LOSSY_QUALITY: Final = 90  # of frames that were asked for in a transfer syntax that loses something
-
-# PS3.18 Table 8.7.3-5; the retired JPEG processes are image/jpeg too
-FRAME_MEDIA_TYPES: Final = {
-    **{f"1.2.840.10008.1.2.4.{process}": "image/jpeg" for process in range(50, 67)},
-    "1.2.840.10008.1.2.4.70": "image/jpeg",
-    "1.2.840.10008.1.2.5": "image/dicom-rle",
-    "1.2.840.10008.1.2.4.80": "image/jls",
-    "1.2.840.10008.1.2.4.81": "image/jls",
-    "1.2.840.10008.1.2.4.90": "image/jp2",
-    "1.2.840.10008.1.2.4.91": "image/jp2",
-    "1.2.840.10008.1.2.4.92": "image/jpx",
-    "1.2.840.10008.1.2.4.93": "image/jpx",
-    "1.2.840.10008.1.2.4.201": "image/jphc",
-    "1.2.840.10008.1.2.4.202": "image/jphc",
-    "1.2.840.10008.1.2.4.203": "image/jphc",
-    "1.2.840.10008.1.2.4.110": "image/jxl",
-    "1.2.840.10008.1.2.4.111": "image/jxl",
-    "1.2.840.10008.1.2.4.112": "image/jxl",
-    "1.2.840.10008.1.2.4.100": "video/mpeg",
-    "1.2.840.10008.1.2.4.100.1": "video/mpeg",
-    "1.2.840.10008.1.2.4.101": "video/mpeg",
-    "1.2.840.10008.1.2.4.101.1": "video/mpeg",
-    "1.2.840.10008.1.2.4.102": "video/mp4",
-    "1.2.840.10008.1.2.4.102.1": "video/mp4",
-    "1.2.840.10008.1.2.4.103": "video/mp4",
-    "1.2.840.10008.1.2.4.103.1": "video/mp4",
-    "1.2.840.10008.1.2.4.104": "video/mp4",
-    "1.2.840.10008.1.2.4.104.1": "video/mp4",
-    "1.2.840.10008.1.2.4.105": "video/mp4",
-    "1.2.840.10008.1.2.4.105.1": "video/mp4",
-    "1.2.840.10008.1.2.4.106": "video/mp4",
-    "1.2.840.10008.1.2.4.106.1": "video/mp4",
-    "1.2.840.10008.1.2.4.107": "video/h265",
-    "1.2.840.10008.1.2.4.108": "video/h265",
-}
-
-# What a media type without a transfer-syntax parameter means (PS3.18 Table 8.7.3-5)
-_DEFAULTS: Final = frozenset(
-    {
-        codecs.JPEG_LOSSLESS_SV1,
-        codecs.RLE_LOSSLESS,
-        codecs.JPEG_LS_LOSSLESS,
-        codecs.JPEG_2000_LOSSLESS,
-        codecs.JPEG_2000_PART_2_LOSSLESS,
-        codecs.HTJ2K_LOSSLESS,
-        codecs.JPEG_XL_LOSSLESS,
-        codecs.JPEG_XL_RECOMPRESSION,
-    }
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _Representation:
-    """One way in which the frames of an instance can leave.
-
-    Attributes:
-        asked: transfer-syntax parameters that ask for it; None stands for none.
-    """
-
-    media_type: str
-    transfer_syntax: str
-    asked: tuple[str | None, ...]
-
-
-class _Kind(NamedTuple):
-    """What the representations of an instance's frames depend on."""
-
-    transfer_syntax_uid: str
-    bits_allocated: int | None
-    has_pixel_data: bool
-    codecs_available: bool
-
-
-@dataclass(frozen=True, slots=True)
-class FramesForm:
-    """How frames leave."""
-
-    multipart: bool
-    media_type: str
-    transfer_syntax: str
-
-    @property
-    def content_type(self) -> str:
-        return f"{self.media_type}; transfer-syntax={self.transfer_syntax}"
 
 
 class Frames:
@@ -156,31 +63,20 @@ class Frames:
 
     def offer(self, wanted: Wanted, stored: Stored) -> list[FramesForm]:
         """The compressed forms that a range of Accept leaves for the frames of an instance."""
-        return [
-            FramesForm(wanted.multipart, one.media_type, one.transfer_syntax)
-            for one in _representations(*_kind(stored, self._transcoder))
-            if one.media_type != OCTET_STREAM
-            and wanted.part.matches(one.media_type)
-            and wanted.transfer_syntax in one.asked
-        ]
+        return frame_forms.compressed(wanted, kind_of(stored, self._transcoder))
 
     def decoded(self, stored: Stored) -> FramesForm:
         """How the frames of an instance leave as octets: as they are stored where they cannot be decoded."""
         if self._transcoder.available and EXPLICIT_VR_LITTLE_ENDIAN in self._transcoder.targets(stored):
             return FramesForm(True, OCTET_STREAM, EXPLICIT_VR_LITTLE_ENDIAN)
-        return self.as_stored(stored)
-
-    def as_stored(self, stored: Stored) -> FramesForm:
-        """The form in which the frames of an instance are stored."""
-        own = _as_frames_lie(stored)
-        return FramesForm(True, FRAME_MEDIA_TYPES.get(own, OCTET_STREAM), own)
+        return frame_forms.as_stored(stored)
 
     async def parts(self, stored: Stored, writer: PartWriter, base: str, form: FramesForm) -> AsyncChunks:
         """Every frame of an instance as a part of a larger answer."""
         spans = self._layouts.spans(stored, None)
         numbers = range(1, len(spans) + 1)
         url = instance_url_of(base, stored)
-        as_stored = form.transfer_syntax == _as_frames_lie(stored)
+        as_stored = form.transfer_syntax == syntax_of_frames(stored)
         lengths = [span.length for span in spans] if as_stored else None
         heads = _heads(writer, form.content_type, url, numbers, lengths)
         if as_stored:
@@ -193,11 +89,11 @@ class Frames:
 
     async def _answer(self, request: Request, stored: Stored, numbers: Sequence[int] | None) -> Response:
         accept = accept_of(request)
-        count = stored.number_of_frames if numbers is None else len(numbers)
-        kind = _kind(stored, self._transcoder)
-        form = _chosen(accept, kind, single=count == 1)
+        single = (stored.number_of_frames if numbers is None else len(numbers)) == 1
+        kind = kind_of(stored, self._transcoder)
+        form = frame_forms.chosen(accept, kind, single=single)
         if form is None:
-            raise not_acceptable(accept, _offered(_representations(*kind), count))
+            raise not_acceptable(accept, frame_forms.offered(kind, single=single))
         return await self.answer(request, stored, numbers, form)
 
     async def answer(
@@ -210,7 +106,7 @@ class Frames:
             return unchanged
         spans = self._layouts.spans(stored, numbers)
         wanted = numbers or range(1, len(spans) + 1)
-        as_stored = form.transfer_syntax == _as_frames_lie(stored)
+        as_stored = form.transfer_syntax == syntax_of_frames(stored)
         heads: list[bytes] = []
         tail, content_type = b"", form.content_type
         if form.multipart or len(spans) != 1:
@@ -338,91 +234,6 @@ def frame_numbers(text: str) -> list[int]:
     return numbers
 
 
-def _offer(
-    wanted: Wanted, accept: Accept, representations: Sequence[_Representation], count: int
-) -> FramesForm | None:
-    for one in representations:
-        media_type = one.media_type
-        if not wanted.part.matches(media_type) or wanted.transfer_syntax not in one.asked:
-            continue
-        if wanted.multipart and accept.allows(media_type, multipart=True):
-            return FramesForm(True, media_type, one.transfer_syntax)
-        if wanted.single and count == 1 and accept.allows(media_type, multipart=False):
-            return FramesForm(False, media_type, one.transfer_syntax)
-    return None
-
-
-def _is_encapsulated(transfer_syntax_uid: str) -> bool:
-    syntax = TRANSFER_SYNTAXES.get(transfer_syntax_uid)
-    return syntax is not None and syntax.encapsulated
-
-
-def _as_frames_lie(stored: Stored) -> str:
-    """The transfer syntax in which frames are slices of what is stored."""
-    own = stored.transfer_syntax_uid
-    return own if _is_encapsulated(own) else EXPLICIT_VR_LITTLE_ENDIAN
-
-
-def _kind(stored: Stored, transcoder: Transcoder) -> _Kind:
-    """What the representations of an instance's frames depend on."""
-    has_pixel_data = stored.pixel_data_offset is not None
-    return _Kind(stored.transfer_syntax_uid, stored.bits_allocated, has_pixel_data, transcoder.available)
-
-
-@lru_cache(maxsize=1024)
-def _chosen(accept: Accept, kind: _Kind, *, single: bool) -> FramesForm | None:
-    representations = _representations(*kind)
-    return accept.choose(lambda wanted: _offer(wanted, accept, representations, 1 if single else 2))
-
-
-@lru_cache(maxsize=256)
-def _representations(
-    own: str, bits_allocated: int | None, has_pixel_data: bool, codecs_available: bool
-) -> list[_Representation]:
-    """What there is, the nearest to what is stored first."""
-    targets: list[str] = []
-    if codecs_available:
-        targets = lossless_targets(own, bits_allocated=bits_allocated, has_pixel_data=has_pixel_data)
-    native = _Representation(OCTET_STREAM, EXPLICIT_VR_LITTLE_ENDIAN, (None, "*", EXPLICIT_VR_LITTLE_ENDIAN))
-    found: list[_Representation] = []
-    if not _is_encapsulated(own):
-        found.append(native)
-    else:
-        if media_type := FRAME_MEDIA_TYPES.get(own):
-            found.append(_Representation(media_type, own, (None, "*", own)))
-        # Octets are uncompressed unless a transfer syntax is asked for; Cornerstone3D always asks for "*"
-        found.append(_Representation(OCTET_STREAM, own, ("*", own)))
-        if EXPLICIT_VR_LITTLE_ENDIAN in targets:
-            found.append(replace(native, asked=(None, EXPLICIT_VR_LITTLE_ENDIAN)))
-    for uid in targets:
-        media_type = FRAME_MEDIA_TYPES.get(uid)
-        if uid == own or media_type is None:
-            continue
-        default = uid in _DEFAULTS and all(one.media_type != media_type for one in found)
-        found.append(_Representation(media_type, uid, (None, "*", uid) if default else (uid,)))
-    if codecs_available and own in CODECS:
-        found += [
-            _Representation(FRAME_MEDIA_TYPES[uid], uid, (uid,))
-            for uid, allocated in LOSSY.items()
-            if uid not in targets and bits_allocated in allocated
-        ]
-    return found
-
-
 def _untranscodable(stored: Stored, error: TranscodingError) -> Problem:
-    own = _as_frames_lie(stored)
-    return Problem(
-        406,
-        f"{error}; the frames are available as they are stored,"
-        f" {FRAME_MEDIA_TYPES.get(own, OCTET_STREAM)}; transfer-syntax={own}",
-    )
-
-
-def _offered(representations: Sequence[_Representation], count: int) -> list[str]:
-    offered = []
-    for one in representations:
-        parameter = "" if None in one.asked else f"; transfer-syntax={one.transfer_syntax}"
-        offered.append(f'{MULTIPART_RELATED}; type="{one.media_type}"{parameter}')
-        if count == 1:
-            offered.append(one.media_type + parameter)
-    return offered
+    kept = frame_forms.as_stored(stored).content_type
+    return Problem(406, f"{error}; the frames are available as they are stored, {kept}")
