@@ -13,7 +13,6 @@ from collections import deque
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import unquote
 
 import httptools
 import structlog
@@ -27,6 +26,7 @@ from dicomwire.web.foreign import foreign_protocol
 from dicomwire.web.lingering import Lingering
 from dicomwire.web.options import ServerOptions
 from dicomwire.web.progress import Progress
+from dicomwire.web.request_head import RequestHead, too_large
 from dicomwire.web.responses import ZERO_COPY_SEND
 from dicomwire.web.zero_copy import WRITE_HIGH, ZeroCopy
 
@@ -73,11 +73,7 @@ class Connection(asyncio.Protocol):
         self._client: tuple[str, int] | None = None
         self._server: tuple[str, int] | None = None
         self._scheme = "http"
-        self._url = b""
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._hosts = 0
-        self._expects_continue = False
-        self._length = 0  # of the body, as announced
+        self._head = RequestHead()
         self._body_left = 0  # bytes of it to come; 0 where no length was announced
         self._upgrades = False
         self._refusal: tuple[HTTPStatus, str] | None = None
@@ -169,7 +165,7 @@ class Connection(asyncio.Protocol):
             self._refuse(*refusal)
             return
         if self._head_since is not None and self._head_bytes > self._limits.head_limit:
-            self._refuse(*self._too_large())
+            self._refuse(*too_large(self._limits.head_limit))
         elif self._in_body or self._head_bytes:
             self._acknowledge()
 
@@ -218,49 +214,40 @@ class Connection(asyncio.Protocol):
     # the parser
 
     def on_message_begin(self) -> None:
-        self._url = b""
-        self._headers = []
-        self._hosts = 0
-        self._expects_continue = False
-        self._length = 0
+        self._head = RequestHead()
         self._head_since = self.loop.time()
         self._idle_since = None
 
     def on_url(self, url: bytes) -> None:
-        self._url += url
+        self._head.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        name = name.lower()
-        if name == b"host":
-            self._hosts += 1
-        elif name == b"expect":
-            self._expects_continue = value.lower() == b"100-continue"
-        elif name == b"content-length":
-            self._length = int(value)
-        self._headers.append((name, value))
+        self._head.add(name, value)
 
     def on_headers_complete(self) -> None:
-        size = len(self._url) + sum([len(name) + len(value) + 4 for name, value in self._headers])
-        if size > self._limits.head_limit:
-            self._refusal = self._too_large()
-            raise ValueError("request head too large")  # httptools makes a parser error of it
-        if self._hosts != 1 and (self._hosts or self._parser.get_http_version() != "1.0"):  # RFC 9112 3.2
-            self._refusal = HTTPStatus.BAD_REQUEST, f"the request has {self._hosts} Host headers; one wanted"
-            raise ValueError("not one Host")
+        version = self._parser.get_http_version()
+        self._refusal = self._head.refusal(version, self._limits.head_limit)
+        if self._refusal is not None:
+            raise ValueError(self._refusal[1])  # httptools makes a parser error of it
         self._in_body = True
         self._head_since = None
         self._head_bytes = 0
         ahead = self._exchange is not None and not self._exchange.complete
         # A websocket takes the whole connection: what comes while an answer is due stays a request
-        self._upgrades = self._parser.should_upgrade() and not ahead and self._asks_for_websocket()
+        self._upgrades = (
+            self._parser.should_upgrade()
+            and not ahead
+            and self._config.ws_protocol_class is not None
+            and self._head.asks_for_websocket
+        )
         if self._upgrades:
             return
-        self._body_left = self._length
+        self._body_left = self._head.length
         exchange = Exchange(
             self,
             self._scope(),
-            keep_alive=self._parser.should_keep_alive() and self._parser.get_http_version() != "1.0",
-            expects_continue=self._expects_continue,
+            keep_alive=self._parser.should_keep_alive() and version != "1.0",
+            expects_continue=self._head.expects_continue,
         )
         if ahead:
             self._waiting.append(exchange)
@@ -285,24 +272,18 @@ class Connection(asyncio.Protocol):
 
     def _scope(self) -> Scope:
         """The request as ASGI describes it."""
-        parsed = httptools.parse_url(self._url)
-        raw_path: bytes = parsed.path
-        path = raw_path.decode("ascii")
         return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
             "http_version": self._parser.get_http_version(),
             "method": self._parser.get_method().decode("ascii"),
             "scheme": self._scheme,
-            "path": unquote(path) if "%" in path else path,
-            "raw_path": raw_path,
-            "query_string": parsed.query or b"",
             "root_path": "",
-            "headers": self._headers,
             "server": self._server,
             "client": self._client,
             "state": self._app_state.copy(),
             "extensions": _EXTENSIONS,
+            **self._head.scope(),
         }
 
     def _begin(self, exchange: Exchange) -> None:
@@ -329,25 +310,17 @@ class Connection(asyncio.Protocol):
             self._idle_since = self.loop.time()
         self.resume_reading()
 
-    def _asks_for_websocket(self) -> bool:
-        if self._config.ws_protocol_class is None:
-            return False
-        return any(name == b"upgrade" and value.lower() == b"websocket" for name, value in self._headers)
-
     def _hand_over(self) -> None:
         """To a websocket. What comes from now on is no request: nobody watches for the end of one."""
         self.files.close()
         self._look_no_more()
         self._state.connections.discard(self)
-        head = [self._parser.get_method(), b" ", self._url, b" HTTP/1.1\r\n"]
-        for name, value in self._headers:
-            head += (name, b": ", value, b"\r\n")
         assert self._config.ws_protocol_class is not None
         protocol = self._config.ws_protocol_class(  # type: ignore[call-arg]
             config=self._config, server_state=self._state, app_state=self._app_state
         )
         protocol.connection_made(self.transport)
-        protocol.data_received(b"".join((*head, b"\r\n")))
+        protocol.data_received(self._head.encode(self._parser.get_method()))
         self.transport.set_protocol(protocol)
 
     # refusals
@@ -367,10 +340,6 @@ class Connection(asyncio.Protocol):
         if not self._reading:
             self.transport.resume_reading()
         self.connection_lost(None)
-
-    def _too_large(self) -> tuple[HTTPStatus, str]:
-        words = f"request line and headers are longer than {self._limits.head_limit} bytes"
-        return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, words
 
     def _answer_last(self, status: HTTPStatus, detail: str, header: str = "") -> None:
         """An answer in place of a request's own; none in the middle of another one's."""
