@@ -158,6 +158,26 @@ async def test_what_is_there_twice_is_400_whatever_it_is_called(filled, query: s
     assert f"'{name}' is there twice" in response.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/studies/1.2.3/series?StudyInstanceUID=1.2.9", 400),
+        ("/studies/1.2.3/instances?0020000D=1.2.9", 400),
+        ("/studies/1.2.3/series/1.2.3.4/instances?SeriesInstanceUID=1.2.3.5", 400),
+        ("/studies/1.2.3/series?StudyInstanceUID=1.2.9,1.2.3", 200),
+        ("/studies/1.2.3/series?StudyInstanceUID=*", 200),
+        ("/studies/1.2.3/series?StudyInstanceUID=", 200),
+    ],
+)
+async def test_a_key_never_leads_out_of_the_resource(filled, path: str, status: int) -> None:
+    response = await filled.get(path, JSON)
+    assert response.status_code == status
+    if status == 200:
+        assert {each["0020000D"]["Value"][0] for each in response.json()} == {"1.2.3"}
+    else:
+        assert "the resource is of '1.2.3" in response.json()["detail"]
+
+
 async def test_fields_may_be_asked_for_one_by_one(filled) -> None:
     query = "includefield=StudyDescription&includefield=00081048&PatientID=*"
     assert (await filled.get(f"/studies?{query}", JSON)).status_code == 200
@@ -212,6 +232,24 @@ async def test_xml_says_what_json_says_a_part_a_result(filled) -> None:
 
 async def test_xml_that_is_not_in_parts_is_406(filled) -> None:
     assert (await filled.get("/studies", "application/dicom+xml")).status_code == 406
+
+
+@pytest.mark.parametrize(
+    ("accept", "answered"),
+    [
+        ("application/dicom+json;q=0, */*;q=0.5", "application/json"),
+        ("application/dicom+json;q=0, application/json;q=0, */*", "multipart/related"),
+        ('multipart/related; type="application/dicom+xml";q=0, */*', "application/dicom+json"),
+        ("application/dicom+json;q=0, application/json;q=0, application/*", None),
+    ],
+)
+async def test_what_is_refused_by_quality_0_is_not_sent_for_a_wild_card(
+    filled, accept: str, answered: str | None
+) -> None:
+    response = await filled.get("/studies", accept)
+    assert response.status_code == (406 if answered is None else 200)
+    if answered is not None:
+        assert response.headers["content-type"].startswith(answered)
 
 
 def with_values(file: bytes, **values: str) -> bytes:

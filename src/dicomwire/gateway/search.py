@@ -34,7 +34,7 @@ from dicomwire.web.problems import Problem
 from dicomwire.web.resources import base_url, instance_url, optional_uid, study_url
 from dicomwire.web.search import levels_of
 from dicomwire.web.search_payload import REQUIRED, fields_of
-from dicomwire.web.search_query import Asked, parse
+from dicomwire.web.search_query import Asked, parse, scope_of
 from dicomwire.web.warning import warning_header
 
 Row: TypeAlias = Mapping[str, object]
@@ -119,13 +119,13 @@ class Search:
     async def __call__(self, request: Request) -> Response:
         content_type = metadata_type_of(request)
         study, series = optional_uid(request, "study"), optional_uid(request, "series")
-        asked = parse(request.scope["query_string"], self._level)
+        asked = parse(request.scope["query_string"], self._level, scope_of(study, series))
         levels = levels_of(self._level, study, series)
         base = base_url(request, self._options)
         cap = self._options.maximum_results
         limit = cap if asked.limit is None else min(asked.limit, cap)
         answer = Answer(asked.offset + limit + 1, warnings=list(asked.warnings))
-        question = Question(self._level, levels[0], _keys(asked, self._level, levels, study, series))
+        question = Question(self._level, levels[0], _keys(asked, self._level, levels))
         _warn_of_flags(asked, answer)
         try:
             async with self._peer.questions(fuzzy=asked.fuzzy, timezone=bool(asked.timezone)) as questions:
@@ -149,16 +149,13 @@ class Search:
         return _response(rows, content_type, headers)
 
 
-def _keys(
-    asked: Asked, level: Level, levels: Sequence[Level], study: str | None, series: str | None
-) -> tuple[Key, ...]:
+def _keys(asked: Asked, level: Level, levels: Sequence[Level]) -> tuple[Key, ...]:
     """Everything that is matched and everything that is wanted."""
-    path = ((_UIDS[Level.STUDY], study), (_UIDS[Level.SERIES], series))
-    matched: dict[Path, str] = {(tag,): uid for tag, uid in path if uid is not None}
+    matched: dict[Path, str] = {}
     for match in asked.matches:
         value = match.value.replace(",", "\\") if vr_of(match.path[-1]) == "UI" else match.value
         if value != '""':
-            matched.setdefault(match.path, value)
+            matched[match.path] = value
     if asked.timezone:
         matched[TIMEZONE,] = asked.timezone
     keys = [Key(path, value, given=True) for path, value in matched.items()]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TypeVar
 
 from starlette.requests import Request
@@ -202,16 +202,17 @@ def accept_of(request: Request) -> Accept:
     return parse_accept(request.headers.getlist("accept"), query)
 
 
-def metadata_type(wanted: Wanted) -> str | None:
+def metadata_type(accept: Accept, wanted: Wanted) -> str | None:
     """What a range makes of metadata or results: DICOM JSON, plain JSON, or DICOM XML in parts.
 
     Source: PS3.18 8.7.3.2.
     """
     if wanted.single:
         for essence in (DICOM_JSON, JSON):
-            if wanted.part.matches(essence):
+            if wanted.part.matches(essence) and accept.allows(essence, multipart=False):
                 return essence
-    return DICOM_XML if wanted.multipart and wanted.part.matches(DICOM_XML) else None
+    in_parts = wanted.multipart and accept.allows(DICOM_XML, multipart=True)
+    return DICOM_XML if in_parts and wanted.part.matches(DICOM_XML) else None
 
 
 def metadata_type_of(request: Request) -> str:
@@ -220,7 +221,7 @@ def metadata_type_of(request: Request) -> str:
     Raises: Problem 406; asked before anything is done.
     """
     accept = accept_of(request)
-    answer = accept.choose(metadata_type)
+    answer = accept.choose(partial(metadata_type, accept))
     if answer is None:
         raise not_acceptable(accept, METADATA_TYPES)
     return answer
@@ -237,7 +238,8 @@ def data_set_type(request: Request) -> str:
     def offer(wanted: Wanted) -> str | None:
         if not wanted.single:
             return None
-        return next((offered[essence] for essence in offered if wanted.part.matches(essence)), None)
+        taken = (essence for essence in offered if wanted.part.matches(essence))
+        return next((offered[each] for each in taken if accept.allows(each, multipart=False)), None)
 
     answer = accept.choose(offer)
     if answer is None:

@@ -14,11 +14,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dicomwire.archive.archive import Archive
-from dicomwire.archive.query import Level, Match, Query
+from dicomwire.archive.query import Level, Query
 from dicomwire.archive.search import Found, Pages
 from dicomwire.archive.statement import Plan, plan
 from dicomwire.dicom import xml_model
-from dicomwire.dicom.dictionary import TAGS
 from dicomwire.errors import QueryError, SearchError
 from dicomwire.web.media_types import DICOM_XML, metadata_type_of
 from dicomwire.web.multipart import PartWriter
@@ -27,7 +26,7 @@ from dicomwire.web.problems import Problem
 from dicomwire.web.resources import base_url, optional_uid
 from dicomwire.web.responses import PagedResponse
 from dicomwire.web.search_payload import Payload, fields_of
-from dicomwire.web.search_query import Asked, parse
+from dicomwire.web.search_query import Asked, parse, scope_of
 from dicomwire.web.warning import warning_header
 
 _COUNTED: Final = 1_000  # matches beyond an answer that are counted
@@ -54,9 +53,9 @@ class Search:
     async def __call__(self, request: Request) -> Response:
         content_type = metadata_type_of(request)
         study, series = optional_uid(request, "study"), optional_uid(request, "series")
-        asked = parse(request.scope["query_string"], self._level)
+        asked = parse(request.scope["query_string"], self._level, scope_of(study, series))
         levels = levels_of(self._level, study, series)
-        planned = self._plan(asked, study, series, levels)
+        planned = self._plan(asked, levels)
         payload = Payload(asked, planned, base_url(request, self._options), levels)
         pages = self._archive.searches.pages(planned, first=_AT_ONCE)
         try:
@@ -72,13 +71,11 @@ class Search:
             return Response(write.page(first) + write.tail, 200, headers, write.content_type)
         return PagedResponse(_streamed(first, pages, write), content_type=write.content_type, headers=headers)
 
-    def _plan(self, asked: Asked, study: str | None, series: str | None, levels: Sequence[Level]) -> Plan:
-        path = [("StudyInstanceUID", study), ("SeriesInstanceUID", series)]
-        scope = tuple(Match((TAGS[keyword],), uid) for keyword, uid in path if uid is not None)
+    def _plan(self, asked: Asked, levels: Sequence[Level]) -> Plan:
         cap = self._options.maximum_results
         query = Query(
             self._level,
-            scope + asked.matches,
+            asked.matches,
             fields_of(asked, self._level, levels),
             cap if asked.limit is None else min(asked.limit, cap),
             asked.offset,

@@ -28,7 +28,7 @@ class Asked:
     """A query string, read.
 
     Attributes:
-        matches: keys at or above the level of the resource.
+        matches: keys at or above the level of the resource, those of its path first.
         fields: tags to return beside the required ones.
         everything: `includefield=all`.
         limit: as asked, None when it was not.
@@ -48,11 +48,18 @@ class Asked:
     warnings: tuple[str, ...]
 
 
-def parse(query_string: bytes, level: Level) -> Asked:
+def scope_of(study: str | None, series: str | None) -> dict[Path, str]:
+    """The UIDs that the path of a resource names, as keys."""
+    named = {"StudyInstanceUID": study, "SeriesInstanceUID": series}
+    return {(TAGS[keyword],): uid for keyword, uid in named.items() if uid is not None}
+
+
+def parse(query_string: bytes, level: Level, scope: dict[Path, str]) -> Asked:
     """The query parameters of a search.
 
+    scope: UIDs that the path of the resource names; they are the first keys.
     Raises: Problem 400, for names that are no attributes and values that are none of their kind,
-        and for what is there twice.
+        for what is there twice, and for a UID that contradicts the path.
     """
     found = given(query_string)
     matches: dict[Path, str] = {}
@@ -67,9 +74,11 @@ def parse(query_string: bytes, level: Level) -> Asked:
             put_once(matches, path, value, name)
     fields = found.fields | {path[0] for path in matches}
     timezone = _timezone(matches)
+    for path, uid in scope.items():
+        _agree(path, uid, matches.pop(path, ""))
     absent = {tag: why for tag in sorted(fields) if (why := _not_included(tag, level))}
     return Asked(
-        tuple(Match(path, value) for path, value in matches.items()),
+        tuple(Match(path, value) for path, value in (scope | matches).items()),
         fields - absent.keys(),
         found.everything,
         found.number("limit"),
@@ -141,6 +150,12 @@ def _timezone(matches: dict[Path, str]) -> str:
     if timezone and not OFFSET.fullmatch(timezone):
         raise Problem(400, f"TimezoneOffsetFromUTC is {shown(timezone)}; +HHMM or -HHMM wanted")
     return timezone
+
+
+def _agree(path: Path, uid: str, value: str) -> None:
+    """Raises: Problem 400, for a key without the UID that the path of the resource names (PS3.18 10.6.1.2.1)."""
+    if value.strip(" *") and uid not in map(str.strip, value.replace(",", "\\").split("\\")):
+        raise Problem(400, f"{_shown(path[0])} is {shown(value)}; the resource is of {shown(uid)}")
 
 
 def _unmatched(path: Path, level: Level) -> str:

@@ -113,7 +113,7 @@ def one(request: Request, attributes: DataSet) -> Response:
     accept = accept_of(request)
 
     def offer(wanted: Wanted) -> tuple[str, bool] | None:
-        form = metadata_type(wanted)
+        form = metadata_type(accept, wanted)
         if form is None and wanted.single and wanted.part.matches(DICOM_XML):
             return DICOM_XML, True
         return None if form is None else (form, False)
