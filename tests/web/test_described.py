@@ -124,6 +124,36 @@ async def test_compressed_frames_become_fragments_in_the_order_of_their_parts(do
 
 
 @pytest.mark.parametrize(
+    ("said", "came", "words"),
+    [
+        (
+            3,
+            [part("image/jls", b"abc", f"bulk/1/frames/{number}") for number in (1, 2)],
+            "parts of pixel data: 2",
+        ),
+        (
+            1,
+            [part("image/jls", b"abc", f"bulk/1/frames/{number}") for number in (1, 2)],
+            "parts of pixel data: 2",
+        ),
+        (2, [part("image/jls", b"abc", "bulk/1")], "parts of pixel data: 1"),
+        (1, [octets(1, PIXELS[:6])], "6 bytes of pixel data; 8 wanted"),
+        (1, [octets(1, b"")], "0 bytes of pixel data; 8 wanted"),
+        (3, [octets(1, PIXELS), octets(1, PIXELS)], "16 bytes of pixel data; 24 wanted"),
+    ],
+)
+async def test_fewer_or_more_frames_than_metadata_tell_of_are_refused(
+    door, said: int, came: list[bytes], words: str
+) -> None:
+    frames = {"00280008": {"vr": "IS", "Value": [said]}, "00280002": {"vr": "US", "Value": [1]}}
+    response = await post(door, described_as_json(metadata(**frames)), *came)
+    assert response.status_code == 409
+    (failed,) = response.json()["00081198"]["Value"]
+    assert words in failed["00000902"]["Value"][0]
+    assert door.archive.plan(study="1.2.3") == []
+
+
+@pytest.mark.parametrize(
     ("media_type", "codestream", "syntax"),
     [
         ("image/jpeg", imagecodecs.jpeg8_encode(IMAGE), "50"),

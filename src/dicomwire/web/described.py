@@ -36,6 +36,7 @@ from dicomwire.web.body import weigh
 from dicomwire.web.bulk_parts import PROBED, Bulk, Span, bulk_of
 from dicomwire.web.described_pixels import (
     bare,
+    check_frames,
     complete,
     encapsulated_element,
     is_described,
@@ -207,10 +208,12 @@ class Described:
             element = native_element(tag, len(frames), frames.slices())
             return _written(instance, EXPLICIT_VR_LITTLE_ENDIAN, element)
         if not pixels.encapsulated:
+            check_frames(data_set, pixels, EXPLICIT_VR_LITTLE_ENDIAN)
             vr = "OB" if _said_to_be_bytes(found, data_set) else None
             element = native_element(tag, pixels.length, slices(pixels.spans, content), vr=vr)
             return _written(instance, EXPLICIT_VR_LITTLE_ENDIAN, element)
         syntax = syntax_of(pixels, content)
+        check_frames(data_set, pixels, syntax)
         pixels = bare(pixels, syntax, content)
         complete(data_set, pixels, syntax, content)
         if pixels.media_type in PROBED and self._transcoder.available and not is_described(data_set):

@@ -17,6 +17,7 @@ from dicomwire.dicom.codestream import read_jpeg, read_jpeg_2000
 from dicomwire.dicom.data_set import DataSet
 from dicomwire.dicom.dictionary import TAGS, tag_text
 from dicomwire.dicom.encoding import Buffer
+from dicomwire.dicom.frames import Image
 from dicomwire.dicom.image_pixel import attributes_of, read_codestream
 from dicomwire.errors import InvalidAttribute, TranscodingError
 from dicomwire.web.bulk_parts import Bulk, Span
@@ -33,6 +34,8 @@ _NEEDED: Final = (
     *("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored"),
     *("HighBit", "PixelRepresentation"),
 )
+# Transfer syntaxes whose codestreams hold many frames, or components of them
+_NOT_BY_FRAME: Final = codecs.VIDEO | {codecs.JPEG_2000_PART_2_LOSSLESS, codecs.JPEG_2000_PART_2}
 _SLICE: Final = 1 << 20  # bytes handed on at a time
 LONGEST_VALUE: Final = 0xFFFFFFFE  # bytes of an element (PS3.5 7.1.1)
 
@@ -94,6 +97,32 @@ def complete(data_set: DataSet, pixels: Bulk, syntax: str, content: memoryview) 
     supply(data_set, attributes_of(codestream, syntax))
     if len(pixels.spans) > 1 and TAGS["NumberOfFrames"] not in data_set:
         data_set.put("NumberOfFrames", len(pixels.spans))
+
+
+def check_frames(data_set: DataSet, pixels: Bulk, syntax: str) -> None:
+    """Every frame that the metadata tell of has come: in a part each, or in as many octets.
+
+    Raises: InvalidAttribute.
+    Source: PS3.18 10.5.1.4, 10.5.2.
+    """
+    frames = _count(data_set, "NumberOfFrames")
+    if pixels.encapsulated:
+        if frames and len(pixels.spans) != frames and syntax not in _NOT_BY_FRAME:
+            raise InvalidAttribute(
+                f"NumberOfFrames is {frames}; parts of pixel data: {len(pixels.spans)}; a part each wanted"
+            )
+        return
+    rows, columns, samples, allocated = (_count(data_set, tag) for tag in _MEASURES)
+    image = Image(rows, columns, samples, allocated, 1, data_set.text("PhotometricInterpretation"))
+    wanted = (image.frame_bits * max(frames, 1) + 7) // 8
+    if pixels.length < wanted:
+        raise InvalidAttribute(f"{pixels.length} bytes of pixel data; {wanted} wanted, as the metadata say")
+
+
+def _count(data_set: DataSet, tag: str | int) -> int:
+    """0 for what is missing or no number."""
+    text = data_set.text(tag).strip()
+    return int(text) if text.isdecimal() else 0
 
 
 def is_described(data_set: DataSet) -> bool:
