@@ -58,6 +58,34 @@ async def test_compressed_frames_are_decoded_unless_they_are_wanted_as_stored(do
     assert body == next(pydicom.encaps.generate_frames(stored.PixelData, number_of_frames=1))
 
 
+async def test_decoded_frames_are_one_value(door) -> None:
+    image = pydicom.dcmread(BytesIO(RLE))
+    frame = next(pydicom.encaps.generate_frames(image.PixelData, number_of_frames=1))
+    pixels = image.pixel_array.tobytes() * 3
+    image.NumberOfFrames = 3
+    image.PixelData = pydicom.encaps.encapsulate([frame] * 3)
+    file = BytesIO()
+    image.save_as(file)
+    await door.store(file.getvalue())
+    study = f"/studies/{image.StudyInstanceUID}"
+    (metadata,) = (await door.get(study + "/metadata")).json()
+    uri = metadata["7FE00010"]["BulkDataURI"]
+    named = uri[uri.index("/studies") :]
+    instance = named.partition("/bulkdata")[0]
+    for path in (named, study + "/pixeldata", instance + "/bulkdata", study):
+        ((head, body),) = parts(await door.get(path, OCTETS))
+        assert (head["content-location"], body) == (uri, pixels), path
+    for path in (named, instance + "/pixeldata", instance + "/bulkdata"):
+        response = await door.get(path, "application/octet-stream")
+        assert (response.status_code, response.content) == (200, pixels), path
+    assert len(parts(await door.get(instance + "/frames", OCTETS))) == 3
+    as_stored = await door.get(named, OCTETS + "; transfer-syntax=*")
+    assert len(parts(as_stored)) == 3
+    refused = await door.get(named, "image/dicom-rle")
+    assert refused.status_code == 406
+    assert " application/octet-stream," in refused.json()["detail"]
+
+
 async def test_what_is_not_there_is_404_and_what_cannot_be_is_406(door, make_instance) -> None:
     await door.store(make_instance(frames=()))
     assert (await door.get("/studies/9/bulkdata", OCTETS)).status_code == 404
@@ -110,7 +138,7 @@ async def test_an_encapsulated_icon_is_not_taken_for_the_image(door) -> None:
     assert (await door.get(path, "*/*")).content == b"the icon's code!"
     everything = parts(await door.get(study + "/bulkdata", OCTETS))
     assert [head["content-location"] for head, _ in everything] == [
-        uri[: uri.index("/bulkdata")] + "/frames/1",
+        metadata["7FE00010"]["BulkDataURI"],
         uri,
     ]
     assert everything[1][1] == b"the icon's code!"

@@ -1,7 +1,7 @@
 """WADO-RS: bulk data, the values that metadata leave out (PS3.18 10.4.1.1.5, 8.7.3.3).
 
-Values are octets in little endian order. Encapsulated pixel data are answered frame by frame; those
-of an item, as of an icon, are one codestream.
+Values are octets in little endian order. Encapsulated pixel data are answered frame by frame, or decoded, all
+frames as one value; those of an item, as of an icon, are one codestream.
 """
 
 from __future__ import annotations

@@ -79,6 +79,10 @@ class _Representation:
     transfer_syntax: str
     asked: tuple[str | None, ...]
 
+    @property
+    def is_native(self) -> bool:
+        return self.transfer_syntax == EXPLICIT_VR_LITTLE_ENDIAN
+
 
 class FramesKind(NamedTuple):
     """What the representations of an instance's frames depend on."""
@@ -91,11 +95,16 @@ class FramesKind(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FramesForm:
-    """How frames leave."""
+    """How frames leave.
+
+    Attributes:
+        joined: all of an instance as one value, as uncompressed pixel data are (PS3.18 8.7.3.3).
+    """
 
     multipart: bool
     media_type: str
     transfer_syntax: str
+    joined: bool = False
 
     @property
     def content_type(self) -> str:
@@ -137,18 +146,22 @@ def compressed(wanted: Wanted, kind: FramesKind) -> list[FramesForm]:
 
 
 @lru_cache(maxsize=1024)
-def chosen(accept: Accept, kind: FramesKind, *, single: bool) -> FramesForm | None:
-    """The form that Accept likes best, of one frame or of several; None where it takes none of them."""
-    return accept.choose(lambda wanted: _offer(wanted, accept, _representations(kind), single=single))
+def chosen(accept: Accept, kind: FramesKind, *, single: bool, joined: bool) -> FramesForm | None:
+    """The form that Accept likes best; None where it takes none of them.
+
+    single: there is one frame. joined: uncompressed frames are one value.
+    """
+    found = _representations(kind)
+    return accept.choose(lambda wanted: _offer(wanted, accept, found, single=single, joined=joined))
 
 
-def offered(kind: FramesKind, *, single: bool) -> list[str]:
-    """The media types of what there is, for a 406."""
+def offered(kind: FramesKind, *, single: bool, joined: bool) -> list[str]:
+    """The media types of what there is, for a 406; otherwise as `chosen`."""
     offered = []
     for one in _representations(kind):
         parameter = "" if None in one.asked else f"; transfer-syntax={one.transfer_syntax}"
         offered.append(f'{MULTIPART_RELATED}; type="{one.media_type}"{parameter}')
-        if single:
+        if single or (joined and one.is_native):
             offered.append(one.media_type + parameter)
     return offered
 
@@ -187,14 +200,20 @@ def _representations(kind: FramesKind) -> list[_Representation]:
 
 
 def _offer(
-    wanted: Wanted, accept: Accept, representations: Sequence[_Representation], *, single: bool
+    wanted: Wanted,
+    accept: Accept,
+    representations: Sequence[_Representation],
+    *,
+    single: bool,
+    joined: bool,
 ) -> FramesForm | None:
     for one in representations:
         media_type = one.media_type
         if not wanted.part.matches(media_type) or wanted.transfer_syntax not in one.asked:
             continue
+        as_one = joined and one.is_native
         if wanted.multipart and accept.allows(media_type, multipart=True):
-            return FramesForm(True, media_type, one.transfer_syntax)
-        if wanted.single and single and accept.allows(media_type, multipart=False):
-            return FramesForm(False, media_type, one.transfer_syntax)
+            return FramesForm(True, media_type, one.transfer_syntax, as_one)
+        if wanted.single and (single or as_one) and accept.allows(media_type, multipart=False):
+            return FramesForm(False, media_type, one.transfer_syntax, as_one)
     return None

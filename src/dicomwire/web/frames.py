@@ -21,6 +21,7 @@ from dicomwire.archive.transcoder import Spooled, Transcoder
 from dicomwire.dicom.deflate import ranges_of
 from dicomwire.dicom.encoding import encoding_of
 from dicomwire.dicom.frames import FrameSpan, read_frame
+from dicomwire.dicom.pixel_description import PIXEL_DATA
 from dicomwire.errors import TranscodingError, WorkersBusy
 from dicomwire.uids import EXPLICIT_VR_LITTLE_ENDIAN
 from dicomwire.web import frame_forms
@@ -59,7 +60,7 @@ class Frames:
 
     async def all_frames(self, request: Request, stored: Stored) -> Response:
         """Every frame of an instance, for its pixel data as bulk data."""
-        return await self._answer(request, stored, None)
+        return await self._answer(request, stored, None, joined=True)
 
     def offer(self, wanted: Wanted, stored: Stored) -> list[FramesForm]:
         """The compressed forms that a range of Accept leaves for the frames of an instance."""
@@ -68,17 +69,17 @@ class Frames:
     def decoded(self, stored: Stored) -> FramesForm:
         """How the frames of an instance leave as octets: as they are stored where they cannot be decoded."""
         if self._transcoder.available and EXPLICIT_VR_LITTLE_ENDIAN in self._transcoder.targets(stored):
-            return FramesForm(True, OCTET_STREAM, EXPLICIT_VR_LITTLE_ENDIAN)
+            return FramesForm(True, OCTET_STREAM, EXPLICIT_VR_LITTLE_ENDIAN, joined=True)
         return frame_forms.as_stored(stored)
 
     async def parts(self, stored: Stored, writer: PartWriter, base: str, form: FramesForm) -> AsyncChunks:
-        """Every frame of an instance as a part of a larger answer."""
+        """The frames of an instance as parts of a larger answer: one each, or one."""
         spans = self._layouts.spans(stored, None)
         numbers = range(1, len(spans) + 1)
         url = instance_url_of(base, stored)
         as_stored = form.transfer_syntax == syntax_of_frames(stored)
         lengths = [span.length for span in spans] if as_stored else None
-        heads = _heads(writer, form.content_type, url, numbers, lengths)
+        heads = _heads(writer, form, url, numbers, lengths)
         if as_stored:
             for chunk in self._octets(stored, spans, heads):
                 yield chunk
@@ -87,13 +88,16 @@ class Frames:
             async for chunk in chunks:
                 yield chunk
 
-    async def _answer(self, request: Request, stored: Stored, numbers: Sequence[int] | None) -> Response:
+    async def _answer(
+        self, request: Request, stored: Stored, numbers: Sequence[int] | None, *, joined: bool = False
+    ) -> Response:
+        """joined: uncompressed frames are one value."""
         accept = accept_of(request)
         single = (stored.number_of_frames if numbers is None else len(numbers)) == 1
         kind = kind_of(stored, self._transcoder)
-        form = frame_forms.chosen(accept, kind, single=single)
+        form = frame_forms.chosen(accept, kind, single=single, joined=joined)
         if form is None:
-            raise not_acceptable(accept, frame_forms.offered(kind, single=single))
+            raise not_acceptable(accept, frame_forms.offered(kind, single=single, joined=joined))
         return await self.answer(request, stored, numbers, form)
 
     async def answer(
@@ -109,14 +113,15 @@ class Frames:
         as_stored = form.transfer_syntax == syntax_of_frames(stored)
         heads: list[bytes] = []
         tail, content_type = b"", form.content_type
-        if form.multipart or len(spans) != 1:
+        if form.multipart or (len(spans) != 1 and not form.joined):
             writer = PartWriter(form.media_type)
             url = instance_url_of(base, stored)
             lengths = [span.length for span in spans] if as_stored else None
-            heads = _heads(writer, content_type, url, wanted, lengths)
+            heads = _heads(writer, form, url, wanted, lengths)
             tail, content_type = writer.tail, writer.content_type
-        headers = {"ETag": tag} if heads else {"ETag": tag, "Accept-Ranges": "bytes"}
-        if not heads and "range" in request.headers:
+        in_ranges = not heads and len(spans) == 1
+        headers = {"ETag": tag, "Accept-Ranges": "bytes"} if in_ranges else {"ETag": tag}
+        if in_ranges and "range" in request.headers:
             whole: Callable[[], Chunks]
             if as_stored:
                 whole, length = partial(self._octets, stored, spans), spans[0].length
@@ -148,7 +153,7 @@ class Frames:
         async with aclosing(ahead(one, numbers, _AHEAD if len(numbers) > 1 else 1)) as frames:
             index = 0
             async for frame in frames:
-                if heads:
+                if index < len(heads):
                     yield heads[index]
                     index += 1
                 for piece in pieces_of(frame):
@@ -195,11 +200,16 @@ class Frames:
 
 
 def _heads(
-    writer: PartWriter, content_type: str, url: str, numbers: Sequence[int], lengths: Sequence[int] | None
+    writer: PartWriter, form: FramesForm, url: str, numbers: Sequence[int], lengths: Sequence[int] | None
 ) -> list[bytes]:
-    """What stands before each frame. lengths: in bytes, None where they are not known yet."""
+    """What stands before each frame, or before all of them, which are what metadata name.
+
+    lengths: in bytes, None where they are not known yet.
+    """
+    if form.joined:
+        return [writer.head(form.content_type, location=f"{url}/bulkdata/{PIXEL_DATA:08X}")]
     return [
-        writer.head(content_type, length=length, location=f"{url}/frames/{number}")
+        writer.head(form.content_type, length=length, location=f"{url}/frames/{number}")
         for number, length in zip(numbers, lengths or repeat(None), strict=False)
     ]
 

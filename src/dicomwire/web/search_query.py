@@ -153,7 +153,10 @@ def _timezone(matches: dict[Path, str]) -> str:
 
 
 def _agree(path: Path, uid: str, value: str) -> None:
-    """Raises: Problem 400, for a key without the UID that the path of the resource names (PS3.18 10.6.1.2.1)."""
+    """A key has the UID that the path of the resource names, among others or alone (PS3.18 10.6.1.2.1).
+
+    Raises: Problem 400.
+    """
     if value.strip(" *") and uid not in map(str.strip, value.replace(",", "\\").split("\\")):
         raise Problem(400, f"{_shown(path[0])} is {shown(value)}; the resource is of {shown(uid)}")
 
