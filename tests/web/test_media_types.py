@@ -12,6 +12,7 @@ from dicomwire.web.media_types import (
     DICOM_JSON,
     OCTET_STREAM,
     MediaType,
+    Wanted,
     parse_accept,
     parse_media_type,
 )
@@ -85,9 +86,38 @@ def test_equal_ranges_keep_the_order_given() -> None:
 
 def test_quality_0_refuses() -> None:
     accept = parse_accept(["*/*, application/dicom;q=0"])
-    assert not accept.allows(DICOM, multipart=False)
-    assert accept.allows(DICOM, multipart=True)
-    assert accept.allows(OCTET_STREAM, multipart=False)
+    (anything,) = accept.wanted
+    assert not accept.allows(anything, DICOM, multipart=False)
+    assert accept.allows(anything, DICOM, multipart=True)
+    assert accept.allows(anything, OCTET_STREAM, multipart=False)
+
+
+@pytest.mark.parametrize(
+    ("header", "chosen"),
+    [
+        ("image/*, image/jpeg;q=0.5", "image/png"),
+        ("image/*;q=0.5, image/jpeg", "image/jpeg"),
+        ("*/*, image/*;q=0.5", "text/html"),
+        ("*/*, image/*;q=0, text/*;q=0.1", "text/html"),
+        ("*/*;q=0.4, image/*;q=0.9, image/png;q=0.3", "image/jpeg"),
+        ("image/*, image/jpeg;q=0.2, image/png;q=0.1", "image/jpeg"),
+        ("image/*;q=0, image/png", "image/png"),
+    ],
+)
+def test_the_closest_range_says_the_quality_of_a_media_type(header: str, chosen: str) -> None:
+    accept = parse_accept([header])
+
+    def offer(wanted: Wanted) -> str | None:
+        return next(
+            (
+                each
+                for each in ("image/jpeg", "image/png", "text/html")
+                if wanted.part.matches(each) and accept.allows(wanted, each, multipart=False)
+            ),
+            None,
+        )
+
+    assert accept.choose(offer) == chosen
 
 
 @pytest.mark.parametrize(

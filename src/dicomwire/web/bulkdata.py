@@ -185,7 +185,7 @@ def _offer(wanted: Wanted, accept: Accept, media_type: str = OCTET_STREAM) -> bo
         return None
     for multipart in (False, True):
         if (wanted.multipart if multipart else wanted.single) and accept.allows(
-            media_type, multipart=multipart
+            wanted, media_type, multipart=multipart
         ):
             return multipart
     return None

@@ -78,7 +78,10 @@ def leaves_as_film(accept: Accept, stored: Stored, *, alone: bool) -> bool:
             if not (wanted.multipart if form else wanted.single):
                 continue
             for kinds in (document_types(stored), STILLS):
-                if any(wanted.part.matches(kind) and accept.allows(kind, multipart=form) for kind in kinds):
+                if any(
+                    wanted.part.matches(kind) and accept.allows(wanted, kind, multipart=form)
+                    for kind in kinds
+                ):
                     return kinds is not STILLS
         return None
 
@@ -99,7 +102,7 @@ def _chosen(accept: Accept, stored: Stored, forms: Sequence[bool]) -> tuple[str,
                 asked = wanted.multipart if multipart else wanted.single
                 if not asked or not wanted.part.matches(media_type):
                     continue
-                if accept.allows(media_type, multipart=multipart):
+                if accept.allows(wanted, media_type, multipart=multipart):
                     return media_type, multipart
         return None
 

@@ -212,8 +212,8 @@ def _offer(
         if not wanted.part.matches(media_type) or wanted.transfer_syntax not in one.asked:
             continue
         as_one = joined and one.is_native
-        if wanted.multipart and accept.allows(media_type, multipart=True):
+        if wanted.multipart and accept.allows(wanted, media_type, multipart=True):
             return FramesForm(True, media_type, one.transfer_syntax, as_one)
-        if wanted.single and (single or as_one) and accept.allows(media_type, multipart=False):
+        if wanted.single and (single or as_one) and accept.allows(wanted, media_type, multipart=False):
             return FramesForm(False, media_type, one.transfer_syntax, as_one)
     return None

@@ -98,6 +98,17 @@ class Wanted:
     transfer_syntax: str | None
     quality: float
 
+    def yields_to(self, other: Wanted, essence: str) -> bool:
+        """Another range has the say on a media type, and wants it less."""
+        if other.quality == 0 and other.part.essence == essence:
+            return True
+        return (
+            other.quality < self.quality
+            and other.specificity > self.specificity
+            and other.transfer_syntax == self.transfer_syntax
+            and other.part.matches(essence)
+        )
+
     @property
     def specificity(self) -> int:
         return (not (self.multipart and self.single)) + (self.part.type != "*") + (self.part.subtype != "*")
@@ -126,11 +137,14 @@ class Accept:
                 return choice
         return None
 
-    def allows(self, essence: str, *, multipart: bool) -> bool:
-        """No range of quality 0 names this media type in this form."""
+    def allows(self, wanted: Wanted, essence: str, *, multipart: bool) -> bool:
+        """A range decides on a media type in this form: no closer one gives it less, none that names it 0.
+
+        Source: PS3.18 8.7.8.1, RFC 9110 12.5.1.
+        """
         return not any(
-            refused.part.essence == essence and (refused.multipart if multipart else refused.single)
-            for refused in self.refused
+            (other.multipart if multipart else other.single) and wanted.yields_to(other, essence)
+            for other in (*self.wanted, *self.refused)
         )
 
 
@@ -209,9 +223,9 @@ def metadata_type(accept: Accept, wanted: Wanted) -> str | None:
     """
     if wanted.single:
         for essence in (DICOM_JSON, JSON):
-            if wanted.part.matches(essence) and accept.allows(essence, multipart=False):
+            if wanted.part.matches(essence) and accept.allows(wanted, essence, multipart=False):
                 return essence
-    in_parts = wanted.multipart and accept.allows(DICOM_XML, multipart=True)
+    in_parts = wanted.multipart and accept.allows(wanted, DICOM_XML, multipart=True)
     return DICOM_XML if in_parts and wanted.part.matches(DICOM_XML) else None
 
 
@@ -239,7 +253,7 @@ def data_set_type(request: Request) -> str:
         if not wanted.single:
             return None
         taken = (essence for essence in offered if wanted.part.matches(essence))
-        return next((offered[each] for each in taken if accept.allows(each, multipart=False)), None)
+        return next((offered[each] for each in taken if accept.allows(wanted, each, multipart=False)), None)
 
     answer = accept.choose(offer)
     if answer is None:
