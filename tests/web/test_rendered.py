@@ -440,6 +440,24 @@ async def test_a_presentation_state_brings_its_window_and_shape(door, make_insta
     assert abs(int(levels[7, 7]) - (255 - 252)) <= 1
 
 
+async def test_a_presentation_state_brings_colours_of_its_own(door, make_instance) -> None:
+    entries = numpy.arange(4, dtype="<u2") * 257 * 60
+    planes = (entries, entries[::-1], entries * 0)
+    tables = []
+    for number, plane in enumerate(planes, 1):
+        tables.append(element(0x00281100 + number, "US", pack("<3H", 4, 0, 16)))
+        tables.append(element(0x00281200 + number, "OW", plane.tobytes()))
+    colours = await rendered_state(
+        door, make_instance, sequence(0x00283110, window(128, 256)), *tables, element(0x00700041, "CS", b"Y")
+    )
+    levels = numpy.arange(64).reshape(8, 8)[:, ::-1] * 4
+    red = (levels * 3 + 127) // 255 * 60
+    assert colours.shape == (8, 8, 3)
+    assert abs(colours[..., 0].astype(int) - red).max() == 0
+    assert abs(colours[..., 1].astype(int) - (180 - red)).max() == 0
+    assert not colours[..., 2].any()
+
+
 async def test_a_presentation_state_turns_mirrors_and_crops(door, make_instance) -> None:
     area = element(0x00700052, "SL", pack("<2i", 3, 1)) + element(0x00700053, "SL", pack("<2i", 6, 2))
     levels = await rendered_state(
@@ -454,6 +472,32 @@ async def test_a_presentation_state_turns_mirrors_and_crops(door, make_instance)
     expected = numpy.rot90(pixels, -1)[:, ::-1]
     assert levels.shape == (4, 2)
     assert abs(levels.astype(int) - expected).max() <= 1
+
+
+async def test_a_presentation_state_magnifies_what_the_viewport_then_cuts(door, make_instance) -> None:
+    area = [
+        element(0x00700052, "SL", pack("<2i", 1, 1)),
+        element(0x00700053, "SL", pack("<2i", 8, 4)),
+        element(0x00700100, "CS", b"MAGNIFY"),
+        element(0x00700103, "FL", pack("<f", 3)),
+    ]
+    levels = await rendered_state(
+        door, make_instance, sequence(0x00283110, window(128, 256)), sequence(0x0070005A, b"".join(area))
+    )
+    assert levels.shape == (12, 24)
+    cut = numpy.asarray(picture(await door.get(f"{STATE}?viewport=10,20", "image/png")))
+    assert cut.shape == (12, 10)
+    assert (cut == levels[:, :10]).all()
+    thumbnail = STATE.replace("rendered", "thumbnail")
+    assert picture(await door.get(f"{thumbnail}?viewport=4,4", "image/png")).size == (4, 2)
+
+
+@pytest.mark.parametrize("ratio", [1e30, -1.0, 5000.0, float("nan"), 0.0])
+async def test_a_magnification_that_cannot_be_is_refused_or_none(door, make_instance, ratio: float) -> None:
+    area = element(0x00700100, "CS", b"MAGNIFY") + element(0x00700103, "FL", pack("<f", ratio))
+    file = presentation_state(sequence(0x0070005A, area))
+    await door.store(make_instance(), file)
+    assert (await door.get(STATE, "image/png")).status_code == (200 if ratio == 0 else 406)
 
 
 async def test_a_presentation_state_covers_what_is_outside_of_its_shutter(door, make_instance) -> None:

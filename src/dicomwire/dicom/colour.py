@@ -1,4 +1,4 @@
-"""Colour images as RGB of 8 bits (PS3.3 C.7.6.3.1.2, C.7.6.3.1.5, C.7.9)."""
+"""Colour images, and gray ones in pseudo-colour, as RGB of 8 bits (PS3.3 C.7.6.3.1.2, C.7.6.3.1.5, C.7.9)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def render_colour(
     Raises: TranscodingError, for colours that nobody uses any more.
     """
     if photometric == "PALETTE COLOR":
-        palette = _palette(description, image)
+        palette = _palette(image, signed=description.signed)
         return levels_by_strips(cells[..., 0], palette, (3,), scratch=scratch)
     if cells.shape[2] != 3:
         raise TranscodingError(f"{photometric} with {cells.shape[2]} samples cannot be rendered")
@@ -47,6 +47,21 @@ def render_colour(
 
         return levels_by_strips(cells, rgb, (3,), scratch=scratch)
     raise TranscodingError(f"{photometric} cannot be rendered")
+
+
+def pseudo_coloured(levels: Gray, state: Attributes, scratch: Scratch = IN_MEMORY) -> Gray:
+    """Gray levels in the colours of a presentation state's palette; as they are where it has none.
+
+    The range of the levels is that of the palette's entries.
+    Source: PS3.3 A.33.3; PS3.4 N.2.
+    """
+    descriptor = state.words("RedPaletteColorLookupTableDescriptor")
+    if levels.ndim != 2 or len(descriptor) < 3:
+        return levels
+    palette = _palette(state, signed=False)
+    last = (descriptor[0] or 1 << 16) - 1
+    entries = palette(descriptor[1] + (numpy.arange(256) * last + 127) // 255)
+    return levels_by_strips(levels, lambda strip: entries[strip], (3,), scratch=scratch)
 
 
 def _rgb(octets: Gray, *, partial: bool) -> Gray:
@@ -70,7 +85,7 @@ def _eight_bits(cells: Array, description: PixelDescription) -> Gray:
     return (numbers * 255 // ((1 << stored) - 1)).astype(numpy.uint8)
 
 
-def _palette(description: PixelDescription, image: Attributes) -> Callable[[Array], Gray]:
+def _palette(image: Attributes, *, signed: bool) -> Callable[[Array], Gray]:
     """What looks up the colours of cells."""
     tables: list[tuple[int, Gray]] = []
     for name in _PALETTES:
@@ -78,7 +93,7 @@ def _palette(description: PixelDescription, image: Attributes) -> Callable[[Arra
         if len(descriptor) < 3:
             raise TranscodingError(f"PALETTE COLOR without a descriptor for {name} (PS3.3 C.7.6.3.1.5)")
         count, first, bits = descriptor[0] or 1 << 16, descriptor[1], descriptor[2]
-        if first > 0x7FFF and description.signed:
+        if first > 0x7FFF and signed:
             first -= 1 << 16
         tables.append((first, _entries(image, name, count, bits)))
 

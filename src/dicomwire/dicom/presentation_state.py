@@ -6,7 +6,7 @@ grayscale pipeline's. Annotations are drawn behind the spatial transformation, s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeAlias
 
 import numpy
@@ -120,9 +120,7 @@ def _displayed_area(
     image: Attributes, number: int, state: Attributes, rows: int, columns: int
 ) -> tuple[int, int, int, int]:
     """Left, top, right and bottom of what is shown, within the image (PS3.3 C.10.4)."""
-    for item in state.items("DisplayedAreaSelectionSequence"):
-        if not _concerns(item, image, number):
-            continue
+    for item in _displayed_areas(image, number, state):
         first = item.numbers("DisplayedAreaTopLeftHandCorner")
         last = item.numbers("DisplayedAreaBottomRightHandCorner")
         if len(first) >= 2 and len(last) >= 2:
@@ -132,6 +130,19 @@ def _displayed_area(
             if left < right and top < bottom:
                 return left, top, right, bottom
     return 0, 0, columns, rows
+
+
+def _displayed_areas(image: Attributes, number: int, state: Attributes) -> Iterator[Attributes]:
+    """The items for a frame."""
+    return (item for item in state.items("DisplayedAreaSelectionSequence") if _concerns(item, image, number))
+
+
+def magnification(image: Attributes, number: int, state: Attributes) -> float | None:
+    """How many pixels a pixel becomes; None where the size is left to the display (PS3.3 C.10.4)."""
+    item = next(_displayed_areas(image, number, state), None)
+    if item is None or item.text("PresentationSizeMode") != "MAGNIFY":
+        return None
+    return item.number("PresentationPixelMagnificationRatio") or None
 
 
 def _concerns(item: Attributes, image: Attributes, number: int) -> bool:

@@ -17,16 +17,16 @@ from PIL import Image, ImageDraw, ImageFont
 from dicomwire.dicom import icc
 from dicomwire.dicom.arrays import contiguous, levels_by_strips
 from dicomwire.dicom.attributes import Attributes
-from dicomwire.dicom.colour import render_colour
+from dicomwire.dicom.colour import pseudo_coloured, render_colour
 from dicomwire.dicom.encoding import Buffer
 from dicomwire.dicom.grayscale import Gray, pipeline_of, render_gray
 from dicomwire.dicom.picture import encode_picture, encode_pictures
 from dicomwire.dicom.pixels import Pixels
-from dicomwire.dicom.presentation_state import present
+from dicomwire.dicom.presentation_state import magnification, present
 from dicomwire.dicom.rendering import Rendering
 from dicomwire.dicom.scratch import OCTET, Scratch
 from dicomwire.dicom.video import Video
-from dicomwire.dicom.viewport import is_smooth, reduction_of, viewed
+from dicomwire.dicom.viewport import is_smooth, magnified, reduction_of, viewed
 from dicomwire.errors import TranscodingError
 
 Frames: TypeAlias = Pixels | Video
@@ -102,8 +102,11 @@ def render_frame(
     else:
         levels = render_colour(cells, photometric, pixels.description, image, pixels.scratch)
     if state is not None:
-        levels = present(levels, image, number, state)
-    if rendering.viewport is not None:
+        levels = present(pseudo_coloured(levels, state, pixels.scratch), image, number, state)
+    ratio = None if state is None or rendering.fitted else magnification(image, number, state)
+    if ratio is not None:
+        levels = magnified(levels, ratio, rendering.viewport)
+    elif rendering.viewport is not None:
         size = (pixels.description.rows, pixels.description.columns) if reduction else levels.shape[:2]
         levels = viewed(levels, size, reduction, rendering.viewport)
     if rendering.annotations:

@@ -65,6 +65,7 @@ class Rendering:
         icc_profile: "no", "yes" for the image's own, or one of `icc.SPACES`.
         animated: all frames that are asked for in one file, GIF or a film.
         representative: Representative Frame Number (0028,6010), where there is one, says which frame it is.
+        fitted: into the viewport whatever size a presentation state gives the image.
     """
 
     media_type: str = "image/jpeg"
@@ -75,3 +76,4 @@ class Rendering:
     icc_profile: str = "no"
     animated: bool = False
     representative: bool = False
+    fitted: bool = False

@@ -19,6 +19,9 @@ from dicomwire.dicom.rendering import Viewport
 from dicomwire.errors import TranscodingError
 
 _LARGEST: Final = 1 << 28  # pixels of a result
+_MOST_MAGNIFIED: Final = 1 << 24  # pixels of an image in the size that a presentation state gives it
+_LEAST_RATIO: Final = 0.001
+_MOST_RATIO: Final = 1000.0
 _SPARE: Final = 2  # times the pixels of a side that are shown; the mean of them is taken
 _RINGS: Final = 1.5  # widths of a window around its centre; padding further away would leave rings
 _OVERLAY_BIT_POSITIONS: Final = range(0x6000_0102, 0x6020_0102, 0x0002_0000)
@@ -81,6 +84,19 @@ def viewed(levels: Gray, size: tuple[int, ...], reduction: int, viewport: Viewpo
     if viewport.mirrored:
         scaled = scaled[:, ::-1]
     return scaled[::-1] if viewport.flipped else scaled
+
+
+def magnified(levels: Gray, ratio: float, viewport: Viewport | None) -> Gray:
+    """An image in a size of its own, of which the viewport shows what it has room for (PS3.18 8.3.5.1.6)."""
+    rows, columns = levels.shape[:2]
+    if not _LEAST_RATIO <= ratio <= _MOST_RATIO:
+        raise TranscodingError(f"a magnification by {ratio:g}; {_LEAST_RATIO} to {_MOST_RATIO} wanted")
+    size = max(1, round(columns * ratio)), max(1, round(rows * ratio))
+    if size[0] * size[1] > _MOST_MAGNIFIED:
+        raise TranscodingError(f"{size[0]} by {size[1]} pixels; at most {_MOST_MAGNIFIED} are made")
+    method = Image.Resampling.BILINEAR if ratio >= 1 else Image.Resampling.BOX
+    scaled = _scaled(levels, (0, 0, columns, rows), size, method)
+    return scaled if viewport is None else scaled[: viewport.height, : viewport.width]
 
 
 def _part(viewport: Viewport, rows: int, columns: int) -> tuple[float, float, float, float]:

@@ -235,7 +235,9 @@ class Thumbnail(Rendered):
         form = choose_form(accept, ones[:1])
         if form is None or form.multipart:
             raise not_acceptable(accept, offered(ones[:1], None)[:5])
-        rendering = Rendering(media_type=form.media_type, viewport=viewport, representative=not chosen)
+        rendering = Rendering(
+            media_type=form.media_type, viewport=viewport, representative=not chosen, fitted=True
+        )
         failures: list[Problem] = []
         for one in ones:
             tag = entity_tag([one.stored], repr(one.numbers), repr(rendering))
