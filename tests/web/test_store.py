@@ -10,6 +10,7 @@ import pytest
 from dicomwire.dicom.data_set import from_xml
 from dicomwire.dicom.part10 import write_file_meta
 from dicomwire.web.options import WebOptions
+from tests.web.support import parts
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 RELATED = 'multipart/related; type="application/dicom"; boundary="B"'
@@ -269,6 +270,22 @@ async def test_the_response_is_xml_where_that_is_wanted(door, make_instance) -> 
     assert from_xml(response.content).sequence("ReferencedSOPSequence")[0].text(
         "ReferencedSOPInstanceUID"
     ) == ("1.2.3.4.1")
+
+
+async def test_the_response_is_a_part_of_xml_where_that_is_wanted(door, make_instance) -> None:
+    accept = 'multipart/related; type="application/dicom+xml"'
+    for wanted in (accept, f"application/dicom+json;q=0.1, {accept};q=0.9"):
+        response = await door.client.post(
+            f"{door.base}/studies",
+            content=make_instance().file,
+            headers={"Content-Type": "application/dicom", "Accept": wanted},
+        )
+        assert response.status_code == 200
+        assert response.headers["content-type"].startswith(f"{accept}; boundary=")
+        ((head, body),) = parts(response)
+        assert head["content-type"] == "application/dicom+xml"
+        (stored,) = from_xml(body).sequence("ReferencedSOPSequence")
+        assert stored.text("ReferencedSOPInstanceUID") == "1.2.3.4.1"
 
 
 async def test_an_encoded_body_is_415(door, make_instance) -> None:

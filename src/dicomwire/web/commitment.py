@@ -14,11 +14,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dicomwire.archive.archive import Archive
-from dicomwire.dicom import xml_model
 from dicomwire.dicom.data_set import DataSet, to_json
 from dicomwire.uids import is_valid_uid
 from dicomwire.web.body import read_data_sets
-from dicomwire.web.media_types import DICOM_XML, data_set_type
+from dicomwire.web.data_set_form import DataSetForm, data_set_form
 from dicomwire.web.options import WebOptions
 from dicomwire.web.problems import Problem
 from dicomwire.web.resources import uid
@@ -47,7 +46,7 @@ class Commitment:
 
     async def request(self, request: Request) -> Response:
         """POST: commit to what the archive holds."""
-        transaction_uid, form = uid(request, "transaction"), data_set_type(request)
+        transaction_uid, form = uid(request, "transaction"), data_set_form(request)
         data_sets = await read_data_sets(request, self._options)
         if len(data_sets) != 1:
             raise Problem(400, f"the body has {len(data_sets)} data sets; one wanted")
@@ -65,7 +64,7 @@ class Commitment:
 
     async def result(self, request: Request) -> Response:
         """GET: what a transaction was answered."""
-        transaction_uid, form = uid(request, "transaction"), data_set_type(request)
+        transaction_uid, form = uid(request, "transaction"), data_set_form(request)
         content = await self._store.change(lambda change: commitment.answered(change, transaction_uid))
         if content is None:
             raise Problem(404, f"there is no commitment request {transaction_uid}")
@@ -80,8 +79,9 @@ class Commitment:
         return to_json(_response(request, result)), result.complete
 
 
-def _answer(content: str, form: str) -> Response:
-    return Response(xml_model.encode(content) if form == DICOM_XML else content, media_type=form)
+def _answer(content: str, form: DataSetForm) -> Response:
+    body, content_type = form.encode(content.encode("utf-8"))
+    return Response(body, media_type=content_type)
 
 
 def _references(data_set: DataSet) -> Iterator[Reference]:

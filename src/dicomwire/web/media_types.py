@@ -241,26 +241,6 @@ def metadata_type_of(request: Request) -> str:
     return answer
 
 
-def data_set_type(request: Request) -> str:
-    """The media type of an answer that is one data set: DICOM JSON or XML.
-
-    Raises: Problem 406; asked before anything is done.
-    """
-    accept = accept_of(request)
-    offered = {DICOM_JSON: DICOM_JSON, JSON: DICOM_JSON, DICOM_XML: DICOM_XML}
-
-    def offer(wanted: Wanted) -> str | None:
-        if not wanted.single:
-            return None
-        taken = (essence for essence in offered if wanted.part.matches(essence))
-        return next((offered[each] for each in taken if accept.allows(wanted, each, multipart=False)), None)
-
-    answer = accept.choose(offer)
-    if answer is None:
-        raise not_acceptable(accept, list(offered))
-    return answer
-
-
 def not_acceptable(accept: Accept, offered: Sequence[str]) -> Problem:
     """406 with what was asked for and what there is."""
     return Problem(

@@ -18,8 +18,8 @@ from starlette.responses import Response
 
 from dicomwire.archive.archive import Archive, Origin
 from dicomwire.archive.transcoder import Transcoder
-from dicomwire.dicom import xml_model
 from dicomwire.web.body import Body
+from dicomwire.web.data_set_form import data_set_form
 from dicomwire.web.described import Described
 from dicomwire.web.intake import Instances, Intake, Undecided
 from dicomwire.web.media_types import (
@@ -28,7 +28,6 @@ from dicomwire.web.media_types import (
     DICOM_XML,
     MULTIPART_RELATED,
     OCTET_STREAM,
-    data_set_type,
     parse_media_type,
 )
 from dicomwire.web.multipart import PartReader, WholeBody, boundary_of
@@ -62,7 +61,7 @@ class Store:
     async def __call__(self, request: Request) -> Response:
         study = optional_uid(request, "study")
         base = base_url(request, self._options)
-        answer = data_set_type(request)
+        answer = data_set_form(request)
         form, reader = _reader(request)
         body = Body(request, self._options)
         instances = Instances(self._archive, self._options, _origin(request), study)
@@ -90,10 +89,8 @@ class Store:
             stored=sum(isinstance(result, Stored) for result in results),
             bytes=body.received,
         )
-        content = encode(results, base)
-        if answer == DICOM_XML:
-            content = xml_model.encode(content)
-        return Response(content, status_of(results), locations_of(results, base), answer)
+        content, content_type = answer.encode(encode(results, base))
+        return Response(content, status_of(results), locations_of(results, base), content_type)
 
     async def _results(self, intake: Intake) -> Sequence[Result]:
         results = await intake.results()
