@@ -146,6 +146,27 @@ async def test_the_accept_query_parameter_goes_before_the_header(door, make_inst
     assert response.headers["content-type"].startswith("application/dicom;")
 
 
+async def test_a_download_of_an_instance_goes_on_where_it_ended(door, make_instance) -> None:
+    await door.store(make_instance())
+    whole = await door.get(INSTANCE, "application/dicom")
+    assert whole.headers["accept-ranges"] == "bytes"
+    size = len(whole.content)
+    tag = whole.headers["etag"]
+    for asked, span in (
+        ("bytes=0-9", slice(10)),
+        ("bytes=100-", slice(100, None)),
+        ("bytes=-7", slice(-7, None)),
+    ):
+        rest = await door.get(INSTANCE, "application/dicom", **{"Range": asked, "If-Range": tag})
+        assert (rest.status_code, rest.content) == (206, whole.content[span])
+        assert rest.headers["content-range"].endswith(f"/{size}")
+        assert rest.headers["etag"] == tag
+    changed = await door.get(INSTANCE, "application/dicom", **{"Range": "bytes=0-9", "If-Range": '"other"'})
+    assert (changed.status_code, changed.content) == (200, whole.content)
+    beyond = await door.get(INSTANCE, "application/dicom", Range=f"bytes={size}-")
+    assert (beyond.status_code, beyond.headers["content-range"]) == (416, f"bytes */{size}")
+
+
 async def test_a_single_part_is_for_a_single_instance(door, make_instance) -> None:
     await door.store(make_instance(1), make_instance(2))
     assert (await door.get("/studies/1.2.3", "application/dicom")).status_code == 406

@@ -41,6 +41,7 @@ from dicomwire.web.options import WebOptions
 from dicomwire.web.packaging import ZIP, packaged
 from dicomwire.web.plans import instance_url_of, planned
 from dicomwire.web.problems import Problem
+from dicomwire.web.ranges import cut, ranged
 from dicomwire.web.resources import base_url
 from dicomwire.web.responses import Chunks, StreamedResponse
 
@@ -100,18 +101,33 @@ class Retrieve:
         tag = entity_tag(plan, repr(form), base)
         if (unchanged := not_modified(request, tag)) is not None:
             return unchanged
-        response = await self._answer(plan, form, base)
+        response = await self._answer(request, plan, form, base, tag=tag)
         response.headers["ETag"] = tag
         return response
 
-    async def _answer(self, plan: list[Stored], form: _Form, base: str) -> Response:
+    async def _answer(
+        self, request: Request, plan: list[Stored], form: _Form, base: str, *, tag: str
+    ) -> Response:
         if form.packaged:
             files = packaged(self._archive, plan, f"2.25.{uuid4().int}")
             disposition = {"Content-Disposition": f'attachment; filename="{plan[0].study_instance_uid}.zip"'}
             return StreamedResponse(files, content_type=ZIP, headers=disposition)
         if not form.multipart:
+            if form.transfer_syntaxes[0] == plan[0].transfer_syntax_uid:
+                return self._kept(request, plan[0], tag)
             return await self._single(plan[0], form.transfer_syntaxes[0], strict=form.strict)
         return self._parts(plan, form, base)
+
+    def _kept(self, request: Request, stored: Stored, tag: str) -> Response:
+        """An instance as it is stored, or ranges of it, as for a download that goes on."""
+        syntax = stored.transfer_syntax_uid
+        return ranged(
+            request,
+            lambda span: cut(_file(self._archive, stored, syntax), span),
+            length=stored.length,
+            content_type=_content_type(syntax),
+            headers={"ETag": tag},
+        )
 
     async def _single(self, stored: Stored, syntax: str, *, strict: bool) -> Response:
         if needs_codec(stored, syntax):
