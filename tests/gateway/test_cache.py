@@ -26,7 +26,7 @@ class Remote:
         self.instances = list(instances)
         self.announced = len(instances) if count is None else count
         self.fetched: list[Scope] = []
-        self.sure = False
+        self.unsent: int | None = None
         self.goes_on = asyncio.Event()
         self.goes_on.set()
         self.failure: RemoteFailed | None = None
@@ -34,14 +34,14 @@ class Remote:
     async def count(self, scope: Scope) -> int | None:
         return None if self.announced < 0 else self.announced
 
-    async def fetch(self, scope: Scope) -> bool:
+    async def fetch(self, scope: Scope) -> int | None:
         self.fetched.append(scope)
         for each in self.instances:
             await stored(self.archive, each)
             await self.goes_on.wait()
         if self.failure is not None:
             raise self.failure
-        return self.sure
+        return self.unsent
 
 
 async def stored(archive: Archive, instance: Instance) -> None:
@@ -116,8 +116,24 @@ async def test_what_comes_in_part_is_a_failure_and_is_tried_again(tmp_path: Path
 
 async def test_a_source_that_says_it_was_all_is_believed(tmp_path: Path) -> None:
     async with cache_of(tmp_path, lambda archive: Remote(archive, make(1), count=2)) as (cache, remote):
-        remote.sure = True
+        remote.unsent = 0
         assert await held(cache, STUDY) == 1
+
+
+@pytest.mark.parametrize("count", [2, -1])
+async def test_a_source_that_sent_it_elsewhere_is_not_believed(count: int, tmp_path: Path) -> None:
+    """As an archive does whose entry for our AE title has another device's address."""
+    async with cache_of(tmp_path, lambda archive: Remote(archive, count=count)) as (cache, remote):
+        remote.unsent = 0
+        with pytest.raises(RemoteFailed, match=r"nothing of study 1\.2\.3 came"):
+            await held(cache, STUDY)
+
+
+async def test_what_was_promised_and_did_not_come_is_a_failure_without_a_count_too(tmp_path: Path) -> None:
+    async with cache_of(tmp_path, lambda archive: Remote(archive, make(1), count=-1)) as (cache, remote):
+        remote.unsent = 4
+        with pytest.raises(RemoteFailed, match=r"4 instances of study 1\.2\.3 were promised"):
+            await held(cache, STUDY)
 
 
 async def test_a_failure_reaches_everybody_and_is_not_remembered(tmp_path: Path) -> None:

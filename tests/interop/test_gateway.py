@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 from dicomweb_client import DICOMwebClient
 from pydicom import Dataset
@@ -151,6 +152,18 @@ def test_an_archive_that_answers_for_each_instance_is_heard_once(serve: Serve, t
         uids = sorted(each.sop_instance_uid for each in files)
         assert _uid(client.search_for_instances(study), "00080018") == uids
         assert len(client.search_for_instances(study, limit=2)) == 2
+
+
+def test_a_key_that_an_archive_ignores_is_told(serve: Serve, tmp_path: Path) -> None:
+    """dcmqrscp does not know Modalities in Study and finds every study, as if the key were empty."""
+    require(DcmQRSCP)
+    with in_front(serve, DcmQRSCP(tmp_path / "peer")) as gateway:
+        assert gateway.stow([PLAIN[0].path.read_bytes()], "/gateways/pacs/studies").status == 200
+        url = gateway.url("/gateways/pacs/studies")
+        found = httpx.get(url, params={"ModalitiesInStudy": "XA", "PatientID": "*"})
+        assert "ModalitiesInStudy is empty in answers" in found.headers["warning"]
+        known = httpx.get(url, params={"StudyInstanceUID": PLAIN[0].study_instance_uid})
+        assert (known.status_code, known.headers.get("warning")) == (200, None)
 
 
 def test_an_archive_that_ends_early_and_calls_it_success_is_not_believed(serve: Serve) -> None:

@@ -41,10 +41,10 @@ class Source(Protocol):
     async def count(self, scope: Scope) -> int | None:
         """Instances of a study or a series that it has; None where it does not say. Raises: RemoteFailed."""
 
-    async def fetch(self, scope: Scope) -> bool:
+    async def fetch(self, scope: Scope) -> int | None:
         """Bring a study or a series into the cache, all of it. Raises: RemoteFailed.
 
-        Returns: whether it has said that this is all.
+        Returns: how many instances it promised and did not send; None where it does not say.
         """
 
 
@@ -179,10 +179,8 @@ class Cache:
             await asyncio.to_thread(self.archive.remove, here)
             here = []
         if there is None or there != len(here):
-            sure = await self._source.fetch(scope)
-            count = len(self._plan(scope))
-            if not sure and there is not None and count < there:
-                raise RemoteFailed(f"only {count} of {there} instances of study {scope.study} came")
+            unsent = await self._source.fetch(scope)
+            _judge(scope, there, len(self._plan(scope)), unsent)
         if len(self._fresh_until) >= _REMEMBERED:
             now = time.monotonic()
             self._fresh_until = {each: until for each, until in self._fresh_until.items() if until > now}
@@ -224,3 +222,20 @@ class Cache:
         given_back = self.archive.compact() if removed else 0
         log.info("gateway.cache_shrunk", studies=len(removed), bytes=given_back)
         return removed
+
+
+def _judge(scope: Scope, there: int | None, came: int, unsent: int | None) -> None:
+    """Whether what is here now is all. Raises: RemoteFailed.
+
+    An archive that says it sent everything is believed where it counted more before, as those do that keep
+    an instance twice; not where nothing came, for then it went to somebody else.
+    """
+    if not came and there != 0:
+        raise RemoteFailed(
+            f"nothing of study {scope.study} came, though the remote archive has it; where it is to move"
+            " studies here, does its entry for our AE title lead to this node?"
+        )
+    if unsent != 0 and there is not None and came < there:
+        raise RemoteFailed(f"only {came} of {there} instances of study {scope.study} came")
+    if unsent and there is None:
+        raise RemoteFailed(f"{unsent} instances of study {scope.study} were promised and did not come")

@@ -111,8 +111,8 @@ class Peer:
             (text, *_) = found[0].values().get(counted, ()) or ("",)
         return int(text) if text.isascii() and text.isdigit() else None
 
-    async def fetch(self, scope: Scope) -> bool:
-        """As `Source`; the final answer says so, unless those before it promised more."""
+    async def fetch(self, scope: Scope) -> int | None:
+        """As `Source`; told by the final answer and what those before it promised."""
         level = Level.STUDY if scope.series is None else Level.SERIES
         keys = (*_keys(scope), Key((QUERY_RETRIEVE_LEVEL,), level.name, given=True))
         name = f"C-{self._retrieve.upper()}"
@@ -123,7 +123,7 @@ class Peer:
             words = f"{count} instances were not sent" if count else "it ended without a final answer"
             comment = f": {end.comment or end.words}" if end is not None else ""
             raise RemoteFailed(f"{self.ae_title}, {name}: {words}{comment}")
-        return not end.remaining
+        return None if end.remaining and end.completed is None else end.remaining or 0
 
     async def store(self, instances: Iterable[Instance], report: Report) -> None:
         """Send instances; what became of each is reported."""

@@ -50,6 +50,7 @@ _DROPPED: Final = ("00080052", "00080054")  # Query/Retrieve Level, Retrieve AE 
 _AVAILABILITY: Final = TAGS["InstanceAvailability"]
 _URL: Final = "00081190"
 _IGNORED: Final = "is not supported by the remote archive; it was ignored."
+_UNANSWERED: Final = "is empty in answers of the remote archive; it may have ignored it."
 
 
 @dataclass(slots=True)
@@ -217,14 +218,19 @@ async def _take_all(
     questions: Questions, keys: Sequence[Key], level: Level, above: Row, answer: Answer
 ) -> None:
     """Ask at one level, until the answer is full."""
+    matched = [key for key in keys if _selects(key)]
     matches = questions.find(keys, _MODEL_LEVELS[level], lambda: answer.full)
     async with aclosing(matches):
         async for match in matches:
-            _take(match, level, above, answer)
+            _take(match, level, above, matched, answer)
 
 
-def _take(match: Match, level: Level, above: Row, answer: Answer) -> None:
-    """Read a match; one without its UID, or that cannot be read, is left out, which is said."""
+def _take(match: Match, level: Level, above: Row, matched: Sequence[Key], answer: Answer) -> None:
+    """Read a match; one without its UID, or that cannot be read, is left out, which is said.
+
+    matched: what it has a value of, unless the archive ignores it: dcmqrscp does so with all that it does not
+    know, and calls the answer a match of everything (FF00H, not FF01H).
+    """
     try:
         row: dict[str, object] = {**above, **json.loads(match.json())}
     except (DataSetError, ValueError):
@@ -235,13 +241,25 @@ def _take(match: Match, level: Level, above: Row, answer: Answer) -> None:
     if not _uid(row, level):
         answer.warn("A match without its UID was left out.")
         return
+    for key in matched:
+        if not _values(row, key.path[0]):
+            answer.warn(f"{key.name} {_UNANSWERED}")
     answer.take(row)
 
 
-def _uid(row: Row, level: Level) -> str:
-    element = row.get(f"{_UIDS[level]:08X}")
+def _selects(key: Key) -> bool:
+    """Whether what matches has a value of it: not with an empty key or `*`, which match everything."""
+    return len(key.path) == 1 and key.path != (TIMEZONE,) and bool(key.value.strip("*"))
+
+
+def _values(row: Row, tag: int) -> list[object]:
+    element = row.get(f"{tag:08X}")
     values = element.get("Value") if isinstance(element, dict) else None
-    return str(values[0]) if isinstance(values, list) and values else ""
+    return values if isinstance(values, list) else []
+
+
+def _uid(row: Row, level: Level) -> str:
+    return str((_values(row, _UIDS[level]) or [""])[0])
 
 
 def _single(value: str) -> bool:

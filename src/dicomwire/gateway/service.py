@@ -84,7 +84,7 @@ class Service:
         count = value_of(rows[0], _TAGS[level])
         return int(count) if count.isascii() and count.isdigit() else None
 
-    async def fetch(self, scope: Scope) -> bool:
+    async def fetch(self, scope: Scope) -> None:
         """As `Source`; HTTP does not say whether it was all."""
         path = f"studies/{scope.study}" + (f"/series/{scope.series}" if scope.series else "")
         origin = Origin("gateway", self.name)
@@ -100,7 +100,6 @@ class Service:
         if failures:
             words = f"{len(failures)} instances could not be kept: {failures[0].comment}"
             raise RemoteFailed(f"{self.name}, WADO-RS: {words}")
-        return False
 
     async def _receive(self, path: str, intake: Instances) -> None:
         """Take an answer apart; one that says there is nothing brings nothing."""
