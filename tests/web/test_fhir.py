@@ -141,6 +141,7 @@ SEARCHES = [
     ("subject=P2", []),
     ("patient.identifier=P1", ["1.2.3", "1.9"]),
     *((f"{name}=P2", []) for name in ("patient.identifier", "patient:identifier", "subject:identifier")),
+    ("subject.identifier=P1", ["1.2.3", "1.9"]),
     ("modality=CT", ["1.2.3"]),
     ("modality=http://dicom.nema.org/resources/ontology/DCM%7CMR,CT", ["1.2.3"]),
     ("started=2024-05-31", ["1.2.3"]),
@@ -151,6 +152,8 @@ SEARCHES = [
     ("started=lt2024", ["1.9"]),
     ("started=ge2020&started=le2020-12-31", ["1.9"]),
     ("started=gt2024-05-31", []),
+    ("started=sa2020-01-01", ["1.2.3"]),
+    ("started=eb2024", ["1.9"]),
     ("status=available", ["1.2.3", "1.9"]),
     ("status=cancelled,registered", []),
     ("series=1.2.3.4", ["1.2.3"]),
@@ -197,6 +200,27 @@ async def test_a_count_is_all_that_some_want(door, make_instance) -> None:
     assert "entry" not in bundle
 
 
+@pytest.mark.parametrize(
+    ("summary", "without"),
+    [("true", set()), ("text", {"contained", "identifier", "series", "started"}), ("data", None)],
+)
+async def test_a_summary_is_tagged_and_names_no_instances(
+    door, make_instance, summary: str, without: set[str] | None
+) -> None:
+    base = await fill(door, make_instance)
+    whole = (await door.client.get(f"{base}/ImagingStudy/1.2.3")).json()
+    read = (await door.client.get(f"{base}/ImagingStudy/1.2.3?_summary={summary}")).json()
+    found = (await door.client.get(f"{base}/ImagingStudy?_id=1.2.3&_summary={summary}")).json()
+    assert found["entry"][0]["resource"] == read
+    if without is None:
+        assert read == whole
+        return
+    assert read.pop("meta")["tag"][0]["code"] == "SUBSETTED"
+    assert not without & read.keys()
+    assert read.items() <= {**whole, "series": read.get("series")}.items()
+    assert all(each.keys() == whole["series"][0].keys() - {"instance"} for each in read.get("series", []))
+
+
 async def test_a_search_may_be_a_form(door, make_instance) -> None:
     base = await fill(door, make_instance)
     found = await door.client.post(f"{base}/ImagingStudy/_search", data={"modality": "CT"})
@@ -233,6 +257,10 @@ async def test_pages_are_linked(door, make_instance) -> None:
         ("/ImagingStudy?_count=1&_count=2", 400, "invalid"),
         ("/ImagingStudy?_id=1.2&_id=1.3", 400, "invalid"),
         ("/ImagingStudy?patient=a&subject=b", 400, "invalid"),
+        ("/ImagingStudy?modality:not=CT", 400, "invalid"),
+        ("/ImagingStudy?patient.name=Doe", 400, "invalid"),
+        ("/ImagingStudy?patient.identifier=P*", 400, "invalid"),
+        ("/ImagingStudy?_summary=all", 400, "invalid"),
         ("/Patient", 404, "not-found"),
         ("/%zz", 400, None),
     ],

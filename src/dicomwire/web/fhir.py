@@ -23,8 +23,8 @@ from dicomwire.archive.statement import Field, Plan, plan
 from dicomwire.dicom.dictionary import TAGS, keyword_of
 from dicomwire.errors import QueryError, SearchError
 from dicomwire.uids import IMPLEMENTATION_VERSION_NAME, is_valid_uid
-from dicomwire.web.fhir_query import KINDS, Asked, asked_of
-from dicomwire.web.imaging_study import Json, Release, Study, imaging_study
+from dicomwire.web.fhir_query import KINDS, Asked, asked_of, summary_of
+from dicomwire.web.imaging_study import Json, Release, Study, imaging_study, summarised
 from dicomwire.web.media_types import (
     JSON,
     Accept,
@@ -94,7 +94,7 @@ class Fhir:
 
     async def read(self, request: Request) -> Response:
         """GET ImagingStudy/{id}: the id of a study is its Study Instance UID."""
-        release = _release(request)
+        release, summary = _release(request), summary_of(request.query_params.getlist("_summary"))
         uid: str = request.path_params["id"]
         found = (
             await self._studies((Match((TAGS["StudyInstanceUID"],), uid),), 1) if is_valid_uid(uid) else []
@@ -103,7 +103,8 @@ class Fhir:
             raise Problem(410, f"ImagingStudy/{uid} was removed")
         if not found:
             raise Problem(404, f"there is no ImagingStudy/{shown(uid)[1:-1]}")
-        return _answer(await self._resource(found[0], release, self._wado(request)), release)
+        resource = await self._resource(found[0], release, self._wado(request))
+        return _answer(summarised(resource, summary), release)
 
     async def search(self, request: Request) -> Response:
         """GET ImagingStudy?..., or POST of a form to _search: a Bundle of the studies that match."""
@@ -117,7 +118,7 @@ class Fhir:
         entries = [
             {
                 "fullUrl": f"{url}/{each['StudyInstanceUID']}",
-                "resource": await self._resource(each, release, wado),
+                "resource": summarised(await self._resource(each, release, wado), asked.summary),
                 "search": {"mode": "match"},
             }
             for each in found

@@ -1,7 +1,8 @@
 """Search parameters of ImagingStudy as keys of a query (hl7.org/fhir, Search).
 
 A parameter that is not known is passed over, and left out of the answer's self link, unless the client asks
-for strict handling: then it is refused.
+for strict handling: then it is refused. A modifier or a chain that is not known of a parameter that is, is
+refused always: without it the answer would be another one (FHIR R4 3.1.1.4).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dicomwire.web.problems import Problem, shown
 
 _COUNT: Final = 10  # studies of one page unless _count says otherwise
 _MOST: Final = 100  # studies of one page at most
-_DATE = re.compile(r"(eq|ge|le|gt|lt)?(\d{4})(?:-(\d\d)(?:-(\d\d))?)?(?:T.*)?", re.ASCII)
+_DATE = re.compile(r"(eq|ge|le|gt|lt|sa|eb)?(\d{4})(?:-(\d\d)(?:-(\d\d))?)?(?:T.*)?", re.ASCII)
 _DAY: Final = timedelta(days=1)
 
 
@@ -29,6 +30,7 @@ class Asked:
     """A search as it was asked for.
 
     Attributes:
+        summary: how much of each study is wanted, one of SUMMARIES.
         matches: keys of studies.
         parts: keys of series and instances that a study has to have.
         nothing: no study here can match.
@@ -40,6 +42,7 @@ class Asked:
     nothing: bool
     count: int
     offset: int
+    summary: str
     parameters: tuple[tuple[str, str], ...]
 
 
@@ -51,6 +54,10 @@ def asked_of(asked: Sequence[tuple[str, str]], *, strict: bool) -> Asked:
     for name, text in asked:
         if name in known:
             values.setdefault(name, []).append(text)
+        elif re.split("[:.]", name)[0] in KINDS:
+            raise Problem(
+                400, f"search parameter {shown(name)} has a modifier or chain that is not supported"
+            )
         elif strict:
             words = ", ".join(sorted(known))
             raise Problem(400, f"search parameter {shown(name)} is unknown; {words} are known")
@@ -59,15 +66,26 @@ def asked_of(asked: Sequence[tuple[str, str]], *, strict: bool) -> Asked:
         raise Problem(400, "two search parameters are about the same attribute; one wanted")
     parts = [(PARTS[name][0], PARTS[name][1](texts)) for name, texts in values.items() if name in PARTS]
     statuses = [value for _, value in _tokens(values[_STATUS])] if _STATUS in values else [_AVAILABLE]
-    count = 0 if values.get("_summary") == ["count"] else _whole(values, "_count", _COUNT)
+    summary = summary_of(values.get("_summary", []))
+    count = 0 if summary == "count" else _whole(values, "_count", _COUNT)
     return Asked(
         tuple(matches),
         tuple(parts),
         _AVAILABLE not in statuses,
         min(count, _MOST),
         _whole(values, "_offset", 0),
+        summary,
         parameters,
     )
+
+
+def summary_of(texts: Sequence[str]) -> str:
+    """The value of `_summary`; "false" where there is none. Raises: Problem 400."""
+    text = texts[0] if texts else "false"
+    if len(texts) > 1 or text not in SUMMARIES:
+        given = ", ".join(map(shown, texts))
+        raise Problem(400, f"_summary is {given}; one of {', '.join(SUMMARIES)} wanted")
+    return text
 
 
 def _whole(values: Mapping[str, list[str]], name: str, default: int) -> int:
@@ -91,7 +109,7 @@ def _tokens(texts: list[str]) -> list[tuple[str, str]]:
     found = []
     for each in texts[0].split(","):
         system, _, value = each.rpartition("|")
-        if not value or "\\" in value:
+        if not value or set("\\*?") & set(value):  # which would match as wild cards of DICOM
             raise Problem(400, f"{shown(each)} is no token; [system|]value wanted")
         found.append((system, value))
     return found
@@ -132,9 +150,9 @@ def _started(texts: list[str]) -> Match:
             low = max(low, first)
         if prefix in ("eq", "le"):
             high = min(high, last)
-        if prefix == "gt":
+        if prefix in ("gt", "sa"):  # of whole days both are the same
             low = max(low, last + _DAY)
-        if prefix == "lt":
+        if prefix in ("lt", "eb"):
             high = min(high, first - _DAY)
     return _match("StudyDate", f"{low:%Y%m%d}".zfill(8) + f"-{high:%Y%m%d}")
 
@@ -158,7 +176,7 @@ def _days(text: str) -> tuple[str, date, date]:
             raise ValueError
         return found[1] or "eq", first, following - _DAY
     except (ValueError, OverflowError):
-        raise Problem(400, f"started is {shown(text)}; [eq|ge|le|gt|lt]YYYY[-MM[-DD]] wanted") from None
+        raise Problem(400, f"started is {shown(text)}; [eq|ge|le|gt|lt|sa|eb]YYYY[-MM[-DD]] wanted") from None
 
 
 PARAMETERS: Final[Mapping[str, tuple[str, Callable[[list[str]], Match]]]] = {
@@ -167,6 +185,7 @@ PARAMETERS: Final[Mapping[str, tuple[str, Callable[[list[str]], Match]]]] = {
     "patient": ("reference", _patient),
     "subject": ("reference", _patient),
     "patient.identifier": ("token", _patient),
+    "subject.identifier": ("token", _patient),
     "patient:identifier": ("token", _patient),
     "subject:identifier": ("token", _patient),
     "modality": ("token", _modality),
@@ -183,6 +202,7 @@ PARTS: Final[Mapping[str, tuple[Level, Callable[[list[str]], Match]]]] = {
 
 _STATUS: Final = "status"
 _AVAILABLE: Final = "available"  # what every study here is
+SUMMARIES: Final = ("true", "text", "data", "count", "false")  # FHIR R4 3.1.1.5.9
 _CONTROLS: Final = ("_count", "_offset", "_format", "_pretty", "_summary", "_total")
 
 KINDS: Final[Mapping[str, str]] = {

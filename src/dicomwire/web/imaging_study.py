@@ -21,6 +21,11 @@ URI: Final = "urn:ietf:rfc:3986"
 UID_SYSTEM: Final = "urn:dicom:uid"
 _IDENTIFIER_TYPES: Final = "http://terminology.hl7.org/CodeSystem/v2-0203"
 _CONNECTION_TYPES: Final = "http://terminology.hl7.org/CodeSystem/endpoint-connection-type"
+_MANDATORY: Final = ("resourceType", "id", "status", "subject")
+_SUBSETTED: Final = {
+    "system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue",
+    "code": "SUBSETTED",
+}
 _DATE = re.compile(r"(\d{4})\.?(\d\d)\.?(\d\d)", re.ASCII)
 _TIME = re.compile(r"(\d\d):?(\d\d):?(\d\d)(?:\.\d+)?", re.ASCII)
 _OFFSET = re.compile(r"([+-]\d\d)(\d\d)", re.ASCII)
@@ -66,6 +71,23 @@ def imaging_study(study: Study, release: Release, *, dicomweb: str) -> Json:
         description=attributes.get("StudyDescription"),
         series=[_series(members, release) for members in series],
     )
+
+
+def summarised(resource: Json, summary: str) -> Json:
+    """The part of an ImagingStudy that `_summary` asks for, tagged as a part (FHIR R4 3.1.1.5.9).
+
+    A summary has everything but the instances; a text, of which there is none here, what is mandatory.
+    """
+    if summary == "true":
+        series = resource.get("series", [])
+        assert isinstance(series, list)
+        brief = [{name: each[name] for name in each if name != "instance"} for each in series]
+        kept = {name: brief if name == "series" else member for name, member in resource.items()}
+    elif summary == "text":
+        kept = {name: member for name, member in resource.items() if name in _MANDATORY}
+    else:
+        return resource
+    return {**kept, "meta": {"tag": [_SUBSETTED]}}
 
 
 def _by_series(instances: Iterable[Attributes]) -> list[list[Attributes]]:
