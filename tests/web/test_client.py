@@ -102,6 +102,16 @@ ANSWERS = [
      WebServiceError, "boundary"),
     (b"HTTP/1.1 200 OK\r\nContent-Type: multipart/related; boundary=B\r\nContent-Length: 4\r\n\r\nxxxx",
      WebServiceError, "boundary"),
+    (b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 4\r\n\r\nxxxx",
+     WebServiceError, "text/html came; application/dicom wanted"),
+    (b"HTTP/1.1 206 Partial Content\r\nContent-Type: multipart/related; boundary=B\r\n\r\n--B--\r\n",
+     WebServiceError, "206 Partial Content: the service says that this is not all"),
+    (b"HTTP/1.1 503 Busy\r\nRetry-After: 120\r\nContent-Length: 0\r\n\r\n",
+     WebServiceError, r"503 Service Unavailable \(Retry-After: 120\)"),
+    (b"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n",
+     WebServiceError, "unsupported protocol"),
+    (b"HTTP/1.1 302 Found\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n",
+     WebServiceError, "maximum allowed redirects"),
 ]  # fmt: skip
 
 
@@ -116,6 +126,42 @@ async def test_a_service_that_is_none_is_named(
         with pytest.raises(error, match=words):
             _ = [each async for each in client.retrieve("studies/1", tmp_path)]
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("same_host", [True, False])
+async def test_what_has_moved_is_asked_for_there_and_the_token_stays_with_the_host(same_host: bool) -> None:
+    asked: list[bytes] = []
+    ports: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        asked.append(head)
+        if head.startswith(b"GET /old/"):
+            where = f"http://127.0.0.1:{ports[0 if same_host else 1]}/new/studies"
+            writer.write(b"HTTP/1.1 301 Moved\r\nContent-Length: 0\r\nLocation: %s\r\n\r\n" % where.encode())
+        else:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]")
+        writer.close()
+
+    async with (
+        await asyncio.start_server(serve, "127.0.0.1", 0) as one,
+        await asyncio.start_server(serve, "127.0.0.1", 0) as other,
+    ):
+        ports += [each.sockets[0].getsockname()[1] for each in (one, other)]
+        async with WebClient(f"http://127.0.0.1:{ports[0]}/old", token="secret") as client:
+            assert [each async for each in client.search()] == []
+    assert b"Authorization: Bearer secret" in asked[0]
+    assert (b"Authorization" in asked[1]) is same_host
+
+
+async def test_a_store_request_is_told_where_to_go(tmp_path: Path) -> None:
+    """Its body was streamed and is not there to be sent again."""
+    file = tmp_path / "1.dcm"
+    file.write_bytes(b"x")
+    moved = b"HTTP/1.1 307 Moved\r\nLocation: https://pacs/dicom-web/studies\r\nContent-Length: 0\r\n\r\n"
+    async with answering(moved) as client:
+        with pytest.raises(WebServiceError, match="307 Temporary Redirect: it is at https://pacs/dicom-web"):
+            await client.store([Upload(file, 1)])
 
 
 async def test_nobody_there_is_an_error_in_words(tmp_path: Path) -> None:

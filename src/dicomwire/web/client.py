@@ -1,6 +1,8 @@
 """A DICOMweb service as a client sees it: QIDO-RS, WADO-RS and STOW-RS (PS3.18 10).
 
-Bodies are streamed both ways. httpx is loaded with this module, so nothing that a node serves imports it.
+Bodies are streamed both ways. What is asked for by GET is asked for again where the service says it is, the
+token or password only at the same host (httpx sees to that); a store request is not.
+httpx is loaded with this module, so nothing that a node serves imports it.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ from dicomwire.web.problems import Problem
 JsonObject: TypeAlias = Mapping[str, object]
 
 SECONDS: Final = 60.0  # for each step of a request
+PARTIAL_CONTENT: Final = 206
 PIECE: Final = 1 << 20  # bytes read of a file at once
 LONGEST: Final = 512 << 20  # bytes of an answer that is read as a whole
 _MORE: Final = "additional results"  # words of the Warning that there are more (PS3.18 8.3.4.4)
@@ -202,7 +205,8 @@ class WebClient:
     async def parts(self, path: str, accept: str) -> AsyncGenerator[PartEvent, None]:
         """WADO-RS: the parts of an answer as they come; a single part is one, too.
 
-        Raises: WebServiceError, when the service refuses or its answer is none.
+        Raises: WebServiceError, when the service refuses or its answer is none; behind the parts when it
+        says that they are not all (206, PS3.18 Table 10.4.3-1).
         """
         async with self._stream(path, accept) as answer:
             try:
@@ -214,6 +218,9 @@ class WebClient:
                     yield event
             except Problem as problem:
                 raise WebServiceError(f"{self._url}/{path}: {problem.detail}", answer.status_code) from None
+            if answer.status_code == PARTIAL_CONTENT:
+                words = f"{refusal(PARTIAL_CONTENT, b'')}: the service says that this is not all"
+                raise WebServiceError(f"{self._url}/{path}: {words}", PARTIAL_CONTENT)
 
     async def retrieve(
         self, path: str, folder: Path, *, transfer_syntax: str = "*"
@@ -255,6 +262,8 @@ class WebClient:
             body = _body(uploads, head, end)
             request = self._client.stream("POST", url, content=body, headers=headers, timeout=self._storing)
             async with request as answer:
+                if answer.has_redirect_location:
+                    raise WebServiceError(f"{url}: {_refused(answer, b'')}", answer.status_code)
                 return Answer(answer.status_code, await _read(answer))
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise WebServiceError(f"{url}: {_words(error)}") from error
@@ -303,9 +312,12 @@ class WebClient:
         headers = {"Accept": accept} | ({"Content-Type": DICOM_JSON} if body is not None else {})
         try:
             asked = f"{url}?{query}" if query else url
-            async with self._client.stream(method, asked, headers=headers, content=body) as answer:
+            request = self._client.stream(
+                method, asked, headers=headers, content=body, follow_redirects=method == "GET"
+            )
+            async with request as answer:
                 if not answer.is_success:
-                    words = refusal(answer.status_code, await _read(answer))
+                    words = _refused(answer, await _read(answer))
                     raise WebServiceError(f"{url}: {words}", answer.status_code)
                 yield answer
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -321,6 +333,15 @@ def refusal(status: int, body: bytes) -> str:
         return words
     detail = found.get("detail") if isinstance(found, dict) else None
     return f"{words}: {detail[:_DETAIL]}" if isinstance(detail, str) else words
+
+
+def _refused(answer: httpx.Response, body: bytes) -> str:
+    """A refusal in words, with what its headers say of where, or when, it may go well."""
+    words = refusal(answer.status_code, body)
+    if answer.has_redirect_location:
+        return f"{words}: it is at {answer.headers['location'][:_DETAIL]}; use that URL"
+    after = answer.headers.get("retry-after", "")
+    return f"{words} (Retry-After: {after[:_DETAIL]})" if after else words
 
 
 def _words(error: httpx.HTTPError | httpx.InvalidURL) -> str:
@@ -359,7 +380,11 @@ def _objects(answer: Document) -> list[JsonObject]:
 
 
 def _reader(answer: httpx.Response) -> PartReader | WholeBody:
+    """What takes an answer apart. Raises: Problem; WebServiceError for text, such as the page of a login."""
     content_type = parse_media_type(answer.headers.get("content-type", DICOM))
+    if content_type.essence.startswith("text/"):
+        words = f"{answer.url}: {content_type.essence} came; {DICOM} wanted"
+        raise WebServiceError(words, answer.status_code)
     return PartReader(boundary_of(content_type)) if content_type.essence == MULTIPART_RELATED else WholeBody()
 
 
