@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 
@@ -24,7 +26,13 @@ SERIES = "1.3.6.1.4.1.5962.1.3.1.1.20040119072730.12322"
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("node")
+    with service(tmp_path_factory.mktemp("node")) as url:
+        yield url
+
+
+@contextmanager
+def service(folder: Path) -> Iterator[str]:
+    """URL of a node that keeps its data in a folder."""
     settings = Settings.model_validate(
         {"node": {"data": str(folder)}, "dimse": {"port": 0}, "web": {"port": 0}}
     )
@@ -78,6 +86,21 @@ def test_store_search_retrieve_and_render(run: Run, url: str, tmp_path: Path) ->
     windowed = run("web", "rendered", f"{url}/studies/{STUDY}", "-o", tmp_path / "two.png", *shown)
     assert windowed.status == 0, windowed.err
     assert b"iCCP" in (tmp_path / "two.png").read_bytes()[:64]
+
+
+def test_every_picture_of_a_study_has_a_file(run: Run, tmp_path: Path) -> None:
+    image = pydicom.dcmread(CT)
+    image.StudyInstanceUID = "1.2.77"
+    for number in (1, 2, 3):
+        image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = f"1.2.77.{number}"
+        image.save_as(tmp_path / f"{number}.dcm")
+    with service(tmp_path / "node") as url:
+        assert run("web", "store", url, *tmp_path.glob("*.dcm")).status == 0
+        result = run("web", "rendered", f"{url}/studies/1.2.77", "-o", tmp_path / "all.png")
+    assert result.status == 0, result.err
+    assert f"3 pictures: {tmp_path / 'all.png'} to {tmp_path / 'all-3.png'}" in result.err
+    written = [tmp_path / name for name in ("all.png", "all-2.png", "all-3.png")]
+    assert [each.read_bytes()[:4] for each in written] == [b"\x89PNG"] * 3
 
 
 @pytest.mark.parametrize(
@@ -147,6 +170,7 @@ def test_a_password_from_stdin_is_for_all_connections(
         (["retrieve", "{url}/studies/1.2.9", "-o", "x"], 1, "there is no study 1.2.9"),
         (["rendered", "{url}/studies/1.2.9", "-o", "x.png"], 1, "there is no study 1.2.9"),
         (["rendered", "{url}/studies/1.2.9", "-o", "x.xyz"], 2, "--media-type"),
+        (["rendered", f"{{url}}/studies/{STUDY}", "-o", "missing/x.png"], 1, "x.png: No such file"),
         (["store", "{url}", "missing.dcm"], 2, "no such file"),
     ],
 )

@@ -194,7 +194,12 @@ def rendered(
     asked = {"viewport": viewport, "window": window, "annotation": annotation, "iccprofile": icc_profile}
     asked["quality"] = None if quality is None else str(quality)
     parameters = {name: value for name, value in asked.items() if value is not None}
-    output.write_bytes(asyncio.run(_rendered(base, path, flags, wanted, parameters)))
+    try:
+        count = asyncio.run(_rendered(base, path, flags, wanted, parameters, output))
+    except OSError as error:
+        raise Stop(f"{output}: {error.strerror}", 1) from None
+    if count > 1:
+        say(f"{count} pictures: {output} to {_numbered(output, count)}")
 
 
 def _split(url: str) -> tuple[str, str]:
@@ -265,10 +270,23 @@ async def _retrieve(
 
 
 async def _rendered(
-    base: str, path: str, flags: Flags, media_type: str, parameters: Mapping[str, str]
-) -> bytes:
-    async with _service(base, flags) as client:
-        return await client.rendered(path, media_type, parameters)
+    base: str, path: str, flags: Flags, media_type: str, parameters: Mapping[str, str], output: Path
+) -> int:
+    """How many pictures were written."""
+    count = 0
+    async with (
+        _service(base, flags) as client,
+        aclosing(client.pictures(path, media_type, parameters)) as coming,
+    ):
+        async for picture in coming:
+            count += 1
+            _numbered(output, count).write_bytes(picture)
+    return count
+
+
+def _numbered(output: Path, number: int) -> Path:
+    """The file of one of several pictures: the first has the name that was given."""
+    return output if number == 1 else output.with_stem(f"{output.stem}-{number}")
 
 
 def _texts(found: JsonObject, columns: Sequence[str]) -> list[str]:

@@ -195,22 +195,41 @@ class WebClient:
         Raises: WebServiceError, also when what comes is no such picture.
         """
         answer = await self._get(f"{path}/rendered", media_type, list((parameters or {}).items()))
-        given = _essence(answer.headers.get("content-type", ""))
-        wanted = any(fnmatchcase(given, _essence(each)) for each in media_type.split(","))
-        if not answer.content or not wanted:
-            words = f"{len(answer.content)} bytes of {given or 'no media type'}; {media_type} wanted"
-            raise WebServiceError(f"{answer.url}: {words}", answer.status)
-        return answer.content
+        return _picture(answer.url, answer.headers.get("content-type", ""), answer.content, media_type)
 
-    async def parts(self, path: str, accept: str) -> AsyncGenerator[PartEvent, None]:
+    async def pictures(
+        self, path: str, media_type: str = "image/jpeg", parameters: Mapping[str, str] | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """WADO-RS: as `rendered`, where several may come: each picture of a study or series, one by one.
+
+        Raises: WebServiceError, as `rendered`; when not one comes, too.
+        """
+        accept = f'{media_type}, {MULTIPART_RELATED}; type="{media_type}"'
+        where, given, picture = f"{path}/rendered", "", bytearray()
+        async with aclosing(self.parts(where, accept, list((parameters or {}).items()))) as events:
+            async for event in events:
+                if isinstance(event, PartBegin):
+                    given, picture = event.header("content-type") or "", bytearray()
+                elif isinstance(event, PartData):
+                    picture += event.data
+                    if len(picture) > LONGEST:
+                        raise WebServiceError(f"{self._url}/{where}: more than {LONGEST >> 20} MB")
+                else:
+                    yield _picture(f"{self._url}/{where}", given, bytes(picture), media_type)
+        if not picture:
+            _picture(f"{self._url}/{where}", given, b"", media_type)
+
+    async def parts(
+        self, path: str, accept: str, parameters: Sequence[tuple[str, str]] = ()
+    ) -> AsyncGenerator[PartEvent, None]:
         """WADO-RS: the parts of an answer as they come; a single part is one, too.
 
         Raises: WebServiceError, when the service refuses or its answer is none; behind the parts when it
         says that they are not all (206, PS3.18 Table 10.4.3-1).
         """
-        async with self._stream(path, accept) as answer:
+        async with self._stream(path, accept, parameters) as answer:
             try:
-                reader = _reader(answer)
+                reader = _reader(answer, accept)
                 async for chunk in answer.aiter_bytes():
                     for event in reader.feed(chunk):
                         yield event
@@ -339,7 +358,7 @@ def _refused(answer: httpx.Response, body: bytes) -> str:
     """A refusal in words, with what its headers say of where, or when, it may go well."""
     words = refusal(answer.status_code, body)
     if answer.has_redirect_location:
-        return f"{words}: it is at {answer.headers['location'][:_DETAIL]}; use that URL"
+        return f"{words}: it is at {str(answer.url.join(answer.headers['location']))[:_DETAIL]}; use that URL"
     after = answer.headers.get("retry-after", "")
     return f"{words} (Retry-After: {after[:_DETAIL]})" if after else words
 
@@ -351,6 +370,8 @@ def _words(error: httpx.HTTPError | httpx.InvalidURL) -> str:
         if isinstance(cause, ConnectionError) and cause.errno:
             return os.strerror(cause.errno)
         cause = cause.__cause__ or cause.__context__
+    if isinstance(error, httpx.TimeoutException):
+        return f"no answer in time ({type(error).__name__})"
     return str(error) or type(error).__name__
 
 
@@ -379,13 +400,25 @@ def _objects(answer: Document) -> list[JsonObject]:
     return found
 
 
-def _reader(answer: httpx.Response) -> PartReader | WholeBody:
+def _reader(answer: httpx.Response, accept: str) -> PartReader | WholeBody:
     """What takes an answer apart. Raises: Problem; WebServiceError for text, such as the page of a login."""
-    content_type = parse_media_type(answer.headers.get("content-type", DICOM))
-    if content_type.essence.startswith("text/"):
-        words = f"{answer.url}: {content_type.essence} came; {DICOM} wanted"
+    given = answer.headers.get("content-type", "")
+    content_type = parse_media_type(given or DICOM)
+    if content_type.essence == MULTIPART_RELATED:
+        return PartReader(boundary_of(content_type))
+    if content_type.essence.startswith("text/") and content_type.essence not in accept:
+        words = f"{answer.url}: {content_type.essence} came; {accept} wanted"
         raise WebServiceError(words, answer.status_code)
-    return PartReader(boundary_of(content_type)) if content_type.essence == MULTIPART_RELATED else WholeBody()
+    return WholeBody((("content-type", given),))
+
+
+def _picture(url: str, content_type: str, content: bytes, media_type: str) -> bytes:
+    """A picture, if it is one of what was asked for. Raises: WebServiceError."""
+    given = _essence(content_type)
+    wanted = any(fnmatchcase(given, _essence(each)) for each in media_type.split(","))
+    if content and wanted:
+        return content
+    raise WebServiceError(f"{url}: {len(content)} bytes of {given or 'no media type'}; {media_type} wanted")
 
 
 async def _body(uploads: Sequence[Upload], head: bytes, end: bytes) -> AsyncIterator[bytes]:

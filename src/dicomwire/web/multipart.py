@@ -188,14 +188,16 @@ def _header(line: bytes) -> tuple[str, str]:
 class WholeBody:
     """A body that is one part, read like a multipart one."""
 
-    def __init__(self) -> None:
+    def __init__(self, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        """headers: those of the part, as in `PartBegin`."""
+        self._headers = headers
         self._begun = False
 
     def feed(self, data: bytes) -> Sequence[PartEvent]:
         if self._begun:
             return (PartData(memoryview(data)),)
         self._begun = True
-        return (PartBegin(()), PartData(memoryview(data)))
+        return (PartBegin(self._headers), PartData(memoryview(data)))
 
     def end(self) -> Sequence[PartEvent]:
         return (PartEnd(),) if self._begun else ()
