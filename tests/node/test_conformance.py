@@ -75,7 +75,7 @@ def test_logins_are_told() -> None:
 def test_the_web_door_is_told_as_it_is_routed(delete: bool) -> None:
     web = made(web={"delete": delete}).web
     there = {(each.method, each.path): each for each in web}
-    assert there[("GET", "/studies")].name == "Search"
+    assert there[("GET", "/studies")].name == "Search for Studies"
     assert "application/dicom+json" in there[("GET", "/studies")].response
     assert there[("GET", "/")].name == "Retrieve Capabilities"
     assert (("DELETE", "/studies/{study}") in there) is delete

@@ -27,6 +27,31 @@ async def test_the_root_describes_every_resource_in_wadl(door, method: str) -> N
     assert resources.tag == f"{{{NAMESPACE}}}resources"
 
 
+async def test_every_method_has_an_id_of_its_own(door) -> None:
+    """WADL's ids are xsd:ID; the names are those of Table H-1."""
+    resources = ElementTree.fromstring((await door.get("/", WADL)).content)[0]
+    ids = {(each.get("path"), method.get("name")): method.get("id") for each in resources for method in each}
+    assert len(set(ids.values())) == len(ids)
+    assert all(str(each).isidentifier() for each in ids.values())
+    instance = "studies/{study}/series/{series}/instances/{instance}"
+    expected = {
+        ("studies", "GET"): "SearchForStudies",
+        ("studies", "POST"): "StoreInstances",
+        ("studies/{study}", "GET"): "RetrieveStudy",
+        ("studies/{study}", "POST"): "StoreStudyInstances",
+        ("studies/{study}/metadata", "GET"): "RetrieveStudyMetadata",
+        ("studies/{study}/rendered", "GET"): "RetrieveRenderedStudy",
+        ("studies/{study}/series", "GET"): "SearchForStudySeries",
+        ("studies/{study}/series/{series}/instances", "GET"): "SearchForStudySeriesInstances",
+        (f"{instance}/frames/{{frames}}", "GET"): "RetrieveFrames",
+        (f"{instance}/pixeldata", "GET"): "RetrieveInstancePixelData",
+        (f"{instance}/bulkdata/{{path}}", "GET"): "RetrieveBulkdata",
+        ("instances", "GET"): "SearchForInstances",
+        ("workitems", "GET"): "SearchForWorkitem",
+    }
+    assert expected.items() <= ids.items()
+
+
 async def test_json_describes_the_same(door) -> None:
     xml = ElementTree.fromstring((await door.get("/", WADL)).content)[0]
     found = (await door.get("/", "application/json")).json()["application"]["resources"]

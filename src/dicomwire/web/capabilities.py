@@ -47,7 +47,7 @@ class Transaction:
     """What one method does.
 
     Attributes:
-        name: of the transaction (PS3.18 10.3).
+        name: of the transaction (PS3.18 Table H-1); {of} is what the path names last, {in} all that it names.
         takes: media types of the request's body.
         gives: media types of the answer.
         parameters: query parameters.
@@ -61,8 +61,9 @@ class Transaction:
     statuses: tuple[int, ...] = (200,)
 
 
+_ENTITIES: Final = {"{study}": "Study", "{series}": "Series", "{instance}": "Instance", "{frames}": "Frames"}
 _SEARCH: Final = Transaction(
-    "Search",
+    "Search for {in} Instances",
     gives=(DICOM_JSON, JSON, _PARTS.format(DICOM_XML)),
     parameters=(
         "{attributeID}", "limit", "offset", "includefield", "fuzzymatching", "emptyvaluematching",
@@ -73,17 +74,17 @@ _SEARCH: Final = Transaction(
 _OCTETS: Final = (_PARTS.format(OCTET_STREAM), OCTET_STREAM)
 _IN_PARTS: Final = tuple(_PARTS.format(each) for each in _STORED)
 _INSTANCES: Final = Transaction(
-    "Retrieve",
+    "Retrieve {of}",
     gives=(_PARTS.format(DICOM), DICOM, ZIP, _PARTS.format(OCTET_STREAM), *_IN_PARTS),
     parameters=("accept",),
 )
 _METADATA: Final = Transaction(
-    "Retrieve Metadata", gives=(DICOM_JSON, JSON, _PARTS.format(DICOM_XML)), parameters=("accept",)
+    "Retrieve {of} Metadata", gives=(DICOM_JSON, JSON, _PARTS.format(DICOM_XML)), parameters=("accept",)
 )
-_BULK_DATA: Final = Transaction("Retrieve Bulkdata", (), (*_OCTETS, *_IN_PARTS, *_STORED), ("accept",))
-_RENDERED: Final = Transaction("Retrieve Rendered", gives=(*STILLS, *SHOWN), parameters=_RENDERING)
+_BULK_DATA: Final = Transaction("Retrieve {of} Bulkdata", (), (*_OCTETS, *_IN_PARTS, *_STORED), ("accept",))
+_RENDERED: Final = Transaction("Retrieve Rendered {of}", gives=(*STILLS, *SHOWN), parameters=_RENDERING)
 _STORE: Final = Transaction(
-    "Store",
+    "Store {in} Instances",
     takes=(*(_PARTS.format(form) for form in (DICOM, DICOM_JSON, DICOM_XML)), DICOM),
     gives=(DICOM_JSON, DICOM_XML),
     statuses=(200, 202),
@@ -96,8 +97,8 @@ _CAPABILITIES: Final = Transaction("Retrieve Capabilities", gives=(WADL, JSON), 
 
 # Method and last segment of a path
 TRANSACTIONS: Final[Mapping[tuple[str, str], Transaction]] = {
-    ("GET", "studies"): _SEARCH,
-    ("GET", "series"): _SEARCH,
+    ("GET", "studies"): replace(_SEARCH, name="Search for Studies"),
+    ("GET", "series"): replace(_SEARCH, name="Search for {in} Series"),
     ("GET", "instances"): _SEARCH,
     ("GET", "{study}"): _INSTANCES,
     ("GET", "{series}"): _INSTANCES,
@@ -106,10 +107,12 @@ TRANSACTIONS: Final[Mapping[tuple[str, str], Transaction]] = {
     ("GET", "frames"): replace(_BULK_DATA, name="Retrieve Every Frame"),
     ("GET", "{frames}"): replace(_BULK_DATA, name="Retrieve Frames"),
     ("GET", "bulkdata"): _BULK_DATA,
-    ("GET", "{path:path}"): _BULK_DATA,
-    ("GET", "pixeldata"): replace(_BULK_DATA, name="Retrieve Pixel Data"),
+    ("GET", "{path:path}"): replace(_BULK_DATA, name="Retrieve Bulkdata"),
+    ("GET", "pixeldata"): replace(_BULK_DATA, name="Retrieve {of} Pixel Data"),
     ("GET", "rendered"): _RENDERED,
-    ("GET", "thumbnail"): Transaction("Retrieve Thumbnail", gives=STILLS, parameters=("accept", "viewport")),
+    ("GET", "thumbnail"): Transaction(
+        "Retrieve {of} Thumbnail", gives=STILLS, parameters=("accept", "viewport")
+    ),
     ("GET", "wado"): Transaction(
         "URI Retrieve",
         gives=(DICOM, *_RENDERED.gives),
@@ -124,11 +127,13 @@ TRANSACTIONS: Final[Mapping[tuple[str, str], Transaction]] = {
     ("POST", "{study}"): _STORE,
     ("POST", "{transaction}"): _COMMITMENT,
     ("GET", "{transaction}"): replace(_COMMITMENT, name="Result Check", takes=()),
-    ("GET", "modality-scheduled-procedure-steps"): _SEARCH,
+    ("GET", "modality-scheduled-procedure-steps"): replace(
+        _SEARCH, name="Search for Modality Scheduled Procedure Steps"
+    ),
     ("POST", "modality-scheduled-procedure-steps"): Transaction(
         "Create Worklist Item", takes=(DICOM_JSON, DICOM_XML), gives=(JSON,), statuses=(201,)
     ),
-    ("GET", "workitems"): replace(_SEARCH, name="Search for Workitems"),
+    ("GET", "workitems"): replace(_SEARCH, name="Search for Workitem"),
     ("POST", "workitems"): Transaction(
         "Create Workitem", takes=(DICOM_JSON, DICOM_XML), parameters=("workitem",), statuses=(201,)
     ),
@@ -138,19 +143,17 @@ TRANSACTIONS: Final[Mapping[tuple[str, str], Transaction]] = {
     ),
     ("PUT", "state"): Transaction("Change Workitem State", takes=(DICOM_JSON, DICOM_XML)),
     ("POST", "cancelrequest"): Transaction(
-        "Request Cancellation", takes=(DICOM_JSON, DICOM_XML), statuses=(202,)
+        "Request Workitem Cancellation", takes=(DICOM_JSON, DICOM_XML), statuses=(202,)
     ),
     ("POST", "{aetitle}"): Transaction("Subscribe", parameters=("deletionlock", "filter"), statuses=(201,)),
     ("DELETE", "{aetitle}"): Transaction("Unsubscribe"),
-    ("POST", "suspend"): Transaction("Suspend Global Subscription"),
+    ("POST", "suspend"): Transaction("Suspend Worklist Subscription"),
     ("GET", "{item}"): Transaction("Retrieve Worklist Item", gives=(DICOM_JSON, DICOM_XML)),
     ("PUT", "{item}"): Transaction("Replace Worklist Item", takes=(DICOM_JSON, DICOM_XML), statuses=(204,)),
     ("DELETE", "{item}"): Transaction("Delete Worklist Item", statuses=(204,)),
     ("GET", ""): _CAPABILITIES,
     ("OPTIONS", ""): _CAPABILITIES,
-    ("DELETE", "{study}"): Transaction("Delete", statuses=(204,)),
-    ("DELETE", "{series}"): Transaction("Delete", statuses=(204,)),
-    ("DELETE", "{instance}"): Transaction("Delete", statuses=(204,)),
+    **{("DELETE", last): Transaction("Delete {of}", statuses=(204,)) for last in list(_ENTITIES)[:3]},
 }
 
 
@@ -181,7 +184,13 @@ def described(
     """Each path of a route table with its methods and what they do."""
     for path, methods in resources.items():
         last = path.rpartition("/")[2]
-        found = [(method, TRANSACTIONS.get((method, last), Transaction(method))) for method in methods]
+        within = [_ENTITIES[segment] for segment in path.split("/") if segment in _ENTITIES]
+        words = {"of": "".join(within[-1:]), "in": " ".join(within)}
+        found = []
+        for method in methods:
+            transaction = TRANSACTIONS.get((method, last), Transaction(method))
+            name = " ".join(transaction.name.format_map(words).split())
+            found.append((method, replace(transaction, name=name)))
         yield path.lstrip("/").replace(":path}", "}"), found
 
 
@@ -196,8 +205,13 @@ def _xml(base: str, resources: Mapping[str, tuple[str, ...]]) -> bytes:
     return "\n".join((*lines, " </resources>", "</application>", "")).encode()
 
 
+def _id(transaction: Transaction) -> str:
+    """Its name without spaces: an xsd:ID, so there is one of each (WADL 2.8.1)."""
+    return "".join(word[0].upper() + word[1:] for word in transaction.name.split())
+
+
 def _method(method: str, transaction: Transaction) -> Iterator[str]:
-    yield f"   <method name={quoteattr(method)} id={quoteattr(transaction.name.replace(' ', ''))}>"
+    yield f"   <method name={quoteattr(method)} id={quoteattr(_id(transaction))}>"
     yield "    <request>"
     for name in transaction.parameters:
         yield f'     <param name={quoteattr(name)} style="query"/>'
@@ -219,7 +233,7 @@ def _json(base: str, resources: Mapping[str, tuple[str, ...]]) -> bytes:
             "method": [
                 {
                     "@name": method,
-                    "@id": transaction.name.replace(" ", ""),
+                    "@id": _id(transaction),
                     "request": {
                         "param": [{"@name": name, "@style": "query"} for name in transaction.parameters],
                         "representation": [{"@mediaType": each} for each in transaction.takes],
