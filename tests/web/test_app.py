@@ -68,5 +68,7 @@ class TestCORS:
         preflight = await door.client.options(f"{door.base}/studies", headers=origin | asked)
         assert preflight.status_code == 200
         assert preflight.headers["access-control-allow-headers"] == headers
+        assert response.headers["access-control-allow-credentials"] == "true"
+        assert preflight.headers["access-control-allow-credentials"] == "true"
         other = await door.get("/studies/1.2.3/metadata", Origin="https://evil.example")
         assert "access-control-allow-origin" not in other.headers

@@ -16,6 +16,7 @@ def origins(options: WebOptions, app: ASGIApp) -> ASGIApp:
         app,
         allow_origins=options.cors_origins,
         allow_methods=["GET", "POST", "PUT", *(["DELETE"] if options.delete else [])],
+        allow_credentials=True,  # the browser's HTTP login or client certificate, where a page asks with it
         allow_headers=["*"],  # whatever is asked for: If-Match, X-Requested-With, tracing of the viewer's own
         expose_headers=[
             *("accept-ranges", "content-location", "content-range", "etag", "location", "retry-after"),
