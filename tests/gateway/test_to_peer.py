@@ -184,6 +184,8 @@ async def test_metadata_frames_and_wado_uri_come_through(gateway: Running) -> No
         ("studies/1.2.x", 400),
         ("studies?limit=-1", 400),
         ("studies?includefield=NoSuchKeyword", 400),
+        ("studies?StudyInstanceUID=../..", 400),
+        ("studies?StudyDate=99999999", 400),
         ("nothing", 404),
     ],
 )

@@ -32,7 +32,7 @@ from dicomwire.web.multipart import PartWriter
 from dicomwire.web.options import WebOptions
 from dicomwire.web.problems import Problem
 from dicomwire.web.resources import base_url, instance_url, optional_uid, study_url
-from dicomwire.web.search import levels_of
+from dicomwire.web.search import levels_of, planned_of
 from dicomwire.web.search_payload import REQUIRED, fields_of
 from dicomwire.web.search_query import Asked, parse, scope_of
 from dicomwire.web.warning import warning_header
@@ -122,6 +122,7 @@ class Search:
         study, series = optional_uid(request, "study"), optional_uid(request, "series")
         asked = parse(request.scope["query_string"], self._level, scope_of(study, series))
         levels = levels_of(self._level, study, series)
+        planned_of(asked, self._level, levels, self._options)  # what cannot be does not go on
         base = base_url(request, self._options)
         cap = self._options.maximum_results
         limit = cap if asked.limit is None else min(asked.limit, cap)

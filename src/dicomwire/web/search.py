@@ -55,7 +55,7 @@ class Search:
         study, series = optional_uid(request, "study"), optional_uid(request, "series")
         asked = parse(request.scope["query_string"], self._level, scope_of(study, series))
         levels = levels_of(self._level, study, series)
-        planned = self._plan(asked, levels)
+        planned = planned_of(asked, self._level, levels, self._options)
         payload = Payload(asked, planned, base_url(request, self._options), levels)
         pages = self._archive.searches.pages(planned, first=_AT_ONCE)
         try:
@@ -70,25 +70,6 @@ class Search:
         if pages.finished:
             return Response(write.page(first) + write.tail, 200, headers, write.content_type)
         return PagedResponse(_streamed(first, pages, write), content_type=write.content_type, headers=headers)
-
-    def _plan(self, asked: Asked, levels: Sequence[Level]) -> Plan:
-        cap = self._options.maximum_results
-        query = Query(
-            self._level,
-            asked.matches,
-            fields_of(asked, self._level, levels),
-            cap if asked.limit is None else min(asked.limit, cap),
-            asked.offset,
-            empty_values=asked.empty_values,
-            all_values=asked.all_values,
-            fuzzy=asked.fuzzy,
-            combined=True,
-            timezone=asked.timezone,
-        )
-        try:
-            return plan(query)
-        except QueryError as error:
-            raise Problem(400, str(error)) from None
 
     async def _total(self, planned: Plan, returned: int | None) -> Total:
         """How many matches there are.
@@ -163,6 +144,31 @@ async def _streamed(first: list[Found], pages: Pages, write: _Array | _Parts) ->
         if found := await pages.next():
             yield write.page(found)
     yield write.tail
+
+
+def planned_of(asked: Asked, level: Level, levels: Sequence[Level], options: WebOptions) -> Plan:
+    """A search as a query of an archive.
+
+    levels: those whose attributes are in the answer.
+    Raises: Problem 400, for values that cannot be.
+    """
+    cap = options.maximum_results
+    query = Query(
+        level,
+        asked.matches,
+        fields_of(asked, level, levels),
+        cap if asked.limit is None else min(asked.limit, cap),
+        asked.offset,
+        empty_values=asked.empty_values,
+        all_values=asked.all_values,
+        fuzzy=asked.fuzzy,
+        combined=True,
+        timezone=asked.timezone,
+    )
+    try:
+        return plan(query)
+    except QueryError as error:
+        raise Problem(400, str(error)) from None
 
 
 def levels_of(level: Level, study: str | None, series: str | None) -> Sequence[Level]:
