@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
-from dicomwire.archive.archive import Archive, Origin, Outcome
+from dicomwire.archive.archive import Archive, Origin, Outcome, Stored
 from dicomwire.gateway.cache import Cache, CacheOptions, Scope
 from dicomwire.gateway.failures import RemoteFailed
 from tests.web.conftest import CT, Instance, make
@@ -177,4 +179,46 @@ async def test_studies_in_use_stay_though_there_is_too_much(tmp_path: Path) -> N
             assert await held(cache, "1.2.5") == 1
             assert len(cache.archive.plan(study=STUDY)) == 3
         await cache.shrink()
+        assert list(cache.archive.plan_all()) == []
+
+
+async def test_who_asks_for_a_study_that_is_being_removed_has_it_brought_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with cache_of(tmp_path, three, size=1) as (cache, remote):
+        assert await held(cache, STUDY) == 3
+        loop, begun, removed = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+        goes_on = threading.Event()
+        remove = cache.archive.remove
+
+        def slowly(stored: list[Stored]) -> None:
+            loop.call_soon_threadsafe(begun.set)
+            goes_on.wait(5)
+            remove(stored)
+
+        async def read() -> int:
+            async with cache.holding(Scope(STUDY)):
+                await removed.wait()
+                return len(cache.archive.plan(study=STUDY))
+
+        monkeypatch.setattr(cache.archive, "remove", slowly)
+        shrinking = asyncio.create_task(cache.shrink())
+        await begun.wait()
+        reading = asyncio.create_task(read())
+        await asyncio.sleep(0)  # it has asked
+        goes_on.set()
+        await shrinking
+        removed.set()
+        assert await reading == 3
+        assert len(remote.fetched) == 2
+
+
+async def test_two_who_make_room_do_it_one_after_the_other(tmp_path: Path) -> None:
+    async with cache_of(tmp_path, three, size=1) as (cache, _):
+        assert await held(cache, STUDY) == 3
+        with capture_logs() as logs:
+            await asyncio.gather(cache.shrink(), cache.shrink())
+        assert [each["event"] for each in logs if each["event"].startswith("gateway")] == [
+            "gateway.cache_shrunk"
+        ]
         assert list(cache.archive.plan_all()) == []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -79,6 +79,9 @@ class Cache:
         self._fresh_until: dict[Scope, float] = {}
         self._used: dict[str, float] = {}
         self._pinned: Counter[str] = Counter()
+        self._shrinking = asyncio.Lock()
+        self._going: frozenset[str] = frozenset()  # studies that are being removed to make room
+        self._gone = asyncio.Event()
 
     def start(self) -> None:
         """Serve in the running loop."""
@@ -146,7 +149,7 @@ class Cache:
                 arrival.set_result(None)
 
     def _has(self, scope: Scope) -> bool:
-        return bool(self._plan(scope))
+        return scope.study not in self._going and bool(self._plan(scope))
 
     def _plan(self, scope: Scope) -> list[Stored]:
         return self.archive.plan(study=scope.study, series=scope.series, instance=scope.instance)
@@ -164,6 +167,8 @@ class Cache:
         lock = self._locks.setdefault(scope.study, asyncio.Lock())
         try:
             async with asyncio.timeout(self._options.timeout), lock, self._places:
+                if scope.study in self._going:
+                    await self._gone.wait()
                 if not self._is_fresh(scope):
                     await self._compare(scope)
         except TimeoutError:
@@ -188,16 +193,13 @@ class Cache:
 
     async def shrink(self) -> None:
         """Remove the studies unused for longest, as far as there is too much."""
-        if self.archive.stats().bytes_live <= self._options.size:
-            return
-        try:
-            removed = await asyncio.to_thread(self._evict, frozenset(self._pinned), dict(self._used))
-        except (ArchiveError, OSError) as error:
-            log.warning("gateway.cache_not_shrunk", reason=str(error))
-            return
-        for study in removed:
-            self._used.pop(study, None)
-        self.doubt(removed)
+        async with self._shrinking:
+            if self.archive.stats().bytes_live <= self._options.size:
+                return
+            try:
+                await self._evict(await asyncio.to_thread(self._kept))
+            except (ArchiveError, OSError) as error:
+                log.warning("gateway.cache_not_shrunk", reason=str(error))
 
     def doubt(self, studies: Collection[str]) -> None:
         """Compare these studies with the remote archive when they are asked for next."""
@@ -205,23 +207,42 @@ class Cache:
             scope: until for scope, until in self._fresh_until.items() if scope.study not in studies
         }
 
-    def _evict(self, pinned: frozenset[str], used: dict[str, float]) -> set[str]:
-        """Remove and compact; blocking. Returns: the studies that are gone."""
+    def _kept(self) -> dict[str, list[Stored]]:
+        """Everything that is here, by study; blocking."""
         studies: dict[str, list[Stored]] = {}
         for stored in self.archive.plan_all():
             studies.setdefault(stored.study_instance_uid, []).append(stored)
+        return studies
+
+    async def _evict(self, studies: Mapping[str, list[Stored]]) -> None:
+        """Remove and compact. Who asks for one of them from now on waits until it is gone."""
+        going = self._unused(studies)
+        if not going:
+            return
+        self.doubt(going)
+        self._going = going
+        self._gone.clear()
+        try:
+            await asyncio.to_thread(self.archive.remove, [each for study in going for each in studies[study]])
+        finally:
+            self._going = frozenset()
+            self._gone.set()
+        for study in going - self._pinned.keys():
+            self._used.pop(study, None)
+        given_back = await asyncio.to_thread(self.archive.compact)
+        log.info("gateway.cache_shrunk", studies=len(going), bytes=given_back)
+
+    def _unused(self, studies: Mapping[str, list[Stored]]) -> frozenset[str]:
+        """Those to remove: neither in use nor being brought, until the others have room."""
+        busy = self._pinned.keys() | {scope.study for scope in self._running}
         left = sum(stored.length for each in studies.values() for stored in each)
-        removed: set[str] = set()
-        for study in sorted(studies, key=lambda study: used.get(study, 0.0)):
+        going: set[str] = set()
+        for study in sorted(studies.keys() - busy, key=lambda study: self._used.get(study, 0.0)):
             if left <= self._options.size:
                 break
-            if study not in pinned:
-                left -= sum(stored.length for stored in studies[study])
-                self.archive.remove(studies[study])
-                removed.add(study)
-        given_back = self.archive.compact() if removed else 0
-        log.info("gateway.cache_shrunk", studies=len(removed), bytes=given_back)
-        return removed
+            left -= sum(stored.length for stored in studies[study])
+            going.add(study)
+        return frozenset(going)
 
 
 def _judge(scope: Scope, there: int | None, came: int, unsent: int | None) -> None:
