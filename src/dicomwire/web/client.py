@@ -17,7 +17,6 @@ from contextlib import ExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from http.client import responses
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from types import TracebackType
 from typing import Final, TypeAlias
@@ -25,11 +24,7 @@ from urllib.parse import quote, urlencode
 
 import httpx
 
-from dicomwire.dicom.dictionary import TAGS
-from dicomwire.dicom.part10 import read_file_meta
-from dicomwire.dicom.scan import scan
 from dicomwire.errors import WebServiceError
-from dicomwire.uids import is_valid_uid
 from dicomwire.web import event_channel
 from dicomwire.web.media_types import DICOM, DICOM_JSON, MULTIPART_RELATED, parse_media_type
 from dicomwire.web.multipart import (
@@ -41,6 +36,7 @@ from dicomwire.web.multipart import (
     boundary_of,
 )
 from dicomwire.web.problems import Problem
+from dicomwire.web.retrieved import placed, temporary
 
 JsonObject: TypeAlias = Mapping[str, object]
 
@@ -52,7 +48,6 @@ _MORE: Final = "additional results"  # words of the Warning that there are more 
 _WARNING: Final = re.compile(r'\b299 \S+ "([^"]*)"')  # RFC 7234 5.5
 _DETAIL: Final = 300  # characters of an error's body that are told
 _AS_THEY_ARE: Final = "*^,:/@!$'()~"  # in a query, as browsers send them: Orthanc 1.10 does not decode %2A
-_UIDS: Final = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +245,7 @@ class WebClient:
         Raises: WebServiceError; OSError; DataSetError or Part10Error, for what is no instance.
         """
         accept = f'{MULTIPART_RELATED}; type="{DICOM}"; transfer-syntax={transfer_syntax}'
-        part = _temporary(folder)
+        part = temporary(folder)
         with ExitStack() as opened:
             opened.callback(part.unlink, missing_ok=True)
             async with aclosing(self.parts(path, accept)) as events:
@@ -263,7 +258,7 @@ class WebClient:
                         file.flush()
                         os.fsync(file.fileno())
                         file.close()
-                        yield _placed(part, folder)
+                        yield placed(part, folder)
 
     async def store(self, uploads: Sequence[Upload], *, study: str | None = None) -> Answer:
         """STOW-RS: files in one request. Raises: WebServiceError, when there is no answer."""
@@ -433,28 +428,3 @@ async def _body(uploads: Sequence[Upload], head: bytes, end: bytes) -> AsyncIter
                 remaining -= len(piece)
                 yield piece
     yield end
-
-
-def _temporary(folder: Path) -> Path:
-    """The name of a file that is not whole yet, in a folder that is made when missing."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / f".{secrets.token_hex(8)}.part"
-
-
-def _placed(part: Path, folder: Path) -> Path:
-    """Give a whole file its name. Raises: WebServiceError, when its UIDs are none."""
-    with part.open("rb") as file:
-        if not part.stat().st_size:
-            raise WebServiceError("a part of the answer is empty")
-        with mmap(file.fileno(), 0, access=ACCESS_READ) as data:
-            meta = read_file_meta(data, complete=True)
-            assert meta is not None, "complete"
-            with memoryview(data) as view, view[meta.length :] as data_set:
-                found = scan(data_set, meta.transfer_syntax_uid)
-            uids = [found.text(TAGS[keyword]) for keyword in _UIDS]
-    if not all(map(is_valid_uid, uids)):
-        raise WebServiceError("an instance without valid UIDs of study, series and instance")
-    path = folder.joinpath(*uids[:2], f"{uids[2]}.dcm")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part.replace(path)
-    return path
