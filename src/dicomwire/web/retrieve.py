@@ -41,7 +41,7 @@ from dicomwire.web.options import WebOptions
 from dicomwire.web.packaging import ZIP, packaged
 from dicomwire.web.plans import instance_url_of, planned
 from dicomwire.web.problems import Problem
-from dicomwire.web.ranges import cut, ranged
+from dicomwire.web.ranges import ByteRange, ranged
 from dicomwire.web.resources import base_url
 from dicomwire.web.responses import Chunks, StreamedResponse
 
@@ -120,12 +120,17 @@ class Retrieve:
 
     def _kept(self, request: Request, stored: Stored, tag: str) -> Response:
         """An instance as it is stored, or ranges of it, as for a download that goes on."""
-        syntax = stored.transfer_syntax_uid
+
+        def octets(span: ByteRange | None) -> Chunks:
+            start, end = (span.start, span.end) if span else (0, stored.length)
+            with self._archive.open_stored(stored) as opened:
+                yield from opened.pieces(start, end)
+
         return ranged(
             request,
-            lambda span: cut(_file(self._archive, stored, syntax), span),
+            octets,
             length=stored.length,
-            content_type=_content_type(syntax),
+            content_type=_content_type(stored.transfer_syntax_uid),
             headers={"ETag": tag},
         )
 
