@@ -95,8 +95,8 @@ class BulkResources:
         with_pixels = [stored for stored in plan if stored.pixel_data_offset is not None]
         forms = [self._frames.offer(wanted, stored) for stored in with_pixels]
         for one in forms[0] if forms else ():
-            multipart = wanted.multipart and accept.allows(wanted, one.media_type, multipart=True)
-            single = wanted.single and len(plan) == 1 and plan[0].number_of_frames == 1
+            multipart = accept.allows(wanted, one.media_type, multipart=True)
+            single = len(plan) == 1 and plan[0].number_of_frames == 1
             if not multipart and not (single and accept.allows(wanted, one.media_type, multipart=False)):
                 continue
             alike = [
@@ -185,21 +185,12 @@ def _is_read_as_it_stands(value: Value) -> bool:
 
 def _takes_octets(accept: Accept) -> bool:
     """Whether a single value may be octets."""
-    return any(
-        wanted.single
-        and wanted.part.matches(OCTET_STREAM)
-        and accept.allows(wanted, OCTET_STREAM, multipart=False)
-        for wanted in accept.wanted
-    )
+    return any(accept.allows(wanted, OCTET_STREAM, multipart=False) for wanted in accept.wanted)
 
 
 def _offer(wanted: Wanted, accept: Accept) -> bool | None:
     """Whether frames stay as they are stored."""
-    if not (
-        wanted.multipart
-        and wanted.part.matches(OCTET_STREAM)
-        and accept.allows(wanted, OCTET_STREAM, multipart=True)
-    ):
+    if not accept.allows(wanted, OCTET_STREAM, multipart=True):
         return None
     if wanted.transfer_syntax == "*":
         return True

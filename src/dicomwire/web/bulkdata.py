@@ -181,11 +181,7 @@ def bulk_data_url(instance_url: str, value: Value) -> str:
 
 def _offer(wanted: Wanted, accept: Accept, media_type: str = OCTET_STREAM) -> bool | None:
     """Whether the answer is multipart; one value is answered as itself where the client leaves it open."""
-    if not wanted.part.matches(media_type):
-        return None
     for multipart in (False, True):
-        if (wanted.multipart if multipart else wanted.single) and accept.allows(
-            wanted, media_type, multipart=multipart
-        ):
+        if accept.allows(wanted, media_type, multipart=multipart):
             return multipart
     return None

@@ -46,12 +46,11 @@ def data_set_form(request: Request) -> DataSetForm:
     accept = accept_of(request)
 
     def offer(wanted: Wanted) -> DataSetForm | None:
-        if wanted.single:
-            for essence, media_type in _OFFERED.items():
-                if wanted.part.matches(essence) and accept.allows(wanted, essence, multipart=False):
-                    return DataSetForm(media_type, in_part=False)
-        in_part = wanted.multipart and accept.allows(wanted, DICOM_XML, multipart=True)
-        return DataSetForm(DICOM_XML, in_part=True) if in_part and wanted.part.matches(DICOM_XML) else None
+        for essence, media_type in _OFFERED.items():
+            if accept.allows(wanted, essence, multipart=False):
+                return DataSetForm(media_type, in_part=False)
+        in_part = accept.allows(wanted, DICOM_XML, multipart=True)
+        return DataSetForm(DICOM_XML, in_part=True) if in_part else None
 
     form = accept.choose(offer)
     if form is None:

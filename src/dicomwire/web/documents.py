@@ -75,13 +75,8 @@ def leaves_as_film(accept: Accept, stored: Stored, *, alone: bool) -> bool:
 
     def film(wanted: Wanted) -> bool | None:
         for form in (False, True) if alone else (True,):
-            if not (wanted.multipart if form else wanted.single):
-                continue
             for kinds in (document_types(stored), STILLS):
-                if any(
-                    wanted.part.matches(kind) and accept.allows(wanted, kind, multipart=form)
-                    for kind in kinds
-                ):
+                if any(accept.allows(wanted, kind, multipart=form) for kind in kinds):
                     return kinds is not STILLS
         return None
 
@@ -99,9 +94,6 @@ def _chosen(accept: Accept, stored: Stored, forms: Sequence[bool]) -> tuple[str,
     def offer(wanted: Wanted) -> tuple[str, bool] | None:
         for media_type in document_types(stored):
             for multipart in forms:
-                asked = wanted.multipart if multipart else wanted.single
-                if not asked or not wanted.part.matches(media_type):
-                    continue
                 if accept.allows(wanted, media_type, multipart=multipart):
                     return media_type, multipart
         return None

@@ -209,11 +209,11 @@ def _offer(
 ) -> FramesForm | None:
     for one in representations:
         media_type = one.media_type
-        if not wanted.part.matches(media_type) or wanted.transfer_syntax not in one.asked:
+        if wanted.transfer_syntax not in one.asked:
             continue
         as_one = joined and one.is_native
-        if wanted.multipart and accept.allows(wanted, media_type, multipart=True):
+        if accept.allows(wanted, media_type, multipart=True):
             return FramesForm(True, media_type, one.transfer_syntax, as_one)
-        if wanted.single and (single or as_one) and accept.allows(wanted, media_type, multipart=False):
+        if (single or as_one) and accept.allows(wanted, media_type, multipart=False):
             return FramesForm(False, media_type, one.transfer_syntax, as_one)
     return None

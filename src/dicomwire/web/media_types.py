@@ -138,10 +138,13 @@ class Accept:
         return None
 
     def allows(self, wanted: Wanted, essence: str, *, multipart: bool) -> bool:
-        """A range decides on a media type in this form: no closer one gives it less, none that names it 0.
+        """A range takes a media type in this form, and decides on it: no closer one gives it less, none that
+        names it 0.
 
         Source: PS3.18 8.7.8.1, RFC 9110 12.5.1.
         """
+        if not (wanted.multipart if multipart else wanted.single) or not wanted.part.matches(essence):
+            return False
         return not any(
             (other.multipart if multipart else other.single) and wanted.yields_to(other, essence)
             for other in (*self.wanted, *self.refused)
@@ -221,12 +224,10 @@ def metadata_type(accept: Accept, wanted: Wanted) -> str | None:
 
     Source: PS3.18 8.7.3.2.
     """
-    if wanted.single:
-        for essence in (DICOM_JSON, JSON):
-            if wanted.part.matches(essence) and accept.allows(wanted, essence, multipart=False):
-                return essence
-    in_parts = wanted.multipart and accept.allows(wanted, DICOM_XML, multipart=True)
-    return DICOM_XML if in_parts and wanted.part.matches(DICOM_XML) else None
+    for essence in (DICOM_JSON, JSON):
+        if accept.allows(wanted, essence, multipart=False):
+            return essence
+    return DICOM_XML if accept.allows(wanted, DICOM_XML, multipart=True) else None
 
 
 def metadata_type_of(request: Request) -> str:

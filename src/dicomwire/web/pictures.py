@@ -165,10 +165,10 @@ def _offer(
         if not wanted.part.matches(media_type):
             continue
         pictures = _pictures(media_type, images, frames, alone=wanted.single)
-        if wanted.single and len(pictures) == 1 and accept.allows(wanted, media_type, multipart=False):
+        if len(pictures) == 1 and accept.allows(wanted, media_type, multipart=False):
             return Form(False, media_type, pictures)
         pictures = _pictures(media_type, images, frames, alone=False)
-        if wanted.multipart and pictures and accept.allows(wanted, media_type, multipart=True):
+        if pictures and accept.allows(wanted, media_type, multipart=True):
             return Form(True, media_type, pictures)
     return None
 

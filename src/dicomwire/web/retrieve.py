@@ -277,12 +277,8 @@ def _offer(wanted: Wanted, accept: Accept, plan: list[Stored], transcoder: Trans
         if wanted.transfer_syntax not in (None, "*") and kept != {wanted.transfer_syntax}:
             return None  # files are packaged as they are stored
         return _Form(multipart=False, transfer_syntaxes=(), strict=False, packaged=True)
-    if not wanted.part.matches(DICOM):
-        return None
-    multipart = wanted.multipart and accept.allows(wanted, DICOM, multipart=True)
-    if not multipart and not (
-        wanted.single and len(plan) == 1 and accept.allows(wanted, DICOM, multipart=False)
-    ):
+    multipart = accept.allows(wanted, DICOM, multipart=True)
+    if not multipart and not (len(plan) == 1 and accept.allows(wanted, DICOM, multipart=False)):
         return None
     syntaxes = [transfer_syntax_to_send(stored, wanted.transfer_syntax, transcoder) for stored in plan]
     known = tuple(syntax for syntax in syntaxes if syntax is not None)

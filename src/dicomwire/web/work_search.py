@@ -114,7 +114,7 @@ def one(request: Request, attributes: DataSet) -> Response:
 
     def offer(wanted: Wanted) -> tuple[str, bool] | None:
         form = metadata_type(accept, wanted)
-        if form is None and wanted.single and wanted.part.matches(DICOM_XML):
+        if form is None and accept.allows(wanted, DICOM_XML, multipart=False):
             return DICOM_XML, True
         return None if form is None else (form, False)
 
