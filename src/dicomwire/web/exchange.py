@@ -199,9 +199,8 @@ class Exchange:
             raise RuntimeError("the answer is complete already")
         more: bool = message.get("more_body", False)
         if message["type"] == ZERO_COPY_SEND:
-            await self._send_file(message["file"], message["offset"], message["count"], last=not more)
-        else:
-            self._add(message.get("body", b""), last=not more)
+            await self._send_file(message["file"], message["offset"], message["count"])
+        self._add(message.get("body", b""), last=not more)
         if not more:
             if self._remaining:
                 raise RuntimeError(f"the answer is {self._remaining} bytes shorter than its Content-Length")
@@ -265,21 +264,20 @@ class Exchange:
                 raise RuntimeError("the answer is longer than its Content-Length")
             self._remaining -= length
 
-    async def _send_file(self, file: OpenFile, offset: int, count: int, *, last: bool) -> None:
+    async def _send_file(self, file: OpenFile, offset: int, count: int) -> None:
         """What waits, and bytes of a file behind it, until the transport has taken on all of them."""
+        if self.scope["method"] == "HEAD" or not count:
+            return
         connection = self._connection
-        if self.scope["method"] != "HEAD" and count:
-            self._count(count)
-            head, self._unsent, self._unsent_length = self._unsent, [], 0
-            while count and not self.disconnected:
-                sent = connection.files.send(head, file, offset, count)
-                head, offset, count = [], offset + sent, count - sent
-                if connection.writable is not None:
-                    await connection.writable.wait()
-            if self._chunked:
-                self._unsent.append(b"\r\n")
-        if last:
-            self._add(b"", last=True)
+        self._count(count)
+        head, self._unsent, self._unsent_length = self._unsent, [], 0
+        while count and not self.disconnected:
+            sent = connection.files.send(head, file, offset, count)
+            head, offset, count = [], offset + sent, count - sent
+            if connection.writable is not None:
+                await connection.writable.wait()
+        if self._chunked:
+            self._unsent.append(b"\r\n")
 
     def _flush(self) -> None:
         """Hand over what waits."""

@@ -33,7 +33,8 @@ class Progress:
     def _queued(self) -> int:
         """Bytes in the socket that the client has not acknowledged: long before there is room for more
         they become fewer. 0 on systems that do not tell."""
-        with suppress(OSError, NameError):
-            answer = ioctl(self._transport.get_extra_info("socket").fileno(), TIOCOUTQ, bytes(4))
-            return int.from_bytes(answer, sys.byteorder)
+        if sys.platform == "linux":
+            with suppress(OSError):
+                answer = ioctl(self._transport.get_extra_info("socket").fileno(), TIOCOUTQ, bytes(4))
+                return int.from_bytes(answer, sys.byteorder)
         return 0
