@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from struct import pack
+from typing import Protocol
 
 import httpx
 import pydicom
@@ -205,3 +206,17 @@ async def opened(
         yield Door(archive, client, f"http://127.0.0.1:{port}/dicom-web", port, server)
     await server.stop()
     await transcoder.close()
+
+
+class Served(Protocol):
+    app: Starlette
+
+
+@pytest.fixture
+async def server(application: Served, options: ServerOptions) -> AsyncIterator[Server]:
+    """A server of the application that a module has made, with its options."""
+    server = Server(application.app, options)
+    await server.start(bind("127.0.0.1", 0))
+    yield server
+    async with asyncio.timeout(5):
+        await server.stop()

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 from asyncio.trsock import TransportSocket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 import trustme
@@ -87,15 +87,6 @@ async def application() -> Application:
 @pytest.fixture
 def options() -> ServerOptions:
     return ServerOptions(head_timeout=0.2, write_timeout=0.2, head_limit=4096, linger=0.3, grace=0.3)
-
-
-@pytest.fixture
-async def server(application: Application, options: ServerOptions) -> AsyncIterator[Server]:
-    server = Server(application.app, options)
-    await server.start(bind("127.0.0.1", 0))
-    yield server
-    async with asyncio.timeout(5):
-        await server.stop()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import asyncio
 import random
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -114,15 +114,6 @@ def application(tmp_path: Path) -> Iterator[Application]:
 @pytest.fixture
 def options() -> ServerOptions:
     return ServerOptions(write_timeout=0.3, head_timeout=5, linger=1, grace=0.3)
-
-
-@pytest.fixture
-async def server(application: Application, options: ServerOptions) -> AsyncIterator[Server]:
-    server = Server(application.app, options)
-    await server.start(bind("127.0.0.1", 0))
-    yield server
-    async with asyncio.timeout(5):
-        await server.stop()
 
 
 def request(target: str, *lines: str, method: str = "GET") -> bytes:
